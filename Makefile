@@ -1,0 +1,38 @@
+# `make demo` and `make test` are all the set-up there is; both create .venv where it is missing.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint format wheel clean
+
+demo: .venv/ready
+	@echo "== dbeta diagnose: the real 12-lead ECG that pydicom ships (its own annotation: normal sinus rhythm)"
+	$(BIN)/dbeta diagnose "$$($(BIN)/python -c 'import pydicom.data; print(pydicom.data.get_testdata_file("waveform_ecg.dcm"))')"
+
+test: .venv/ready lint
+	@echo "== pytest"
+	$(BIN)/python -m pytest -n auto
+
+lint: .venv/ready
+	@echo "== ruff and mypy"
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/ready
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: .venv/ready
+	@echo "== building the wheel into dist/"
+	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
+
+# Made anew when what is to be installed changes.
+.venv/ready: pyproject.toml constraints.txt
+	@echo "== creating .venv and installing dbeta with the tested versions of constraints.txt (a few minutes the first time)"
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "dbeta needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf .venv dist build

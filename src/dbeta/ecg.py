@@ -1,0 +1,117 @@
+"""ECG: the one waveform type. Signal in mV (leads × samples), sampling rate in Hz, leads by name.
+
+Knows nothing of files or models: `reading` makes ECGs, `processing` turns them into model input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dbeta.errors import DBetaError
+
+#: The standard 12-lead order: limb leads, augmented limb leads, precordial leads (AHA/ACC/HRS 2007, part I).
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+#: The leads an electrocardiograph measures; III, aVR, aVL and aVF follow from I and II.
+INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+
+# D1–D3 are the limb leads in Latin countries, C1–C6 the precordial leads of IEC 60601-2-25.
+_BY_FOLDED_NAME = {lead.casefold(): lead for lead in LEADS}
+_BY_FOLDED_NAME |= {"d1": "I", "d2": "II", "d3": "III", "di": "I", "dii": "II", "diii": "III"}
+_BY_FOLDED_NAME |= {f"c{number}": f"V{number}" for number in range(1, 7)}
+
+# A hyphen counts as a separator only right after a prefix: "-aVR" and "ECG -aVR" are the inverted lead, not aVR.
+_DECORATED_NAME = re.compile(r"(?:(?:mdc|ecg|ekg|lead)(?:-|[\s_:]*))*(\w+)(?:\s*\(einthoven\))?")
+
+
+def standard_lead_name(name: str) -> str:
+    """The standard spelling of a lead name: `avr`, `Lead aVR`, `ECG V1`, `MDC_ECG_LEAD_II`, `DII` and `C1` are known.
+
+    Raises:
+        DBetaError: the name is not one of the twelve standard leads.
+    """
+    match = _DECORATED_NAME.fullmatch(str(name).strip().casefold())
+    if not match or match[1] not in _BY_FOLDED_NAME:
+        raise DBetaError(f"lead {name!r} is not one of the twelve standard leads {', '.join(LEADS)}")
+    return _BY_FOLDED_NAME[match[1]]
+
+
+def augmented_leads(one: np.ndarray, two: np.ndarray) -> dict[str, np.ndarray]:
+    """Goldberger's leads from I and II: aVR = −(I + II)/2, aVL = I − II/2, aVF = II − I/2."""
+    return {"aVR": -(one + two) / 2, "aVL": one - two / 2, "aVF": two - one / 2}
+
+
+@dataclass(eq=False)
+class ECG:
+    """A recording.
+
+    Args:
+        signal: (leads, samples), mV; stored as float32. NaN marks samples that are missing.
+        sampling_rate: Hz.
+        leads: a name for each row of `signal`, in any usual spelling; stored in the standard one.
+        report: the text that goes with the recording, where there is one.
+        patient_id: pseudonym of the patient, where known.
+        meta: anything else (age, sex, device, source file).
+
+    Raises:
+        DBetaError: the array is not two-dimensional or empty, a lead is unknown, named twice, or the names do not
+            match the rows, or the sampling rate is not a positive number.
+    """
+
+    signal: np.ndarray
+    sampling_rate: float
+    leads: Sequence[str] = LEADS
+    report: str = ""
+    patient_id: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check the shape, the leads and the sampling rate."""
+        self.signal = np.asarray(self.signal, dtype=np.float32)
+        if self.signal.ndim != 2 or self.signal.size == 0:
+            raise DBetaError(f"an ECG needs samples as (leads, samples), not an array of shape {self.signal.shape}")
+        self.leads = tuple(standard_lead_name(lead) for lead in self.leads)
+        if len(self.leads) != len(self.signal):
+            raise DBetaError(f"{len(self.signal)} rows of samples but {len(self.leads)} lead names")
+        if len(set(self.leads)) < len(self.leads):
+            raise DBetaError(f"a lead is named twice in {', '.join(self.leads)}")
+        if not (np.isfinite(self.sampling_rate) and self.sampling_rate > 0):
+            raise DBetaError(f"the sampling rate must be a positive number of Hz, not {self.sampling_rate}")
+        self.sampling_rate = float(self.sampling_rate)
+
+    def __getitem__(self, lead: str) -> np.ndarray:
+        """The samples of one lead by name, (samples,), mV."""
+        name = standard_lead_name(lead)
+        if name not in self.leads:
+            raise DBetaError(f"lead {name} is not in this recording, which has {', '.join(self.leads)}")
+        return self.signal[self.leads.index(name)]
+
+    def __repr__(self) -> str:
+        """A one-line summary."""
+        return f"ECG({len(self.leads)} leads, {self.duration:.1f} s at {self.sampling_rate:g} Hz)"
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.signal.shape[1] / self.sampling_rate
+
+    def standard(self) -> ECG:
+        """The same recording with all twelve leads in the standard order.
+
+        III (= II − I, Einthoven), aVR, aVL and aVF are computed where they are missing.
+
+        Raises:
+            DBetaError: a lead that cannot be computed is missing.
+        """
+        missing = [lead for lead in INDEPENDENT_LEADS if lead not in self.leads]
+        if missing:
+            raise DBetaError(f"lead {', '.join(missing)} is missing and cannot be computed from the others")
+        one, two = self["I"], self["II"]
+        derived = {"III": two - one} | augmented_leads(one, two)
+        rows = [self[lead] if lead in self.leads else derived[lead] for lead in LEADS]
+        return ECG(np.stack(rows), self.sampling_rate, LEADS, self.report, self.patient_id, dict(self.meta))

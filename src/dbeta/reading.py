@@ -1,0 +1,207 @@
+"""Any ECG file → ECG: WFDB, MATLAB, DICOM, clinical XML, SCP-ECG, EDF, HDF5, NumPy, CSV.
+
+What is special:
+- whatever the file, the result is the same: twelve leads by name in the standard order, mV, float32;
+- every failure is a DBetaError of one sentence that names the file and what to do; no library's exception or warning
+  leaks, and a parser's exceptions are caught only around the call of the parser;
+- nothing is guessed where the file is silent, except in CODE's HDF5 layout, whose releases differ in unit and lead
+  order without saying so: there the signal itself decides.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dbeta.ecg import ECG, INDEPENDENT_LEADS, augmented_leads, standard_lead_name
+from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.formats import (
+    READERS,
+    Options,
+    Recording,
+    csv_header,
+    disagreement,
+    known_lead,
+    read_clinical,
+    read_hdf5,
+)
+
+_MILLIVOLTS = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
+
+
+def read_ecg(
+    path: str | Path,
+    *,
+    sampling_rate: float | None = None,
+    leads: Sequence[str] | None = None,
+    record: str | int | None = None,
+    duration: float | None = None,
+) -> ECG:
+    """Read a recording: the twelve standard leads (12, samples) in mV, as float32.
+
+    Leads that follow from I and II are computed where the file lacks them; channels that are none of the twelve
+    (Frank leads, pressures) are left out and listed in `meta["other_channels"]`.
+
+    Args:
+        path: a `.hea` (or its `.dat` or `.mat`, or the record's name without extension), CPSC2018's `.mat`, `.dcm`,
+            `.xml`, `.scp`, `.edf`, `.h5` or `.hdf5` in CODE's layout (`tracings`, `exam_id`), `.npy` or `.csv`.
+        sampling_rate: Hz, for files that do not carry it (`--fs`): needed for `.npy` and `.csv`, 400 is the default
+            for `.h5`. A value that contradicts the file is an error.
+        leads: lead names in the file's order, for files that do not carry them (`--leads`): needed for `.npy` and for
+            `.csv` without a header row; both are taken to be in mV, either way round. Names that contradict the
+            file's are an error.
+        record: which recording of an HDF5 file (`--record`): an exam_id, or else a row number from 0.
+        duration: read only the first so many seconds.
+
+    Returns:
+        The recording. `meta` has `source` (file name), `duration` (full length in seconds, also when only a part was
+        read) and, where known, `age` (years), `sex` ("male" or "female"), `dx` (codes), `device` and `record`.
+
+    Raises:
+        DBetaError: the file cannot be read, or not as twelve leads; the message names the file and what to do.
+    """
+    path = Path(path)
+    try:
+        if duration is not None and not (math.isfinite(duration) and duration > 0):
+            raise DBetaError(f"the duration must be a positive number of seconds, not {duration}")
+        file = _find_file(path)
+        reader = _choose_reader(file)
+        if record is not None and reader is not read_hdf5:
+            raise DBetaError("holds a single recording; leave out --record, which is for HDF5 files")
+        options = Options(sampling_rate, leads, record, duration)
+        return _to_ecg(reader(file, options), options, file.name)
+    except DBetaError as error:
+        raise DBetaError(f"{path}: {error}") from error.__cause__
+
+
+def find_ecgs(directory: str | Path) -> list[Path]:
+    """All files below a folder that `read_ecg` can take, sorted; a WFDB record counts once, as its `.hea`.
+
+    A `.csv` counts only if its first row is lead names or numbers: tables of metadata are left out.
+
+    Raises:
+        DBetaError: the folder does not exist or is not a folder.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise DBetaError(f"{directory}: is not a folder; give the folder that holds the recordings")
+    files = [file for file in directory.rglob("*") if file.suffix.lower() in READERS and file.is_file()]
+    return sorted(file for file in files if not file.name.startswith(".") and _starts_a_record(file))
+
+
+def _starts_a_record(file: Path) -> bool:
+    suffix = file.suffix.lower()
+    if suffix in (".dat", ".mat"):
+        return suffix == ".mat" and not file.with_suffix(".hea").exists()
+    if suffix == ".csv":
+        try:
+            header = csv_header(file)
+        except DBetaError:
+            return False
+        return header is None or not _missing_leads([known_lead(name) for name in header])
+    return True
+
+
+def _find_file(path: Path) -> Path:
+    """The file to open. Checked here, so that each parser may take for granted a file that can be read."""
+    try:
+        header = path.with_name(path.name + ".hea") if path.name else path
+        if not path.is_file() and header.is_file():
+            path = header
+        elif path.suffix.lower() in (".dat", ".mat") and path.with_suffix(".hea").is_file():
+            path = path.with_suffix(".hea")
+        if path.is_dir():
+            raise DBetaError("is a folder; give a file in it")
+        with path.open("rb") as stream:
+            if not stream.read(1):
+                raise DBetaError("is empty; get the file again")
+    except FileNotFoundError:
+        raise DBetaError("there is no such file; check the path") from None
+    except PermissionError:
+        raise DBetaError("may not be read; ask its owner for permission") from None
+    except DBetaError:
+        raise
+    except (OSError, ValueError) as error:
+        raise DBetaError(f"cannot be opened ({error}); check the path") from error
+    return path
+
+
+def _choose_reader(file: Path) -> Callable[[Path, Options], Recording]:
+    reader = READERS.get(file.suffix.lower())
+    if reader is None:
+        # Archives (PACS) export DICOM under any name.
+        with file.open("rb") as stream:
+            if stream.read(132)[128:] == b"DICM":
+                return read_clinical
+        raise DBetaError(f"is of no known format; give one of {', '.join(READERS)}")
+    return reader
+
+
+def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
+    rows, others = _standard_rows(recording.names, options.leads)
+    rate = recording.sampling_rate
+    if rate and options.sampling_rate and not math.isclose(rate, options.sampling_rate, rel_tol=1e-3):
+        raise DBetaError(f"is sampled at {rate:g} Hz, not at {options.sampling_rate:g}; leave out --fs")
+    rate = rate or options.sampling_rate
+    if not rate:
+        raise DBetaError("does not say its sampling rate; give it in Hz with --fs")
+    total = recording.total or len(recording.signal[rows[0][0]])
+    if len({len(recording.signal[row]) for row, _ in rows}) > 1:
+        raise DBetaError("has leads of different length; export the twelve leads over the same time at the same rate")
+    with np.errstate(over="ignore", invalid="ignore"):
+        signal = np.stack([recording.signal[row][: options.samples(rate)] for row, _ in rows]).astype(np.float32)
+        signal *= [[_millivolts(recording, row)] for row, _ in rows]
+    if signal.size == 0:
+        raise DBetaError("holds no samples; get the file again")
+    # No voltage, and its square would overflow.
+    signal[~(np.abs(signal) < 1e9)] = np.nan
+    valid = [row[~np.isnan(row)] for row in signal if not np.isnan(row).all()]
+    if not valid:
+        raise DBetaError("holds no valid sample in any of the twelve leads; get the file again")
+    if recording.unit_assumed and np.median([row.std() for row in valid]) > 20:
+        raise DBetaError("has values too large for mV; convert its samples to mV first")
+    meta = recording.meta | {"source": source, "duration": total / rate}
+    if others:
+        meta["other_channels"] = others
+    ecg = ECG(signal, rate, [lead for _, lead in rows], recording.report, recording.patient_id, meta)
+    expected = augmented_leads(ecg["I"], ecg["II"])
+    wrong = [lead for lead in expected if lead in ecg.leads and disagreement(ecg[lead], expected[lead]) > 0.5]
+    if wrong:
+        message = f"{source}: leads I and II do not agree with {', '.join(wrong)}; check the order of the leads"
+        warnings.warn(message, DBetaWarning, stacklevel=3)
+    return ecg.standard()
+
+
+def _millivolts(recording: Recording, row: int) -> float:
+    unit = recording.units[row] if recording.units else "mV"
+    if unit.casefold() not in _MILLIVOLTS:
+        raise DBetaError(f"has lead {recording.names[row]} in {unit or 'no unit'!r}; it must be in uV, mV or V")
+    return _MILLIVOLTS[unit.casefold()]
+
+
+def _missing_leads(names: Sequence[str | None]) -> list[str]:
+    return [lead for lead in INDEPENDENT_LEADS if lead not in names]
+
+
+def _standard_rows(names: Sequence[str], given: Sequence[str] | None) -> tuple[list[tuple[int, str]], list[str]]:
+    """The channels that are standard leads, as (row, lead), and the names of the others."""
+    leads = [known_lead(name) for name in names]
+    if given is not None:
+        given = [standard_lead_name(name) for name in given]
+        if len(given) != len(names):
+            raise DBetaError(f"has {len(names)} leads but --leads names {len(given)}; name each lead once, in order")
+        if any(own not in (None, other) for own, other in zip(leads, given, strict=True)):
+            raise DBetaError(f"says that its leads are {', '.join(map(str, names))}; leave out --leads")
+        leads = list(given)
+    if missing := _missing_leads(leads):
+        has = ", ".join(map(str, names[:20])) or "none"
+        raise DBetaError(
+            f"lacks lead {', '.join(missing)}, which cannot be computed from the others, and has {has}; give a "
+            "12-lead recording or, if only the names are unusual, the standard ones in order with --leads"
+        )
+    others = [str(name) for name, lead in zip(names, leads, strict=True) if lead is None]
+    return [(row, lead) for row, lead in enumerate(leads) if lead is not None], others
