@@ -1,0 +1,1 @@
+"""Evaluation: conditions in words, benchmarks, metrics, zero-shot."""
