@@ -1,0 +1,218 @@
+"""DBetaConfig: every size and switch of the model, and the two presets.
+
+Special here: the switches named after defects of the published code default to the better behaviour;
+`DBetaConfig.base(faithful=True)` is the model as published.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from transformers import PretrainedConfig, T5Config
+
+from dbeta.ecg import LEADS
+
+
+class DBetaConfig(PretrainedConfig):
+    """Configuration of D-BETA (Pham, Saeed, Ma, ICML 2025), defaults of paper size.
+
+    Args:
+        sampling_rate: Hz of the model's input.
+        n_samples: samples of the model's input per lead (10 s at 500 Hz).
+        leads: lead names in the order the model reads them.
+        signal_scale: "mv" feeds millivolts; "lead_zscore" standardises each lead over the recording.
+        conv_layers: (channels, kernel, stride) of each convolution; the product of strides is the samples per token.
+        conv_pos_kernel: kernel of the convolutional position embedding (even kernels drop the last output).
+        conv_pos_groups: its groups.
+        hidden_size: width of the ECG encoder, the fusion and the embedding.
+        ecg_layers: transformer layers of the ECG encoder.
+        ecg_heads: its attention heads.
+        ecg_intermediate_size: its feed-forward width.
+        text_config: a `T5Config` or its dictionary; by default Flan-T5-base's encoder.
+        max_text_tokens: longer texts are cut.
+        text_attention_mask: whether T5 sees the padding mask (in the published code only the fusion does).
+        fusion_layers: two-way fusion layers.
+        fusion_heads: their attention heads.
+        fusion_intermediate_size: their feed-forward width.
+        mem_layer: the MEM head reads the ECG stream before this fusion layer.
+        mem_hidden_size: width of the MEM decoder.
+        mem_layers: its layers.
+        mem_heads: its attention heads.
+        mem_target: "full" predicts the recording; "lead_masked" predicts what the encoder was shown (published code).
+        hidden_dropout: dropout of every sub-layer.
+        attention_dropout: dropout of the ECG encoder's attention weights.
+        ecg_mask_ratio: share of ECG tokens hidden from the encoder in pretraining.
+        text_mask_ratio: share of text tokens replaced in pretraining.
+        lead_mask_prob: probability that a lead of the input is zeroed in pretraining.
+        ets_full_view: whether ETS reads the embedding of the whole ECG and the unmasked text, as inference does
+            (the published code: of what masking left).
+        ets_cosine: whether ETS compares unit vectors with a learnt scale and bias (sigmoid loss as in SigLIP,
+            arXiv 2303.15343) instead of raw inner products.
+        loss_weights: weight of each of the losses "mlm", "mem", "etm" and "ets".
+        initializer_range: standard deviation of new weights.
+    """
+
+    model_type = "dbeta"
+    sub_configs: ClassVar[dict[str, type]] = {"text_config": T5Config}
+
+    def __init__(
+        self,
+        sampling_rate: int = 500,
+        n_samples: int = 5000,
+        leads: tuple[str, ...] | list[str] = LEADS,
+        signal_scale: str = "mv",
+        conv_layers: list[list[int]] | None = None,
+        conv_pos_kernel: int = 128,
+        conv_pos_groups: int = 16,
+        hidden_size: int = 768,
+        ecg_layers: int = 8,
+        ecg_heads: int = 12,
+        ecg_intermediate_size: int = 3072,
+        text_config: T5Config | dict[str, Any] | None = None,
+        max_text_tokens: int = 256,
+        text_attention_mask: bool = True,
+        fusion_layers: int = 6,
+        fusion_heads: int = 12,
+        fusion_intermediate_size: int = 3072,
+        mem_layer: int = 3,
+        mem_hidden_size: int = 384,
+        mem_layers: int = 4,
+        mem_heads: int = 6,
+        mem_target: str = "full",
+        hidden_dropout: float = 0.1,
+        attention_dropout: float = 0.1,
+        ecg_mask_ratio: float = 0.75,
+        text_mask_ratio: float = 0.25,
+        lead_mask_prob: float = 0.5,
+        ets_full_view: bool = True,
+        ets_cosine: bool = True,
+        loss_weights: dict[str, float] | None = None,
+        initializer_range: float = 0.02,
+        **kwargs: Any,
+    ) -> None:
+        """Store the values; a dictionary for `text_config` becomes a `T5Config`."""
+        if text_config is None:
+            text_config = FLAN_T5_BASE
+        if isinstance(text_config, dict):
+            text_config = T5Config(**text_config)
+        self.text_config: T5Config = text_config
+        self.sampling_rate = sampling_rate
+        self.n_samples = n_samples
+        self.leads = list(leads)
+        self.signal_scale = signal_scale
+        self.conv_layers = [list(layer) for layer in conv_layers or [[256, 2, 2]] * 4]
+        self.conv_pos_kernel = conv_pos_kernel
+        self.conv_pos_groups = conv_pos_groups
+        self.hidden_size = hidden_size
+        self.ecg_layers = ecg_layers
+        self.ecg_heads = ecg_heads
+        self.ecg_intermediate_size = ecg_intermediate_size
+        self.max_text_tokens = max_text_tokens
+        self.text_attention_mask = text_attention_mask
+        self.fusion_layers = fusion_layers
+        self.fusion_heads = fusion_heads
+        self.fusion_intermediate_size = fusion_intermediate_size
+        self.mem_layer = mem_layer
+        self.mem_hidden_size = mem_hidden_size
+        self.mem_layers = mem_layers
+        self.mem_heads = mem_heads
+        self.mem_target = mem_target
+        self.hidden_dropout = hidden_dropout
+        self.attention_dropout = attention_dropout
+        self.ecg_mask_ratio = ecg_mask_ratio
+        self.text_mask_ratio = text_mask_ratio
+        self.lead_mask_prob = lead_mask_prob
+        self.ets_full_view = ets_full_view
+        self.ets_cosine = ets_cosine
+        self.loss_weights = {"mlm": 1.0, "mem": 1.0, "etm": 1.0, "ets": 1.0} | (loss_weights or {})
+        self.initializer_range = initializer_range
+        super().__init__(**kwargs)
+
+    @property
+    def samples_per_token(self) -> int:
+        """Input samples that one ECG token stands for: the product of the convolutions' strides."""
+        product = 1
+        for _, _, stride in self.conv_layers:
+            product *= stride
+        return product
+
+    @property
+    def n_tokens(self) -> int:
+        """ECG tokens of a recording, without the class token."""
+        length = self.n_samples
+        for _, kernel, stride in self.conv_layers:
+            length = (length - kernel) // stride + 1
+        return length
+
+    @property
+    def n_kept_tokens(self) -> int:
+        """ECG tokens left visible by masking."""
+        return int(self.n_tokens * (1 - self.ecg_mask_ratio))
+
+    @classmethod
+    def base(cls, *, faithful: bool = False, **changes: Any) -> DBetaConfig:
+        """The paper's sizes: a 62.0 M ECG encoder, 321.4 M parameters in all.
+
+        Args:
+            faithful: also take over what the published code does where this project does better by default
+                (T5 without its mask, lead-masked MEM target, ETS of the masked views on raw inner products).
+            **changes: any other argument of `DBetaConfig`.
+        """
+        published = {
+            "text_attention_mask": False,
+            "mem_target": "lead_masked",
+            "ets_full_view": False,
+            "ets_cosine": False,
+        }
+        return cls(**(published | changes if faithful else changes))
+
+    @classmethod
+    def tiny(cls, **changes: Any) -> DBetaConfig:
+        """Under 7 M parameters: 500 Hz input, 120 ms per token, a small T5 encoder trained from nothing."""
+        width = 192
+        sizes: dict[str, Any] = {
+            "conv_layers": [[32, 10, 5], [96, 4, 2], [192, 4, 2], [192, 5, 3]],
+            "conv_pos_kernel": 32,
+            "conv_pos_groups": 8,
+            "hidden_size": width,
+            "ecg_layers": 4,
+            "ecg_heads": 6,
+            "ecg_intermediate_size": 576,
+            "text_config": {
+                "vocab_size": 2048,
+                "d_model": width,
+                "d_kv": 32,
+                "d_ff": 384,
+                "num_layers": 3,
+                "num_heads": 6,
+                "feed_forward_proj": "gated-gelu",
+                "dropout_rate": 0.0,
+            },
+            "max_text_tokens": 64,
+            "fusion_layers": 2,
+            "fusion_heads": 6,
+            "fusion_intermediate_size": 384,
+            "mem_layer": 1,
+            "mem_hidden_size": 96,
+            "mem_layers": 2,
+            "mem_heads": 3,
+            "hidden_dropout": 0.0,
+            "attention_dropout": 0.0,
+        }
+        return cls(**(sizes | changes))
+
+
+#: Flan-T5-base's encoder (Chung et al. 2022, arXiv 2210.11416).
+FLAN_T5_BASE: dict[str, Any] = {
+    "vocab_size": 32128,
+    "d_model": 768,
+    "d_kv": 64,
+    "d_ff": 2048,
+    "num_layers": 12,
+    "num_heads": 12,
+    "feed_forward_proj": "gated-gelu",
+    "tie_word_embeddings": False,
+    "dropout_rate": 0.1,
+}
+
+PRESETS = {"base": DBetaConfig.base, "tiny": DBetaConfig.tiny}

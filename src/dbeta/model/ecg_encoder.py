@@ -1,0 +1,122 @@
+"""The ECG encoder: convolutions to tokens, convolutional positions, class token, post-norm transformer.
+
+Special here: GroupNorm over time after the first convolution (one group per channel), weight norm of the position
+convolution over its kernel axis, and LayerNorm *before* the stack instead of after it (paper section 3.2).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from dbeta.model.attention import Attention
+from dbeta.model.config import DBetaConfig
+
+
+class ConvTokens(nn.Module):
+    """Strided convolutions: (B, leads, samples) → (B, tokens, channels)."""
+
+    def __init__(self, config: DBetaConfig) -> None:
+        """Make one convolution for each entry of `config.conv_layers`."""
+        super().__init__()
+        channels = [len(config.leads), *(layer[0] for layer in config.conv_layers)]
+        self.convs = nn.ModuleList(
+            nn.Conv1d(channels[i], out, kernel, stride, bias=False)
+            for i, (out, kernel, stride) in enumerate(config.conv_layers)
+        )
+        self.norm = nn.GroupNorm(channels[1], channels[1])
+
+    def forward(self, ecg: Tensor) -> Tensor:
+        """Tokens of (B, leads, samples) as (B, tokens, channels)."""
+        x = nn.functional.gelu(self.norm(self.convs[0](ecg)))
+        for conv in list(self.convs)[1:]:
+            x = nn.functional.gelu(conv(x))
+        return x.transpose(1, 2)
+
+
+class ConvPositions(nn.Module):
+    """Convolutional position embedding (Baevski et al. 2020, wav2vec 2.0, section 2)."""
+
+    def __init__(self, config: DBetaConfig) -> None:
+        """Make the weight-normed grouped convolution."""
+        super().__init__()
+        width, kernel = config.hidden_size, config.conv_pos_kernel
+        conv = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=config.conv_pos_groups)
+        nn.init.normal_(conv.weight, std=(4 / (kernel * width)) ** 0.5)
+        nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
+        self.conv = weight_norm(conv, dim=2)
+        self.surplus = 1 - kernel % 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Position embedding of tokens (B, N, D), same shape."""
+        y = self.conv(x.transpose(1, 2))
+        y = y[..., : y.shape[-1] - self.surplus]
+        return nn.functional.gelu(y).transpose(1, 2)
+
+
+class EncoderLayer(nn.Module):
+    """A post-norm transformer layer with exact GELU."""
+
+    def __init__(self, config: DBetaConfig) -> None:
+        """Make attention, feed-forward and their norms."""
+        super().__init__()
+        width, dropout = config.hidden_size, config.hidden_dropout
+        self.attention = Attention(width, config.ecg_heads, config.attention_dropout)
+        self.attention_norm = nn.LayerNorm(width)
+        self.fc1 = nn.Linear(width, config.ecg_intermediate_size)
+        self.fc2 = nn.Linear(config.ecg_intermediate_size, width)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) → (B, N, D)."""
+        x = self.attention_norm(x + self.dropout(self.attention(x)))
+        return self.norm(x + self.dropout(self.fc2(nn.functional.gelu(self.fc1(x)))))
+
+
+class ECGEncoder(nn.Module):
+    """Recordings → a class token and time tokens, all of them or those that masking leaves."""
+
+    def __init__(self, config: DBetaConfig) -> None:
+        """Make the encoder."""
+        super().__init__()
+        channels, width = config.conv_layers[-1][0], config.hidden_size
+        self.n_kept = config.n_kept_tokens
+        self.tokens = ConvTokens(config)
+        self.token_norm = nn.LayerNorm(channels)
+        self.token_proj = nn.Linear(channels, width)
+        self.positions = ConvPositions(config)
+        self.class_token = nn.Parameter(torch.zeros(width))
+        self.norm = nn.LayerNorm(width)
+        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.ecg_layers))
+        self.dropout = nn.Dropout(config.hidden_dropout)
+
+    def embed(self, ecg: Tensor) -> Tensor:
+        """Tokens with positions, before the class token and the transformer: (B, tokens, D)."""
+        x = self.dropout(self.token_proj(self.token_norm(self.tokens(ecg))))
+        return x + self.positions(x)
+
+    def encode(self, tokens: Tensor, ids_restore: Tensor | None = None) -> Tensor:
+        """Run the transformer over embedded tokens.
+
+        Args:
+            tokens: (B, N, D) of `embed`.
+            ids_restore: (B, N) int64; the inverse of a permutation whose first tokens stay visible, the others are
+                hidden (MAE, He et al. 2022, section 3). None: all are visible.
+
+        Returns:
+            (B, 1 + kept, D), class token first.
+        """
+        if ids_restore is not None:
+            keep = ids_restore.argsort(dim=1)[:, : self.n_kept]
+            tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
+        x = torch.cat([self.class_token.expand(len(tokens), 1, -1), tokens], dim=1)
+        x = self.dropout(self.norm(x))
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+    def forward(self, ecg: Tensor, ids_restore: Tensor | None = None) -> Tensor:
+        """Recordings (B, leads, samples) → (B, 1 + tokens, D), class token first."""
+        return self.encode(self.embed(ecg), ids_restore)

@@ -1,0 +1,82 @@
+"""Two-way fusion of the text and the ECG stream.
+
+Special here: in each layer both modalities read the *inputs* of that layer, not the other's fresh output.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from dbeta.model.attention import Attention
+from dbeta.model.config import DBetaConfig
+
+TEXT, ECG = 0, 1
+
+
+class FusionLayer(nn.Module):
+    """Self-attention, cross-attention and feed-forward for one modality, post-norm (BERT, eps 1e-12)."""
+
+    def __init__(self, config: DBetaConfig) -> None:
+        """Make the three sub-layers; the same dropout falls on attention weights and sub-layer outputs."""
+        super().__init__()
+        width, inner, dropout = config.hidden_size, config.fusion_intermediate_size, config.hidden_dropout
+        self.attention = Attention(width, config.fusion_heads, dropout)
+        self.attention_norm = nn.LayerNorm(width, eps=1e-12)
+        self.cross = Attention(width, config.fusion_heads, dropout)
+        self.cross_norm = nn.LayerNorm(width, eps=1e-12)
+        self.fc1 = nn.Linear(width, inner)
+        self.fc2 = nn.Linear(inner, width)
+        self.norm = nn.LayerNorm(width, eps=1e-12)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, other: Tensor, mask: Tensor | None, other_mask: Tensor | None) -> Tensor:
+        """(B, N, D) informed by the other modality (B, M, D); masks are True where a token may be seen."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, mask=mask)))
+        x = self.cross_norm(x + self.dropout(self.cross(x, other, mask=other_mask)))
+        return self.norm(x + self.dropout(self.fc2(nn.functional.gelu(self.fc1(x)))))
+
+
+class Fusion(nn.Module):
+    """Modality embeddings and the stack of two-way layers."""
+
+    def __init__(self, config: DBetaConfig) -> None:
+        """Make `config.fusion_layers` layers per modality."""
+        super().__init__()
+        self.mem_layer = config.mem_layer
+        self.modality = nn.Embedding(2, config.hidden_size)
+        self.text_layers = nn.ModuleList(FusionLayer(config) for _ in range(config.fusion_layers))
+        self.ecg_layers = nn.ModuleList(FusionLayer(config) for _ in range(config.fusion_layers))
+
+    def forward(self, text: Tensor, ecg: Tensor, text_mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Fuse text (B, T, D) with ECG (B, N, D).
+
+        Args:
+            text: projected text tokens.
+            ecg: projected ECG tokens, class token first.
+            text_mask: (B, T) bool, True where there is text.
+
+        Returns:
+            Text (B, T, D), ECG (B, N, D), and the ECG stream (B, N, D) as it enters fusion layer `mem_layer`.
+        """
+        text = text + self.modality.weight[TEXT]
+        ecg = ecg + self.modality.weight[ECG]
+        before = ecg
+        for i, (text_layer, ecg_layer) in enumerate(zip(self.text_layers, self.ecg_layers, strict=True)):
+            if i == self.mem_layer:
+                before = ecg
+            text, ecg = text_layer(text, ecg, text_mask, None), ecg_layer(ecg, text, None, text_mask)
+        return text, ecg, before
+
+
+class Pooler(nn.Module):
+    """The first token through a linear layer and tanh."""
+
+    def __init__(self, width: int) -> None:
+        """Make the linear layer."""
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, D) → (B, D) in (−1, 1)."""
+        return torch.tanh(self.dense(x[:, 0]))

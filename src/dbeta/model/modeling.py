@@ -1,0 +1,194 @@
+"""DBetaModel: encoders, poolers, fusion, heads and losses in one `PreTrainedModel`.
+
+Special here: masking is decided outside (the collator passes `ids_restore`, replaced tokens and labels), so that a
+forward pass is a plain function of its inputs and dropout.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils import ModelOutput
+
+from dbeta.model import losses
+from dbeta.model.config import DBetaConfig
+from dbeta.model.ecg_encoder import ECGEncoder
+from dbeta.model.fusion import Fusion, Pooler
+from dbeta.model.heads import ETMHead, MEMHead, MLMHead
+from dbeta.model.text_encoder import TextEncoder
+
+
+@dataclass
+class DBetaOutput(ModelOutput):
+    """Everything a forward pass computes; a loss is None where its targets were not given.
+
+    Attributes:
+        loss: weighted sum of the losses below.
+        mlm_loss: masked language modelling.
+        mem_loss: masked ECG modelling.
+        etm_loss: ECG-text matching.
+        ets_loss: ECG-text sigmoid contrast.
+        ecg_embeds: (B, D) uni-modal ECG embeddings.
+        text_embeds: (B, D) uni-modal text embeddings.
+        fused_features: (B, 2·D) multi-modal class features, text first.
+        mlm_logits: (B, T, V).
+        mem_logits: (B, tokens, leads, samples per token).
+        etm_logits: (B, 2) of (misaligned, aligned).
+        ets_logits: (B, B), rows ECGs, columns texts.
+    """
+
+    loss: Tensor | None = None
+    mlm_loss: Tensor | None = None
+    mem_loss: Tensor | None = None
+    etm_loss: Tensor | None = None
+    ets_loss: Tensor | None = None
+    ecg_embeds: Tensor | None = None
+    text_embeds: Tensor | None = None
+    fused_features: Tensor | None = None
+    mlm_logits: Tensor | None = None
+    mem_logits: Tensor | None = None
+    etm_logits: Tensor | None = None
+    ets_logits: Tensor | None = None
+
+
+class DBetaModel(PreTrainedModel):
+    """D-BETA: a contrastive masked auto-encoder of ECGs and their reports (Pham, Saeed, Ma, ICML 2025)."""
+
+    config_class = DBetaConfig
+    base_model_prefix = "dbeta"
+    main_input_name = "ecg"
+    _supports_sdpa = True
+
+    def __init__(self, config: DBetaConfig) -> None:
+        """Build the model with fresh weights."""
+        super().__init__(config)
+        width, text_width = config.hidden_size, config.text_config.d_model
+        self.ecg_encoder = ECGEncoder(config)
+        self.text_encoder = TextEncoder(config.text_config, use_mask=config.text_attention_mask)
+        self.ecg_proj = nn.Linear(width, width)
+        self.text_proj = nn.Linear(text_width, width)
+        self.ecg_pooler = Pooler(width)
+        self.text_pooler = Pooler(width)
+        self.fusion = Fusion(config)
+        self.fused_ecg_pooler = Pooler(width)
+        self.fused_text_pooler = Pooler(width)
+        self.mlm_head = MLMHead(width, config.text_config.vocab_size)
+        self.mem_head = MEMHead(config)
+        self.etm_head = ETMHead(width)
+        if config.ets_cosine:
+            self.ets_log_scale = nn.Parameter(torch.tensor(0.0))
+            self.ets_bias = nn.Parameter(torch.tensor(0.0))
+        self.post_init()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        std = self.config.initializer_range
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=std)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=std)
+        elif isinstance(module, nn.LayerNorm | nn.GroupNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv1d) and module.bias is None:
+            nn.init.kaiming_normal_(module.weight)
+        elif isinstance(module, ECGEncoder):
+            nn.init.normal_(module.class_token, std=std)
+        elif isinstance(module, MEMHead):
+            nn.init.normal_(module.mask_token, std=std)
+        elif isinstance(module, DBetaModel) and module.config.ets_cosine:
+            # unlike SigLIP's −10: with entailment labels positives are common, so cosine 1/2 is where the sign changes
+            nn.init.constant_(module.ets_log_scale, math.log(10.0))
+            nn.init.constant_(module.ets_bias, -5.0)
+
+    def embed_ecg(self, ecg: Tensor) -> Tensor:
+        """The embedding of recordings (B, leads, samples): (B, D)."""
+        return self.ecg_pooler(self.ecg_proj(self.ecg_encoder(ecg)))
+
+    def embed_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """The embedding of tokenised texts (B, T): (B, D)."""
+        return self.text_pooler(self.text_proj(self.text_encoder(input_ids, attention_mask)))
+
+    def similarity(self, ecg_embeds: Tensor, text_embeds: Tensor) -> Tensor:
+        """ETS logits of every ECG (B, D) with every text (C, D): (B, C)."""
+        if not self.config.ets_cosine:
+            return ecg_embeds @ text_embeds.T
+        cosine = nn.functional.normalize(ecg_embeds, dim=-1) @ nn.functional.normalize(text_embeds, dim=-1).T
+        return cosine * self.ets_log_scale.exp() + self.ets_bias
+
+    def forward(
+        self,
+        ecg: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        ids_restore: Tensor | None = None,
+        mlm_labels: Tensor | None = None,
+        aligned: Tensor | None = None,
+        ets_labels: Tensor | None = None,
+        target_ecg: Tensor | None = None,
+        target_ids: Tensor | None = None,
+    ) -> DBetaOutput:
+        """Both encoders, the fusion, and every loss whose targets are given.
+
+        Args:
+            ecg: (B, leads, samples), what the encoder sees (leads may be zeroed).
+            input_ids: (B, T) int64, what the text encoder sees (tokens may be replaced).
+            attention_mask: (B, T), 1 where there is text.
+            ids_restore: (B, tokens) int64 masking of the ECG tokens (`ECGEncoder.encode`); gives the MEM loss.
+            mlm_labels: (B, T) int64, −100 where nothing is to be predicted; gives the MLM loss.
+            aligned: (B,) whether text i belongs to ECG i; gives the ETM and the ETS loss.
+            ets_labels: (B, B) of +1, −1 and 0 (no say) in place of those that follow from `aligned`.
+            target_ecg: (B, leads, samples) the whole recording, for `mem_target="full"`; default `ecg`.
+            target_ids: (B, T) int64 the text before tokens were replaced, for `ets_full_view`; default `input_ids`.
+
+        Returns:
+            Losses, logits and embeddings.
+        """
+        config = self.config
+        out = DBetaOutput()
+        text_mask = None if attention_mask is None else attention_mask.bool()
+
+        tokens = self.ecg_encoder.embed(ecg)  # (B, tokens, D)
+        ecg_stream = self.ecg_proj(self.ecg_encoder.encode(tokens, ids_restore))  # (B, 1 + kept, D)
+        text_stream = self.text_proj(self.text_encoder(input_ids, attention_mask))  # (B, T, D)
+
+        if config.ets_full_view and ids_restore is not None:
+            out.ecg_embeds = self.ecg_pooler(self.ecg_proj(self.ecg_encoder.encode(tokens)))
+        else:
+            out.ecg_embeds = self.ecg_pooler(ecg_stream)
+        if config.ets_full_view and target_ids is not None:
+            out.text_embeds = self.embed_text(target_ids, attention_mask)
+        else:
+            out.text_embeds = self.text_pooler(text_stream)
+        out.ets_logits = self.similarity(out.ecg_embeds, out.text_embeds)
+
+        text_fused, ecg_fused, before_mem = self.fusion(text_stream, ecg_stream, text_mask)
+        text_class, ecg_class = self.fused_text_pooler(text_fused), self.fused_ecg_pooler(ecg_fused)
+        out.fused_features = torch.cat([text_class, ecg_class], dim=-1)
+        out.etm_logits = self.etm_head(text_class, ecg_class)
+        out.mlm_logits = self.mlm_head(text_fused)
+
+        if mlm_labels is not None:
+            out.mlm_loss = losses.mlm_loss(out.mlm_logits, mlm_labels)
+        if ids_restore is not None:
+            out.mem_logits = self.mem_head(before_mem, ids_restore)
+            whole = target_ecg if target_ecg is not None and config.mem_target == "full" else ecg
+            target = losses.mem_targets(whole, config.n_tokens, config.samples_per_token)
+            hidden = losses.token_mask(ids_restore, config.n_kept_tokens)
+            out.mem_loss = losses.mem_loss(out.mem_logits, target, hidden)
+        if aligned is not None:
+            out.etm_loss = losses.etm_loss(out.etm_logits, aligned)
+            signs = losses.ets_labels(aligned) if ets_labels is None else ets_labels
+            out.ets_loss = losses.ets_loss(out.ets_logits, signs)
+
+        parts = {name: out.get(f"{name}_loss") for name in ("mlm", "mem", "etm", "ets")}
+        weighted = [config.loss_weights[name] * loss for name, loss in parts.items() if loss is not None]
+        out.loss = torch.stack(weighted).sum() if weighted else None
+        return out

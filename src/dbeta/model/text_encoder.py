@@ -1,0 +1,36 @@
+"""The text encoder: T5's encoder, from a configuration or from pretrained weights on disk or on the hub."""
+
+from __future__ import annotations
+
+from os import PathLike
+
+from torch import Tensor, nn
+from transformers import T5Config, T5EncoderModel
+from transformers.models.t5.modeling_t5 import T5Stack
+
+
+class TextEncoder(nn.Module):
+    """T5's encoder (Raffel et al. 2020); the padding mask reaches it unless the model is to be as published.
+
+    Args:
+        config: sizes.
+        use_mask: whether padding is hidden from the encoder.
+    """
+
+    def __init__(self, config: T5Config, *, use_mask: bool = True) -> None:
+        """Build it with fresh weights."""
+        super().__init__()
+        config.use_cache = False
+        config.is_encoder_decoder = False
+        # The stack alone: `T5EncoderModel` would hold the token embedding twice
+        self.t5 = T5Stack(config)
+        self.use_mask = use_mask
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """Token ids (B, T) and padding mask (B, T) → (B, T, d_model)."""
+        mask = attention_mask if self.use_mask else None
+        return self.t5(input_ids=input_ids, attention_mask=mask).last_hidden_state
+
+    def load_pretrained(self, name_or_path: str | PathLike[str]) -> None:
+        """Take over the weights of a T5 checkpoint of the same sizes (a folder or a hub id)."""
+        self.t5.load_state_dict(T5EncoderModel.from_pretrained(name_or_path).encoder.state_dict())
