@@ -1,0 +1,1 @@
+"""Training: collation and masking, pretraining."""

@@ -1,0 +1,251 @@
+"""Pretraining: a recipe file → a checkpoint folder, on `transformers.Trainer`.
+
+Special here: every loss is logged by name, and the checkpoint that ranks the validation split's findings best without
+ever having been trained on it (zero-shot) is the one that is kept.
+"""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
+from torch import Tensor
+from torch.nn.functional import normalize
+from transformers import AutoTokenizer, Trainer, TrainingArguments
+
+from dbeta.corpus.build import decode_signal, load_corpus
+from dbeta.corpus.tokenizer import train_tokenizer
+from dbeta.errors import DBetaError
+from dbeta.model import DBetaModel
+from dbeta.model.config import PRESETS
+from dbeta.processing import DBetaProcessor
+from dbeta.training.collate import PretrainCollator
+
+LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
+PANEL_FILE = "reference_panel.safetensors"
+#: A validation finding with fewer positives than this says more about chance than about the model.
+FEWEST_POSITIVES = 10
+
+
+@dataclass
+class Recipe:
+    """A training run.
+
+    Attributes:
+        preset: model sizes, "tiny" or "base".
+        corpus: folder made by `dbeta corpus build`.
+        output: folder for the checkpoint.
+        tokenizer: "train" (on the corpus's training split), or a folder or hub id.
+        text_encoder: folder or hub id of pretrained T5 weights; None trains it from nothing.
+        model: changes to the preset (`DBetaConfig`).
+        collator: arguments of `PretrainCollator`.
+        training: arguments of `transformers.TrainingArguments`.
+    """
+
+    preset: str = "tiny"
+    corpus: str = "runs/corpus/ptb-xl"
+    output: str = "runs/tiny"
+    tokenizer: str = "train"
+    text_encoder: str | None = None
+    model: dict[str, Any] = field(default_factory=dict)
+    collator: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
+    """Read a recipe and apply `key=value` changes; a dot reaches inside (`training.max_steps=10`).
+
+    Raises:
+        DBetaError: the file is missing or no recipe, or a key is unknown.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DBetaError(f"{path}: cannot be read as a recipe ({str(error).splitlines()[0]})") from None
+    if not isinstance(content, dict):
+        raise DBetaError(f"{path}: not a recipe; it should hold keys such as preset, corpus and training")
+    for change in changes or []:
+        key, equals, value = change.partition("=")
+        if not equals:
+            raise DBetaError(f"--set {change}: write it as key=value")
+        *parents, last = key.split(".")
+        place = content
+        for parent in parents:
+            place = place.setdefault(parent, {})
+            if not isinstance(place, dict):
+                raise DBetaError(f"--set {change}: {parent} holds a single value")
+        place[last] = yaml.safe_load(value)
+    known = [one.name for one in fields(Recipe)]
+    for key in content:
+        if key not in known:
+            raise DBetaError(f"{path}: unknown key {key!r}; a recipe has {', '.join(known)}")
+    recipe = Recipe(**content)
+    if recipe.preset not in PRESETS:
+        raise DBetaError(f"{path}: unknown preset {recipe.preset!r}; choose one of {', '.join(PRESETS)}")
+    return recipe
+
+
+class PretrainTrainer(Trainer):
+    """`Trainer` that logs each loss by name and measures zero-shot AUROC in evaluation."""
+
+    def __init__(self, *args: Any, processor: DBetaProcessor, **kwargs: Any) -> None:
+        """Keep the processor for evaluation."""
+        super().__init__(*args, **kwargs)
+        self.processor = processor
+        self._sums: dict[str, list[Tensor]] = {name: [] for name in LOSSES}
+
+    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
+        """The weighted loss; its parts are remembered for the log."""
+        output = model(**inputs)
+        for name in LOSSES:
+            self._sums[name].append(output[name].detach())
+        return (output.loss, output) if return_outputs else output.loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """Add the mean of each loss since the last log."""
+        if "loss" in logs:
+            for name, values in self._sums.items():
+                if values:
+                    logs[name] = round(float(torch.stack(values).mean()), 4)
+                    values.clear()
+        super().log(logs, *args, **kwargs)
+
+    def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Zero-shot AUROC over the findings of the validation split, as `eval_zero_shot`."""
+        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
+        metrics = {"eval_zero_shot": zero_shot_auroc(self.model, self.processor, dataset)}
+        self.log(metrics)
+        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+
+@torch.inference_mode()
+def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batch_size: int = 64) -> Tensor:
+    """Embeddings of a corpus's recordings, unit length: (n, D) float32 on the CPU."""
+    was_training = model.training
+    model.eval()
+    parts = []
+    for start in range(0, len(corpus), batch_size):
+        rows = [corpus[i] for i in range(start, min(start + batch_size, len(corpus)))]
+        ecg = processor(ecg=[decode_signal(row) for row in rows])["ecg"].to(model.device)
+        parts.append(normalize(model.embed_ecg(ecg).float(), dim=-1).cpu())
+    model.train(was_training)
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
+def zero_shot_auroc(model: DBetaModel, processor: DBetaProcessor, corpus: Any) -> float:
+    """Macro AUROC over the findings of a corpus, each finding's phrase as the prompt; NaN where there are none."""
+    findings = [set(row) for row in corpus["findings"]]
+    counts = {name: sum(name in one for one in findings) for name in sorted(set().union(*findings))}
+    names = [name for name, n in counts.items() if FEWEST_POSITIVES <= n <= len(findings) - FEWEST_POSITIVES]
+    if not names:
+        return float("nan")
+    embeds = embed_corpus(model, processor, corpus)
+    was_training = model.training
+    model.eval()
+    prompts = {key: value.to(model.device) for key, value in processor.tokens(names).items()}
+    scores = (embeds @ normalize(model.embed_text(**prompts).float(), dim=-1).cpu().T).numpy()
+    model.train(was_training)
+    pairs = zip(names, scores.T, strict=True)
+    return float(np.mean([roc_auc_score([name in one for one in findings], column) for name, column in pairs]))
+
+
+def build_model(recipe: Recipe, texts: list[str]) -> tuple[DBetaModel, DBetaProcessor]:
+    """A fresh model and its processor, as a recipe says.
+
+    Args:
+        recipe: the run.
+        texts: what a tokenizer is trained on, where the recipe asks for one.
+    """
+    try:
+        config = PRESETS[recipe.preset](**recipe.model)
+    except (TypeError, ValueError) as error:
+        raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
+    if recipe.tokenizer == "train":
+        tokenizer: Any = train_tokenizer(texts, config.text_config.vocab_size)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(recipe.tokenizer)
+    config.text_config.pad_token_id = tokenizer.pad_token_id
+    config.text_config.eos_token_id = tokenizer.eos_token_id
+    if len(tokenizer) > config.text_config.vocab_size:
+        raise DBetaError(
+            f"recipe: the tokenizer has {len(tokenizer)} tokens, "
+            f"the text encoder has room for {config.text_config.vocab_size}"
+        )
+    model = DBetaModel(config)
+    if recipe.text_encoder is not None:
+        model.text_encoder.load_pretrained(recipe.text_encoder)
+    processor = DBetaProcessor(
+        tokenizer,
+        sampling_rate=config.sampling_rate,
+        n_samples=config.n_samples,
+        leads=config.leads,
+        signal_scale=config.signal_scale,
+        max_text_tokens=config.max_text_tokens,
+    )
+    return model, processor
+
+
+def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
+    """Run a recipe and write the checkpoint: weights, configuration, processor, reference panel.
+
+    Args:
+        recipe: the run.
+        resume: go on from the last of the run's own checkpoints.
+
+    Returns:
+        The checkpoint's folder, `recipe.output`.
+
+    Raises:
+        DBetaError: the recipe, the corpus or the output folder cannot be used.
+    """
+    output = Path(recipe.output)
+    if (output / "model.safetensors").exists():
+        raise DBetaError(f"{output}: already holds a model; choose another --output or remove it")
+    steps_dir = output / "steps"
+    if steps_dir.exists() and any(steps_dir.iterdir()) and not resume:
+        raise DBetaError(f"{output}: an unfinished run lies here; go on with --resume or remove it")
+    train = load_corpus(Path(recipe.corpus), "train")
+    validation = load_corpus(Path(recipe.corpus), "validation")
+
+    arguments = {"output_dir": str(steps_dir), "report_to": [], "remove_unused_columns": False} | recipe.training
+    try:
+        args = TrainingArguments(**arguments)
+    except (TypeError, ValueError) as error:
+        raise DBetaError(f"recipe: the training settings are wrong ({error})") from None
+    torch.manual_seed(args.seed)
+    texts = [*train["report"], *(finding for row in train["findings"] for finding in row)]
+    model, processor = build_model(recipe, texts)
+    try:
+        collator = PretrainCollator(processor, model.config, **recipe.collator)
+    except TypeError as error:
+        raise DBetaError(f"recipe: the collator's settings are wrong ({error})") from None
+    trainer = PretrainTrainer(
+        model=model,
+        args=args,
+        train_dataset=train,
+        eval_dataset=validation,
+        data_collator=collator,
+        processor=processor,
+    )
+    trainer.train(resume_from_checkpoint=resume or None)
+
+    partial = output / "partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save_pretrained(partial)
+    processor.save_pretrained(partial)
+    panel = embed_corpus(model, processor, train)
+    save_file({"ecg_embeds": panel.half().contiguous()}, partial / PANEL_FILE)
+    trainer.state.save_to_json(str(partial / "trainer_state.json"))
+    for file in sorted(partial.iterdir(), key=lambda file: file.name == "model.safetensors"):
+        file.rename(output / file.name)
+    partial.rmdir()
+    return output
