@@ -1,0 +1,89 @@
+"""Zero-shot classification: cosine of an ECG's embedding with a condition's prompts, scored per class.
+
+Special here: the same figure for a randomly initialised model of the same shape stands beside every result, since
+random encoders already rank some conditions well.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from dbeta.ecg import ECG
+from dbeta.errors import DBetaError
+from dbeta.evaluation.benchmarks import Benchmark
+from dbeta.evaluation.metrics import score_labels
+from dbeta.inference import DBeta
+from dbeta.model import DBetaModel
+
+Progress = Callable[[int, int], None]
+
+
+def read_benchmark(
+    benchmark: Benchmark, model: DBeta, progress: Progress | None = None
+) -> tuple[Benchmark, list[ECG], dict[str, str]]:
+    """The recordings of a benchmark that can be read; the others by file with the reason.
+
+    Raises:
+        DBetaError: not one can be read.
+    """
+    ecgs: list[ECG] = []
+    unread: dict[str, str] = {}
+    rows: set[int] = set()
+    for i, file in enumerate(benchmark.files):
+        try:
+            ecgs.append(model.read(file))
+        except DBetaError as error:
+            unread[str(file)] = str(error)
+            rows.add(i)
+        if progress is not None:
+            progress(i + 1, len(benchmark.files))
+    if not ecgs:
+        raise DBetaError(f"{benchmark.name}: not one recording could be read ({next(iter(unread.values()))})")
+    return benchmark.without(rows), ecgs, unread
+
+
+def random_twin(model: DBeta, seed: int = 0) -> DBeta:
+    """A model of the same configuration and tokenizer with weights that saw no data."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        fresh = DBetaModel(copy.deepcopy(model.model.config))
+    return DBeta(fresh.to(model.model.device), model.processor, batch_size=model.batch_size)
+
+
+def zero_shot_scores(model: DBeta, benchmark: Benchmark, ecgs: list[ECG]) -> np.ndarray:
+    """Cosine of each recording with each class's condition: (records, classes)."""
+    embeds = model.embed(ecgs)
+    embeds = embeds / np.linalg.norm(embeds, axis=1, keepdims=True).clip(1e-12)
+    directions = np.stack([model.embed_condition(condition) for condition in benchmark.conditions.values()])
+    return embeds @ directions.T
+
+
+def evaluate_zero_shot(model: DBeta, benchmark: Benchmark, progress: Progress | None = None) -> dict[str, Any]:
+    """Zero-shot figures of a model and of its random twin.
+
+    Returns:
+        What `metrics.json` holds: benchmark, protocol, n_records, unread (file → reason), macro, classes, baselines.
+
+    Raises:
+        DBetaError: no recording can be read.
+    """
+    benchmark, ecgs, unread = read_benchmark(benchmark, model, progress)
+    names = list(benchmark.conditions)
+
+    def figures(one: DBeta) -> dict[str, Any]:
+        scores = zero_shot_scores(one, benchmark, ecgs)
+        return score_labels(benchmark.labels, scores, names, benchmark.patients)
+
+    return {
+        "benchmark": benchmark.name,
+        "protocol": benchmark.protocol + ", prompts: ensemble of name, synonyms and description",
+        "n_records": len(ecgs),
+        "unread": unread,
+        **figures(model),
+        "baselines": {"random": figures(random_twin(model))},
+    }
