@@ -7,7 +7,8 @@ ever having been trained on it (zero-shot) is the one that is kept.
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field, fields
+from collections import Counter
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from torch.nn.functional import normalize
 from transformers import AutoTokenizer, Trainer, TrainingArguments
 
 from dbeta.corpus.build import decode_signal, load_corpus
+from dbeta.corpus.reports import wordings
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaModel
 from dbeta.model.config import PRESETS
 from dbeta.processing import DBetaProcessor
+from dbeta.training.card import write_card
 from dbeta.training.collate import PretrainCollator
 
 LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
@@ -140,12 +143,17 @@ def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batc
     return torch.cat(parts)
 
 
+def common_findings(corpus: Any) -> list[str]:
+    """The findings of a corpus that at least `FEWEST_POSITIVES` records have, and as many have not."""
+    counts = Counter(finding for row in corpus["findings"] for finding in set(row))
+    return sorted(name for name, n in counts.items() if FEWEST_POSITIVES <= n <= len(corpus) - FEWEST_POSITIVES)
+
+
 @torch.inference_mode()
 def zero_shot_auroc(model: DBetaModel, processor: DBetaProcessor, corpus: Any) -> float:
     """Macro AUROC over the findings of a corpus, each finding's phrase as the prompt; NaN where there are none."""
     findings = [set(row) for row in corpus["findings"]]
-    counts = {name: sum(name in one for one in findings) for name in sorted(set().union(*findings))}
-    names = [name for name, n in counts.items() if FEWEST_POSITIVES <= n <= len(findings) - FEWEST_POSITIVES]
+    names = common_findings(corpus)
     if not names:
         return float("nan")
     embeds = embed_corpus(model, processor, corpus)
@@ -222,7 +230,8 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     except (TypeError, ValueError) as error:
         raise DBetaError(f"recipe: the training settings are wrong ({error})") from None
     torch.manual_seed(args.seed)
-    texts = [*train["report"], *(finding for row in train["findings"] for finding in row)]
+    stated = [finding for row in train["findings"] for finding in row]
+    texts = [*train["report"], *stated, *(words for finding in sorted(set(stated)) for words in wordings(finding))]
     model, processor = build_model(recipe, texts)
     try:
         collator = PretrainCollator(processor, model.config, **recipe.collator)
@@ -245,6 +254,18 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     panel = embed_corpus(model, processor, train)
     save_file({"ecg_embeds": panel.half().contiguous()}, partial / PANEL_FILE)
     trainer.state.save_to_json(str(partial / "trainer_state.json"))
+    write_card(
+        partial,
+        name=output.name,
+        parameters=sum(one.numel() for one in model.parameters()),
+        corpus=Path(recipe.corpus),
+        recipe=asdict(recipe),
+        figure=round(zero_shot_auroc(model, processor, validation), 4),
+        n_findings=len(common_findings(validation)),
+        fewest=FEWEST_POSITIVES,
+        step=trainer.state.best_global_step or trainer.state.global_step,
+        steps=trainer.state.global_step,
+    )
     for file in sorted(partial.iterdir(), key=lambda file: file.name == "model.safetensors"):
         file.rename(output / file.name)
     partial.rmdir()
