@@ -166,19 +166,16 @@ def test_huge_amplitude_stays_off_the_next_traces_and_is_marked(amplitude):
     assert right < TRACE_LEFT + 187.5 + 1
 
 
-def test_findings_show_the_highest_percentiles_first():
+def test_findings_are_listed_in_the_order_given_as_many_as_fit():
     table = findings(30).sample(frac=1, random_state=0)
-    words = texts(plot_ecg(square_ecg(), table))
-    shown = [w for w in words if w.startswith("condition ")]
-    assert shown == [f"condition {i}" for i in range(29, 17, -1)]
-    assert "100" in words
+    shown = [w for w in texts(plot_ecg(square_ecg(), table)) if w.startswith("condition ")]
+    assert shown == table["condition"].head(12).tolist()
 
 
-def test_findings_without_a_percentile_come_last():
+def test_a_missing_percentile_is_a_dash():
     table = findings(3).assign(percentile=[50.0, np.nan, 90.0])
     words = texts(plot_ecg(square_ecg(), table))
-    assert [w for w in words if w.startswith("condition ")] == ["condition 2", "condition 0", "condition 1"]
-    assert "–" in words
+    assert {"50", "–", "90"} <= set(words)
 
 
 def test_findings_lacking_a_column():

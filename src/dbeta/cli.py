@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from typer.core import TyperGroup
@@ -140,8 +141,11 @@ def embed(
             advance(min(start + dbeta.batch_size, len(files)), len(files))
     if rows:
         partial = output.with_name(f".{output.name}.partial")
-        pd.DataFrame(rows).to_parquet(partial, index=False)
-        partial.replace(output)
+        try:
+            pd.DataFrame(rows).to_parquet(partial, index=False)
+            partial.replace(output)
+        finally:
+            partial.unlink(missing_ok=True)
         note(f"{len(rows)} embeddings of {rows[0]['embedding'].size} numbers in {output}")
     failures.end()
 
@@ -160,12 +164,13 @@ def plot(
 
     Example: dbeta plot record.hea -o record.png
     """
-    from dbeta.plotting import plot_ecg, save_plot
+    from dbeta.plotting import SHOWN_S, plot_ecg, save_plot
 
     check_folder(output)
-    ecg = read(file, fs, leads, record)
-    table = load_model(model).diagnose(ecg) if findings else None
-    save_plot(plot_ecg(ecg, table), output)
+    dbeta = load_model(model) if findings else None
+    seconds = max(SHOWN_S, dbeta.processor.duration if dbeta else 0.0)
+    ecg = read(file, fs, leads, record, duration=seconds + 1)
+    save_plot(plot_ecg(ecg, dbeta.diagnose(ecg) if dbeta else None), output)
     note(f"{output} written")
 
 
@@ -210,7 +215,7 @@ def info(
             value = "  ".join(f"{lead} {'–' if size is None else f'{size:.2f}'}" for lead, size in value.items())
             key = "peak to peak, mV"
         if value is not None:
-            table.add_row(f"[bold]{key.replace('_', ' ')}[/]", f"{value}{units.get(key, '')}")
+            table.add_row(f"[bold]{key.replace('_', ' ')}[/]", escape(f"{value}{units.get(key, '')}"))
     Console().print(table)
 
 
@@ -274,9 +279,9 @@ def evaluate_zero_shot(
 
     dbeta = load_model(model)
     task = load_benchmark(benchmark, raw, fold)
+    output.mkdir(parents=True, exist_ok=True)  # before the work, so that a wrong name costs none
     with progress("reading records") as advance:
         result = evaluate(dbeta, task, advance)
-    output.mkdir(parents=True, exist_ok=True)
     partial = output / ".metrics.json.partial"
     partial.write_text(json.dumps(result, indent=2) + "\n")
     partial.replace(output / "metrics.json")
@@ -311,6 +316,8 @@ def check_folder(output: Path) -> None:
     """Refuse early to write where there is no folder."""
     if not output.parent.is_dir():
         raise DBetaError(f"{output}: the folder {output.parent} does not exist; create it first")
+    if output.is_dir():
+        raise DBetaError(f"{output}: is a folder; name a file")
 
 
 class Failures:
@@ -332,20 +339,20 @@ class Failures:
     def end(self) -> None:
         """Name the failures, if any, and exit with 1."""
         for message in self.messages:
-            print(f"error: {message}", file=sys.stderr)
+            complain(message)
         if self.messages:
             raise typer.Exit(1)
 
 
 def print_findings(table: pd.DataFrame) -> None:
     """The findings of one recording."""
-    view = Table(title=str(table["record"].iloc[0]), title_justify="left", title_style="bold")
+    view = Table(title=escape(str(table["record"].iloc[0])), title_justify="left", title_style="bold")
     view.add_column("condition")
     view.add_column("score", justify="right")
     view.add_column("percentile", justify="right")
     for row in table.to_dict("records"):
         percentile = "–" if row["percentile"] != row["percentile"] else f"{row['percentile']:.0f}"
-        view.add_row(row["condition"], f"{row['score']:+.2f}", percentile)
+        view.add_row(escape(row["condition"]), f"{row['score']:+.2f}", percentile)
     Console().print(view)
 
 
@@ -388,6 +395,11 @@ def note(message: str) -> None:
     print(message, file=sys.stderr)
 
 
+def complain(error: DBetaError | str) -> None:
+    """One line on stderr, whatever the name of the file."""
+    note("error: " + " ".join(str(error).splitlines()))
+
+
 def main() -> None:
     """Run the command line."""
 
@@ -400,7 +412,10 @@ def main() -> None:
     try:
         app()
     except DBetaError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
+        sys.exit(1)
+    except OSError as error:  # no room, no permission, a file where a folder should be
+        complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
@@ -91,8 +90,15 @@ class DBeta:
 
     def read(self, ecg: ECG | str | Path) -> ECG:
         """The recording itself, or as much of the file as the model reads."""
+        if isinstance(ecg, ECG):
+            return ecg
+        if not isinstance(ecg, str | Path):
+            kind = type(ecg).__name__
+            raise DBetaError(
+                f"a recording is a dbeta.ECG or a file, not {kind}; write dbeta.ECG(signal, sampling_rate)"
+            )
         # A second more than needed, so that resampling has its margin
-        return ecg if isinstance(ecg, ECG) else read_ecg(ecg, duration=self.processor.duration + 1)
+        return read_ecg(ecg, duration=self.processor.duration + 1)
 
     @torch.inference_mode()
     def embed_text(self, texts: str | Sequence[str]) -> np.ndarray:
@@ -124,13 +130,13 @@ class DBeta:
     def diagnose(
         self,
         ecgs: ECG | str | Path | Sequence[ECG | str | Path],
-        conditions: Sequence[str] | None = None,
+        conditions: str | Sequence[str] | None = None,
     ) -> pd.DataFrame:
         """How well each condition describes each recording.
 
         Args:
             ecgs: one or several, each an `ECG` or a file that `read_ecg` can read.
-            conditions: in words; by default about twenty common ones.
+            conditions: one or several, in words; by default about twenty common ones.
 
         Returns:
             Columns `record`, `condition`, `score` (cosine of the embeddings, −1 to 1) and `percentile` (share of the
@@ -142,6 +148,7 @@ class DBeta:
         """
         ecgs = [ecgs] if isinstance(ecgs, ECG | str | Path) else list(ecgs)
         recordings = [self.read(ecg) for ecg in ecgs]
+        conditions = [conditions] if isinstance(conditions, str) else conditions
         asked: Sequence[Condition | str] = default_conditions() if conditions is None else list(conditions)
         if not asked:
             raise DBetaError("no condition was named; name at least one, such as 'atrial fibrillation'")
@@ -154,7 +161,7 @@ class DBeta:
             for i, (ecg, row, ranks) in enumerate(zip(recordings, scores, percentiles, strict=True))
             for name, score, percentile in sorted(zip(names, row, ranks, strict=True), key=lambda one: -one[1])
         ]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(rows, columns=["record", "condition", "score", "percentile"])
 
     def _percentiles(self, scores: np.ndarray, directions: np.ndarray) -> np.ndarray:
         """Mid-rank percentile of each score (n, conditions) among the panel's scores."""
@@ -181,18 +188,53 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None) -
     name_or_path = bundled_checkpoint() if name_or_path is None else name_or_path
     folder = Path(name_or_path)
     if folder.exists() or str(name_or_path).startswith((".", "/", "~")):
+        if not folder.is_dir():
+            raise DBetaError(f"{name_or_path}: there is no such folder; name one that `dbeta pretrain` wrote")
         for file in ("config.json", "preprocessor_config.json", WEIGHTS_FILE):
             if not (folder / file).is_file():
                 raise DBetaError(f"{name_or_path}: {file} is missing; name a folder that `dbeta pretrain` wrote")
     try:
-        model = DBetaModel.from_pretrained(name_or_path, dtype=torch.float32)
+        # What does not fit is judged below: left to itself, the library fills in random weights
+        model, fit = DBetaModel.from_pretrained(
+            name_or_path,
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
         processor = DBetaProcessor.from_pretrained(name_or_path)
         panel = load_file(folder / PANEL_FILE)["ecg_embeds"] if (folder / PANEL_FILE).is_file() else None
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise DBetaError(f"{name_or_path}: cannot be loaded as a model ({reason})") from error
+    except ImportError:
+        raise
+    except Exception as error:  # a damaged file can make the libraries raise anything
+        reason = next(iter(str(error).splitlines()), "")[:200].rstrip(".:") or type(error).__name__
+        where = "" if folder.exists() else "is no folder here, and "
+        raise DBetaError(f"{name_or_path}: {where}cannot be loaded as a model ({reason})") from error
+    if misfit := _misfit(model, fit, processor, panel):
+        raise DBetaError(f"{name_or_path}: {misfit}; get the checkpoint again")
     target = device or ("cuda" if torch.cuda.is_available() else "cpu")
     return DBeta(model.to(target), processor, panel)
+
+
+def _misfit(model: DBetaModel, fit: dict[str, Any], processor: DBetaProcessor, panel: torch.Tensor | None) -> str:
+    """What does not belong together among the files of a checkpoint, in words; empty where all fits."""
+    wrong_shape = [name for name, *_ in fit["mismatched_keys"]]
+    problems = (
+        ("lacks tensors", fit["missing_keys"]),
+        ("has tensors of another shape", wrong_shape),
+        ("has further tensors", fit["unexpected_keys"]),
+    )
+    for problem, names in problems:
+        if names:
+            return f"{WEIGHTS_FILE} does not fit config.json: it {problem} ({len(names)}, such as {min(names)})"
+    for setting in ("sampling_rate", "n_samples", "leads", "signal_scale"):
+        ours, its = getattr(model.config, setting), getattr(processor, setting)
+        if ours != its:
+            return f"{setting} is {ours} in config.json but {its} in preprocessor_config.json"
+    width = model.config.hidden_size
+    if panel is not None and (panel.ndim != 2 or len(panel) == 0 or panel.shape[1] != width):
+        return f"{PANEL_FILE} has shape {tuple(panel.shape)}, not (recordings, {width})"
+    return ""
 
 
 def bundled_checkpoint() -> Path:

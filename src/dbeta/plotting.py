@@ -57,7 +57,7 @@ def plot_ecg(ecg: ECG, findings: pd.DataFrame | None = None, *, title: str | Non
     Args:
         ecg: the recording, any of the twelve leads in any order.
         findings: a table with columns `condition`, `score` and `percentile` (0 to 100), one row per condition; the
-            twelve with the highest percentile are listed beside the tracing.
+            first twelve are listed beside the tracing.
         title: the record's name; left out, `ecg.meta["record"]` or else `ecg.meta["source"]`, where there is one.
 
     Returns:
@@ -90,8 +90,9 @@ def plot_ecg(ecg: ECG, findings: pd.DataFrame | None = None, *, title: str | Non
     name = " ".join(name.split())
     _text(axes, _LEFT, _TOP + 7, name if len(name) <= 80 else name[:79] + "…", size=13, weight="bold")
     scale = f"{MM_PER_S:g} mm/s   {MM_PER_MV:g} mm/mV   {ecg.sampling_rate:g} Hz"
-    if ecg.duration > SHOWN_S * 1.001:
-        scale += f"   first {SHOWN_S:g} s of {ecg.duration:.1f} s"
+    full_length = float(ecg.meta.get("duration", ecg.duration))
+    if full_length > SHOWN_S * 1.001:
+        scale += f"   first {SHOWN_S:g} s of {full_length:.1f} s"
     elif ecg.duration < SHOWN_S * 0.999:
         scale += f"   recording ends at {ecg.duration:.1f} s"
     _text(axes, _LEFT, _BOTTOM - 6, scale, size=8, color=_GREY)
@@ -196,11 +197,11 @@ def _centred(ecg: ECG, lead: str) -> np.ndarray | None:
 
 
 def _top_findings(findings: pd.DataFrame) -> list[tuple[str, float]]:
-    """The conditions to list with their percentiles, highest first."""
+    """The conditions to list with their percentiles, as many as fit, in the order given."""
     missing = [column for column in ("condition", "score", "percentile") if column not in findings.columns]
     if missing:
         raise DBetaError(f"the findings need the columns condition, score and percentile; {', '.join(missing)} missing")
-    top = findings.sort_values(["percentile", "score"], ascending=False, kind="stable").head(MAX_FINDINGS)
+    top = findings.head(MAX_FINDINGS)
     return [(str(name), float(value)) for name, value in zip(top["condition"], top["percentile"], strict=True)]
 
 

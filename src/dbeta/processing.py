@@ -16,13 +16,15 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from scipy.signal import resample_poly
-from transformers import AutoTokenizer, BatchFeature, FeatureExtractionMixin, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, BatchFeature, FeatureExtractionMixin, PretrainedConfig, PreTrainedTokenizerBase
 
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError, DBetaWarning
 
 #: Below this rate the QRS complex itself is lost (its energy lies at 5–25 Hz); AHA/ACC/HRS 2007 ask for 500 Hz.
 LOWEST_SAMPLING_RATE = 40.0
+#: No electrocardiograph samples faster; such a rate is in another unit.
+HIGHEST_SAMPLING_RATE = 1e6
 #: Below this rate high-frequency detail (pacing spikes, notches) is missing.
 DETAILED_SAMPLING_RATE = 100.0
 #: No heart reaches this voltage at the skin; such samples are in another unit.
@@ -105,7 +107,8 @@ class DBetaProcessor(FeatureExtractionMixin):
         padded at the end with each lead's median, then `signal_scale`.
 
         Raises:
-            DBetaError: a lead is missing, there is no signal, or the sampling rate is too low to show a QRS complex.
+            DBetaError: a lead is missing, there is no signal, or the sampling rate is absurd or too low to show a QRS
+                complex.
 
         Warns:
             DBetaWarning: a lead is flat, the recording is cut or padded, the rate is low, the unit looks wrong.
@@ -120,6 +123,8 @@ class DBetaProcessor(FeatureExtractionMixin):
                 f"{name}: {ecg.sampling_rate:g} Hz is too slow to show a QRS complex; "
                 f"at least {LOWEST_SAMPLING_RATE:g} Hz is needed"
             )
+        if ecg.sampling_rate > HIGHEST_SAMPLING_RATE:
+            raise DBetaError(f"{name}: {ecg.sampling_rate:g} Hz is no ECG's sampling rate; check it")
         if ecg.sampling_rate < DETAILED_SAMPLING_RATE:
             _warn(f"{name}: only {ecg.sampling_rate:g} Hz, fine detail is missing and findings are less certain")
         full_length = float(ecg.meta.get("duration", ecg.duration))
@@ -194,7 +199,10 @@ class DBetaProcessor(FeatureExtractionMixin):
         processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir() or (folder / "tokenizer.json").is_file():
-            processor.tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path)
+            # An empty configuration, else the library warns that it does not know what a tokenizer of dbeta is
+            processor.tokenizer = AutoTokenizer.from_pretrained(
+                pretrained_model_name_or_path, config=PretrainedConfig()
+            )
         return processor
 
 

@@ -68,6 +68,8 @@ def read_ecg(
     try:
         if duration is not None and not (math.isfinite(duration) and duration > 0):
             raise DBetaError(f"the duration must be a positive number of seconds, not {duration}")
+        if sampling_rate is not None and not (math.isfinite(sampling_rate) and sampling_rate > 0):
+            raise DBetaError(f"the sampling rate (--fs) must be a positive number of Hz, not {sampling_rate}")
         file = _find_file(path)
         reader = _choose_reader(file)
         if record is not None and reader is not read_hdf5:

@@ -158,26 +158,27 @@ def build_corpus(source: str, raw: Path, out: Path, progress: Progress | None = 
 
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=existing_folder(out.parent)) as cache, warnings.catch_warnings():
-        warnings.simplefilter("ignore", DBetaWarning)
-        corpus = _generate(rows, features, cache)
-        corpus.save_to_disk(partial)
-        del corpus
-    splits = pd.Series([split for _, split in kept]).value_counts()
-    counts = {
-        "source": source,
-        "records": len(kept),
-        "patients": len({patient for patient, _ in kept}),
-        "rejected": len(rejected),
-        "splits": {str(name): int(n) for name, n in splits.items()},
-    }
-    (partial / "corpus.json").write_text(json.dumps(counts, indent=2) + "\n")
-    pd.DataFrame(rejected.items(), columns=["record", "reason"]).to_csv(partial / "rejected.csv", index=False)
-    partial.rename(out)
+    try:
+        with tempfile.TemporaryDirectory(dir=existing_folder(out.parent)) as cache, warnings.catch_warnings():
+            warnings.simplefilter("ignore", DBetaWarning)
+            _save(rows, features, cache, partial)
+        splits = pd.Series([split for _, split in kept]).value_counts()
+        counts = {
+            "source": source,
+            "records": len(kept),
+            "patients": len({patient for patient, _ in kept}),
+            "rejected": len(rejected),
+            "splits": {str(name): int(n) for name, n in splits.items()},
+        }
+        (partial / "corpus.json").write_text(json.dumps(counts, indent=2) + "\n")
+        pd.DataFrame(rejected.items(), columns=["record", "reason"]).to_csv(partial / "rejected.csv", index=False)
+        partial.rename(out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
     return counts
 
 
-def _generate(rows: Callable[[], Iterator[dict[str, Any]]], features: Any, cache: str) -> Any:
+def _save(rows: Callable[[], Iterator[dict[str, Any]]], features: Any, cache: str, out: Path) -> None:
     """Write rows to Arrow as they come, so that memory does not grow with the corpus."""
     from datasets import Dataset
     from datasets.exceptions import DatasetGenerationError
@@ -185,7 +186,8 @@ def _generate(rows: Callable[[], Iterator[dict[str, Any]]], features: Any, cache
 
     disable_progress_bars()
     try:
-        return Dataset.from_generator(rows, features=features, cache_dir=cache, fingerprint=uuid.uuid4().hex)
+        corpus = Dataset.from_generator(rows, features=features, cache_dir=cache, fingerprint=uuid.uuid4().hex)
+        corpus.save_to_disk(out)
     except DatasetGenerationError as error:
         if isinstance(error.__cause__, DBetaError):
             raise error.__cause__ from None

@@ -65,6 +65,7 @@ def score_labels(
         for name, column in zip(names, table.T, strict=True):
             result["classes"][name][metric] = _interval(column)
         usable = table[:, ~np.isnan(table[0])]
+        usable = usable[~np.isnan(usable).all(axis=1)]
         result["macro"][metric] = _interval(np.nanmean(usable, axis=1)) if usable.size else None
     return result
 

@@ -6,9 +6,11 @@ ever having been trained on it (zero-shot) is the one that is kept.
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -81,16 +83,24 @@ def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
         *parents, last = key.split(".")
         place = content
         for parent in parents:
-            place = place.setdefault(parent, {})
+            if place.get(parent) is None:
+                place[parent] = {}
+            place = place[parent]
             if not isinstance(place, dict):
                 raise DBetaError(f"--set {change}: {parent} holds a single value")
-        place[last] = yaml.safe_load(value)
-    known = [one.name for one in fields(Recipe)]
-    for key in content:
-        if key not in known:
-            raise DBetaError(f"{path}: unknown key {key!r}; a recipe has {', '.join(known)}")
-    recipe = Recipe(**content)
-    if recipe.preset not in PRESETS:
+        try:
+            place[last] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise DBetaError(f"--set {change}: {value!r} is not a YAML value") from None
+    defaults = asdict(Recipe())
+    for key, value in content.items():
+        if key not in defaults:
+            raise DBetaError(f"{path}: unknown key {key!r}; a recipe has {', '.join(defaults)}")
+        if value is not None and isinstance(value, dict) != isinstance(defaults[key], dict):
+            kind = "settings of its own" if isinstance(defaults[key], dict) else "a single value"
+            raise DBetaError(f"{path}: {key} should hold {kind}, not {value!r}")
+    recipe = Recipe(**{key: value for key, value in content.items() if value is not None})
+    if str(recipe.preset) not in PRESETS:
         raise DBetaError(f"{path}: unknown preset {recipe.preset!r}; choose one of {', '.join(PRESETS)}")
     return recipe
 
@@ -188,7 +198,10 @@ def build_model(recipe: Recipe, texts: list[str]) -> tuple[DBetaModel, DBetaProc
             f"recipe: the tokenizer has {len(tokenizer)} tokens, "
             f"the text encoder has room for {config.text_config.vocab_size}"
         )
-    model = DBetaModel(config)
+    try:
+        model = DBetaModel(config)
+    except (TypeError, ValueError) as error:
+        raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
     if recipe.text_encoder is not None:
         model.text_encoder.load_pretrained(recipe.text_encoder)
     processor = DBetaProcessor(
@@ -207,7 +220,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
 
     Args:
         recipe: the run.
-        resume: go on from the last of the run's own checkpoints.
+        resume: go on from the last of the run's own checkpoints; from the beginning where there is none yet.
 
     Returns:
         The checkpoint's folder, `recipe.output`.
@@ -224,7 +237,13 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     train = load_corpus(Path(recipe.corpus), "train")
     validation = load_corpus(Path(recipe.corpus), "validation")
 
-    arguments = {"output_dir": str(steps_dir), "report_to": [], "remove_unused_columns": False} | recipe.training
+    arguments = {
+        "output_dir": str(steps_dir),
+        "report_to": [],
+        "remove_unused_columns": False,
+        "disable_tqdm": not sys.stderr.isatty(),
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    } | recipe.training
     try:
         args = TrainingArguments(**arguments)
     except (TypeError, ValueError) as error:
@@ -245,7 +264,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
         data_collator=collator,
         processor=processor,
     )
-    trainer.train(resume_from_checkpoint=resume or None)
+    trainer.train(resume_from_checkpoint=resume and any(steps_dir.glob("checkpoint-*")))
 
     partial = output / "partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -253,7 +272,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     processor.save_pretrained(partial)
     panel = embed_corpus(model, processor, train)
     save_file({"ecg_embeds": panel.half().contiguous()}, partial / PANEL_FILE)
-    trainer.state.save_to_json(str(partial / "trainer_state.json"))
+    (partial / "training_log.json").write_text(json.dumps(trainer.state.log_history, indent=1) + "\n")
     write_card(
         partial,
         name=output.name,

@@ -1,0 +1,144 @@
+"""Figures worked out by hand, and what the bootstrap resamples."""
+
+import numpy as np
+import pytest
+
+from dbeta.evaluation.metrics import score_labels
+
+
+def one_label(labels, scores, patients=None, **options):
+    """The figures of a single label; each record its own patient unless said otherwise."""
+    labels, scores = np.array(labels)[:, None], np.array(scores, dtype=float)[:, None]
+    patients = range(len(labels)) if patients is None else patients
+    return score_labels(labels, scores, ["x"], list(patients), **({"resamples": 50} | options))
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "auroc", "auprc"),
+    [
+        ([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4], 1.0, 1.0),
+        # Found third and fourth of four: 1/2 × 1/3 + 1/2 × 2/4
+        ([1, 1, 0, 0], [0.1, 0.2, 0.3, 0.4], 0.0, 0.4167),
+        # Pairs in order: .35 > .1, .8 > .1, .8 > .4, three of four; first and third: 1/2 × 1 + 1/2 × 2/3
+        ([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8], 0.75, 0.8333),
+        # All tied: chance, and the share of positives
+        ([0, 0, 0, 1], [0.5, 0.5, 0.5, 0.5], 0.5, 0.25),
+        # One tie across the classes counts half: (1 + 1 + 1/2 + 1) / 4; 1/2 × 1 + 1/2 × 2/3
+        ([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8], 0.875, 0.8333),
+        # Only the order counts, not the values
+        ([0, 1, 0, 1], [-1e6, 5.0, -3.0, 1e9], 1.0, 1.0),
+    ],
+)
+def test_values_by_hand(labels, scores, auroc, auprc):
+    result = one_label(labels, scores)
+    assert result["classes"]["x"]["auroc"][0] == auroc
+    assert result["classes"]["x"]["auprc"][0] == auprc
+    assert result["classes"]["x"]["positives"] == sum(labels)
+    assert result["macro"]["auroc"] == result["classes"]["x"]["auroc"]
+
+
+def test_a_label_that_cannot_be_scored_is_left_out_of_the_mean():
+    labels = np.array([[0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]]).T
+    scores = np.array([[1, 2, 3, 4], [4, 2, 3, 1], [1, 2, 3, 4], [1, 2, 3, 4]], dtype=float).T
+    result = score_labels(labels, scores, ["right", "wrong", "never", "always"], "abcd", resamples=50)
+    classes = result["classes"]
+    assert classes["never"] == {"positives": 0, "auroc": None, "auprc": None}
+    assert classes["always"] == {"positives": 4, "auroc": None, "auprc": None}
+    assert classes["right"]["auroc"][0] == 1.0
+    assert classes["wrong"]["auroc"][0] == 0.0  # positives at 2 and 1, negatives at 4 and 3
+    assert result["macro"]["auroc"][0] == pytest.approx(0.5)
+
+
+def test_no_label_can_be_scored():
+    result = score_labels(np.zeros((3, 1)), np.ones((3, 1)), ["x"], [1, 2, 3], resamples=5)
+    assert result["macro"] == {"auroc": None, "auprc": None}
+
+
+def normal_scores(n, seed=0):
+    """A label of half the records whose scores overlap with the others'."""
+    labels = np.arange(n) % 2
+    return labels, np.random.default_rng(seed).normal(size=n) + labels
+
+
+def test_the_interval_holds_the_value_and_shrinks_with_more_patients():
+    few, many = (one_label(*normal_scores(n), resamples=100)["classes"]["x"] for n in (40, 640))
+    for metric in ("auroc", "auprc"):
+        widths = []
+        for value, low, high in (few[metric], many[metric]):
+            assert low < value < high
+            widths.append(high - low)
+        assert 2 < widths[0] / widths[1] < 8  # √16 = 4
+
+
+def test_the_interval_covers_what_theory_says():
+    # Hanley and McNeil 1982, at the true AUROC of two unit normals one apart: Φ(1/√2) = 0.760
+    area, n = 0.760, 100
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    error = ((area * (1 - area) + (n - 1) * (q1 - area**2) + (n - 1) * (q2 - area**2)) / n**2) ** 0.5
+    _, low, high = one_label(*normal_scores(2 * n), resamples=200)["classes"]["x"]["auroc"]
+    assert (high - low) / 2 == pytest.approx(1.96 * error, rel=0.3)
+
+
+def test_a_patients_records_are_drawn_together():
+    # Patient a is ranked rightly (1.0), b wrongly (0.0), both together 3 pairs of 4; aa and bb each come in a quarter
+    # of the draws, so they are the ends of the interval. Drawn one by one, 200 records would stay within 0.75 ± 0.1.
+    labels = [1, 0, 1, 0] * 50
+    scores = [0.9, 0.1, 0.2, 0.8] * 50
+    patients = ["a", "a", "b", "b"] * 50
+    assert one_label(labels, scores, patients)["classes"]["x"]["auroc"] == [0.75, 0.0, 1.0]
+    _, low, high = one_label(labels, scores)["classes"]["x"]["auroc"]
+    assert 0.6 < low < high < 0.9
+
+
+def test_a_single_patient_gives_no_width():
+    assert one_label([1, 0, 1], [0.3, 0.2, 0.1], ["a"] * 3)["classes"]["x"]["auroc"] == [0.5, 0.5, 0.5]
+
+
+def test_patients_may_be_numbers_or_words():
+    labels, scores = normal_scores(40)
+    numbers = [i // 2 for i in range(40)]
+    assert one_label(labels, scores, numbers) != one_label(labels, scores)
+    words = [f"{number:02d}" for number in numbers]
+    assert one_label(labels, scores, [str(n).zfill(2) for n in numbers]) == one_label(labels, scores, words)
+
+
+def test_draws_without_a_positive_are_left_out():
+    # One positive of four: (3/4)⁴ = 32 % of the draws miss it
+    value, low, high = one_label([0, 0, 0, 1], [1, 2, 3, 4], resamples=100)["classes"]["x"]["auroc"]
+    assert (value, low, high) == (1.0, 1.0, 1.0)
+
+
+def test_the_seed_decides():
+    labels, scores = normal_scores(60)
+    first, again, other = (one_label(labels, scores, seed=seed)["macro"]["auroc"] for seed in (1, 1, 2))
+    assert first == again
+    assert first[0] == other[0]
+    assert first[1:] != other[1:]
+
+
+def test_the_global_generator_is_left_alone():
+    np.random.seed(3)  # noqa: NPY002
+    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    one_label(*normal_scores(20))
+    np.testing.assert_array_equal(np.random.get_state()[1], before)  # noqa: NPY002
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_a_score_that_is_no_number_is_refused(bad):
+    with pytest.raises(ValueError, match="finite"):
+        one_label([0, 1, 0], [0.1, bad, 0.3])
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "names", "patients"),
+    [
+        ((3, 2), (3, 1), 2, 3),
+        ((3, 2), (2, 2), 2, 3),
+        ((3, 2), (3, 2), 1, 3),
+        ((3, 2), (3, 2), 2, 4),
+        ((3, 2), (2, 3), 2, 3),
+    ],
+)
+def test_shapes_must_agree(labels, scores, names, patients):
+    with pytest.raises(ValueError, match="labels"):
+        score_labels(np.ones(labels), np.ones(scores), ["x"] * names, list(range(patients)))

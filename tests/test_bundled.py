@@ -1,0 +1,60 @@
+"""The model that comes with the package."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom.data import get_testdata_file
+
+import dbeta
+from dbeta.inference import bundled_checkpoint
+
+#: All files of the bundled model together: a wheel should stay small.
+MOST_BYTES = 25_000_000
+
+
+@pytest.fixture(scope="module")
+def model():
+    return dbeta.load()
+
+
+@pytest.fixture(scope="module")
+def demo():
+    """The real ECG that pydicom ships; its own annotation says normal sinus rhythm."""
+    return Path(get_testdata_file("waveform_ecg.dcm"))
+
+
+def test_the_folder_is_complete_and_small():
+    folder = bundled_checkpoint()
+    files = {file.name: file.stat().st_size for file in folder.iterdir()}
+    wanted = {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "README.md"}
+    assert wanted | {"reference_panel.safetensors"} <= set(files)
+    assert sum(files.values()) <= MOST_BYTES
+    assert not [name for name in files if Path(name).suffix in (".bin", ".pt", ".pkl", ".ckpt")]
+
+
+def test_load_without_an_argument(model):
+    assert model.processor.sampling_rate == 500
+    assert model.processor.n_samples == 5000
+    assert model.panel is not None
+    np.testing.assert_allclose(np.linalg.norm(model.panel.float().numpy(), axis=1), 1.0, atol=1e-2)
+
+
+def test_the_demo_is_normal(model, demo):
+    table = model.diagnose(demo)
+    assert len(table) == 22
+    assert table["percentile"].between(0, 100).all()
+    score = table.set_index("condition")["score"]
+    for present in ("normal ECG", "sinus rhythm"):
+        for absent in ("atrial fibrillation", "left bundle branch block"):
+            assert score[present] > score[absent]
+
+
+def test_words_of_the_users_own(model, demo):
+    table = model.diagnose(demo, ["sinus rhythm", "complete left bundle branch block with wide QRS"])
+    assert list(table["condition"]) == ["sinus rhythm", "complete left bundle branch block with wide QRS"]
+
+
+def test_different_ecgs_differ(model, make_ecg):
+    slow, fast = model.embed([make_ecg(rate=45), make_ecg(rate=130)])
+    assert slow @ fast / np.linalg.norm(slow) / np.linalg.norm(fast) < 0.95

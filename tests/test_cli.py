@@ -1,0 +1,662 @@
+"""The command line as a user meets it: what is printed where, and the exit code."""
+
+import functools
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dbeta import cli
+from dbeta.ecg import LEADS
+from dbeta.evaluation import zero_shot
+from dbeta.evaluation.metrics import score_labels
+from dbeta.inference import load
+
+HEADER = "{name} 12 {rate} {samples}\n" + "".join(f"{{name}}.dat 16 1000/mV 16 0 0 0 0 {lead}\n" for lead in LEADS)
+COMMANDS = ["diagnose", "embed", "plot", "info", "corpus", "pretrain", "evaluate"]
+
+
+def write_wfdb(folder, ecg, name="rec"):
+    """A WFDB record of 16-bit microvolts; a missing sample is −32768, as the format says."""
+    counts = np.where(np.isnan(ecg.signal), -32768, np.round(np.nan_to_num(ecg.signal) * 1000)).astype("<i2")
+    (folder / f"{name}.dat").write_bytes(counts.T.tobytes())
+    header = folder / f"{name}.hea"
+    header.write_text(HEADER.format(name=name, rate=f"{ecg.sampling_rate:g}", samples=counts.shape[1]))
+    return header
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Run `dbeta` with these arguments in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["dbeta", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        with warnings.catch_warnings():
+            try:
+                cli.main()
+            except SystemExit as end:
+                code = end.code or 0
+        said = capsys.readouterr()
+        assert "Traceback" not in said.out + said.err
+        return code, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def ask(run, micro_checkpoint):
+    """`run` with the micro model."""
+    return lambda *arguments: run(*arguments, "--model", micro_checkpoint)
+
+
+def refused(result) -> str:
+    """The one line of a refusal."""
+    code, out, err = result
+    assert code == 1, err
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    return err
+
+
+def warned(result) -> str:
+    """The warnings of a run that went well."""
+    code, out, err = result
+    assert code == 0, err
+    assert out
+    assert err
+    assert all(line.startswith("warning: ") for line in err.splitlines())
+    return err
+
+
+def cells(out: str) -> list[list[str]]:
+    """The rows of the tables in the output."""
+    return [[one.strip() for one in line.strip("│").split("│")] for line in out.splitlines() if line.startswith("│")]
+
+
+# --- Help and usage
+
+
+def test_help_lists_the_commands_in_order(run):
+    code, out, err = run("--help")
+    assert (code, err) == (0, "")
+    listed = re.findall(r"^│ (\w+) ", out[out.index("Commands") :], re.MULTILINE)
+    assert listed == COMMANDS
+    assert "Not a medical device" in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["diagnose"], ["embed"], ["plot"], ["info"], ["corpus", "build"], ["pretrain"], ["evaluate", "zero-shot"]],
+)
+def test_every_command_has_an_example(run, command):
+    code, out, _ = run(*command, "--help")
+    assert code == 0
+    assert f"Example: dbeta {' '.join(command)} " in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["diagnose"],
+        ["diagnose", "a.hea", "--nonsense"],
+        ["diagnose", "a.hea", "--fs", "fast"],
+        ["embed", "a.hea"],
+        ["plot", "a.hea"],
+        ["info"],
+        ["info", "a.hea", "b.hea"],
+        ["corpus", "build", "ptb-xl"],
+        ["pretrain"],
+        ["evaluate", "zero-shot", "ptb-xl-super", "raw"],
+        ["evaluate", "zero-shot", "ptb-xl-super", "raw", "--output", "o", "--fold", "ten"],
+    ],
+)
+def test_bad_usage(run, arguments):
+    code, _, err = run(*arguments)
+    assert code == 2
+    assert "Usage: dbeta" in err
+
+
+def test_a_network_is_not_needed_and_nothing_else_is_said(tmp_path, make_ecg):
+    """The only test that starts the installed program: one line on stderr, whatever the libraries would say."""
+    record = write_wfdb(tmp_path, make_ecg())
+    done = subprocess.run(
+        [sys.executable, "-m", "dbeta.cli", "diagnose", record, "--model", "nobody/no-such-model"],
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert "nobody/no-such-model: " in refused((done.returncode, done.stdout, done.stderr))
+
+
+# --- diagnose
+
+
+def test_table_and_json_agree(ask, tmp_path, make_ecg, micro_checkpoint):
+    record = write_wfdb(tmp_path, make_ecg())
+    code, out, err = ask("diagnose", record, "--json")
+    assert (code, err) == (0, "")
+    rows = json.loads(out)
+    assert [list(row) for row in rows] == [["record", "condition", "score", "percentile"]] * 22
+    assert {row["record"] for row in rows} == {"rec.hea"}
+    assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
+    assert rows == load(micro_checkpoint).diagnose(record).to_dict("records")
+
+    code, out, err = ask("diagnose", record)
+    assert (code, err) == (0, "")
+    assert out.startswith("rec.hea")
+    assert "Not a medical device" in out
+    assert cells(out) == [[row["condition"], f"{row['score']:+.2f}", f"{row['percentile']:.0f}"] for row in rows]
+
+
+def test_conditions_in_words(ask, tmp_path, make_ecg):
+    record = write_wfdb(tmp_path, make_ecg())
+    code, out, _ = ask("diagnose", record, "--json", "--conditions", " LBBB;my own words ; sinus rhythm;")
+    assert code == 0
+    assert {row["condition"] for row in json.loads(out)} == {"LBBB", "my own words", "sinus rhythm"}
+
+
+@pytest.mark.parametrize("conditions", ["", " ", ";", "a;;b", "; a", "a; ;b"])
+def test_an_empty_condition(ask, tmp_path, make_ecg, conditions):
+    record = write_wfdb(tmp_path, make_ecg())
+    result = ask("diagnose", record, "--conditions", conditions)
+    if conditions == "; a":  # a separator at either end does no harm
+        assert result[0] == 0
+    else:
+        assert "condition is empty" in refused(result)
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_bad_file_does_not_hold_up_the_others(ask, tmp_path, make_ecg, as_json):
+    first, last = (write_wfdb(tmp_path, make_ecg(seed=seed), f"good{seed}") for seed in (1, 2))
+    (tmp_path / "bad.hea").write_text("nonsense")
+    flat = make_ecg()
+    flat.signal[:] = 0
+    files = [first, tmp_path / "bad.hea", write_wfdb(tmp_path, flat, "flat"), last]
+    code, out, err = ask("diagnose", *files, "--conditions", "pause", *(["--json"] if as_json else []))
+    assert code == 1
+    lines = err.splitlines()
+    assert len(lines) == 2
+    assert all(line.startswith("error: ") for line in lines)
+    assert "bad.hea" in lines[0]
+    assert "flat.hea" in lines[1]
+    if as_json:
+        assert [row["record"] for row in json.loads(out)] == ["good1.hea", "good2.hea"]
+    else:
+        assert out.index("good1.hea") < out.index("good2.hea")
+        assert len(cells(out)) == 2
+
+
+def test_brackets_are_no_markup(ask, tmp_path, make_ecg):
+    record = write_wfdb(tmp_path, make_ecg())
+    np.save(tmp_path / "[bold]a.npy", make_ecg().signal)
+    options = ["--fs", "500", "--leads", ",".join(LEADS)]
+    code, out, _ = ask("diagnose", record, "--conditions", "[red]pause; ST [/V1]")
+    assert code == 0
+    assert {row[0] for row in cells(out)} == {"[red]pause", "ST [/V1]"}
+    _, out, _ = ask("diagnose", tmp_path / "[bold]a.npy", *options, "--conditions", "pause")
+    assert out.startswith("[bold]a.npy")
+
+
+def test_an_error_is_one_line_whatever_the_name(ask, tmp_path):
+    refused(ask("diagnose", tmp_path / "a\nb.hea"))
+
+
+@pytest.mark.parametrize("rate", ["0", "-500", "nan", "inf", "1e9"])
+def test_an_absurd_sampling_rate(ask, tmp_path, make_ecg, rate):
+    np.save(tmp_path / "rec.npy", make_ecg().signal)
+    options = ["--leads", ",".join(LEADS), f"--fs={rate}"]
+    assert "sampling rate" in refused(ask("diagnose", tmp_path / "rec.npy", *options))
+
+
+def test_no_file_can_be_read(ask, tmp_path):
+    code, out, err = ask("diagnose", tmp_path / "a.hea", tmp_path / "b.hea", "--json")
+    assert code == 1
+    assert json.loads(out) == []
+    assert err.count("error: ") == err.count("\n") == 2
+
+
+def write_bad(folder, name, make_ecg):
+    """A recording of this kind of badness, with the options it needs."""
+    signal = {
+        "all NaN": np.full((12, 5000), np.nan),
+        "all flat": np.full((12, 5000), 0.3),
+        "no samples": np.zeros((12, 0)),
+        "three leads": make_ecg().signal[:3],
+        "one dimension": np.zeros(5000),
+    }.get(name)
+    if signal is not None:
+        np.save(folder / "rec.npy", signal)
+        return [folder / "rec.npy", "--fs", "500", "--leads", ",".join(LEADS[: 3 if name == "three leads" else 12])]
+    record = write_wfdb(folder, make_ecg())
+    if name == "missing file":
+        record = folder / "none.hea"
+    elif name == "unreadable header":
+        record.write_text("rec twelve\n")
+    elif name == "binary header":
+        record.write_bytes(bytes(range(256)))
+    elif name == "truncated signal":
+        record.with_suffix(".dat").write_bytes(record.with_suffix(".dat").read_bytes()[:-5000])
+    elif name == "missing signal":
+        record.with_suffix(".dat").unlink()
+    elif name == "no samples in the header":
+        record.write_text(HEADER.format(name="rec", rate=500, samples=0))
+        record.with_suffix(".dat").write_bytes(b"")
+    elif name == "missing everywhere":
+        ecg = make_ecg()
+        ecg.signal[:] = np.nan
+        write_wfdb(folder, ecg)
+    elif name == "text named .dcm":
+        record = folder / "rec.dcm"
+        record.write_text("This is no ECG.\n")
+    elif name == "empty file":
+        record = folder / "rec.xml"
+        record.touch()
+    elif name == "folder":
+        record = folder
+    elif name == "unknown format":
+        record = folder / "rec.jpg"
+        record.write_bytes(b"\xff\xd8\xff")
+    elif name == "20 Hz":
+        write_wfdb(folder, make_ecg(sampling_rate=20))
+    else:
+        raise AssertionError(name)
+    return [record]
+
+
+@pytest.mark.parametrize("command", ["diagnose", "plot"])
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("missing file", "no such file"),
+        ("unreadable header", "WFDB header"),
+        ("binary header", "WFDB header"),
+        ("truncated signal", "WFDB record"),
+        ("missing signal", "missing"),
+        ("no samples in the header", "no samples"),
+        ("no samples", "no samples"),
+        ("missing everywhere", "no valid sample"),
+        ("all NaN", "no valid sample"),
+        ("all flat", "every lead is flat"),
+        ("three leads", "lacks lead V1"),
+        ("one dimension", "shape"),
+        ("text named .dcm", "not DICOM"),
+        ("empty file", "is empty"),
+        ("folder", "is a folder"),
+        ("unknown format", "no known format"),
+        ("20 Hz", "too slow"),
+    ],
+)
+def test_what_cannot_be_used(ask, tmp_path, make_ecg, command, name, message):
+    arguments = [command, *write_bad(tmp_path, name, make_ecg)]
+    if command == "plot":
+        arguments += ["-o", "picture.png"]
+    said = refused(ask(*arguments))
+    assert message in said
+    assert str(arguments[1].name) in said
+    assert not Path("picture.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"seconds": 0.5}, "only 0.5 s long"), ({"sampling_rate": 50}, "only 50 Hz"), ({"seconds": 30}, "only the first")],
+)
+def test_what_is_warned_of(ask, tmp_path, make_ecg, options, message):
+    assert message in warned(ask("diagnose", write_wfdb(tmp_path, make_ecg(**options))))
+
+
+def test_a_flat_lead_is_warned_of_in_each_record(ask, tmp_path, make_ecg):
+    ecg = make_ecg()
+    ecg.signal[LEADS.index("V3")] = 0
+    files = [write_wfdb(tmp_path, ecg, name) for name in ("one", "two")]
+    lines = warned(ask("diagnose", *files)).splitlines()
+    assert len(lines) == 2
+    assert all("lead V3 is flat" in line for line in lines)
+    assert "one.hea" in lines[0]
+    assert "two.hea" in lines[1]
+
+
+def test_10_khz_is_as_good_as_any(ask, tmp_path, make_ecg):
+    code, out, err = ask("diagnose", write_wfdb(tmp_path, make_ecg(sampling_rate=10_000)))
+    assert (code, err) == (0, "")
+    assert len(cells(out)) == 22
+
+
+@pytest.mark.parametrize("command", ["diagnose", "plot"])
+def test_a_day_is_warned_of_and_not_read_whole(ask, tmp_path, make_ecg, command, monkeypatch):
+    record = write_wfdb(tmp_path, make_ecg(seconds=20, sampling_rate=500))
+    samples = 24 * 3600 * 500
+    record.write_text(HEADER.format(name="rec", rate=500, samples=samples))
+    os.truncate(record.with_suffix(".dat"), samples * 24)  # sparse: takes no room
+    read = []
+    inner = cli.read_ecg
+    monkeypatch.setattr(cli, "read_ecg", lambda *a, **k: read.append(inner(*a, **k)) or read[-1])
+    start = time.process_time()
+    result = ask(command, record, *(["-o", "picture.png"] if command == "plot" else []))
+    assert time.process_time() - start < 30  # the whole would take minutes and 4 GB
+    assert read[0].duration <= 12
+    assert result[0] == 0
+    assert "86400.0 s long, only the first 10 s are used" in result[2]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "preprocessor_config.json"])
+def test_a_model_that_is_not_complete(run, tmp_path, make_ecg, micro_checkpoint, name):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for file in micro_checkpoint.iterdir():
+        if file.name != name:
+            (folder / file.name).symlink_to(file)
+    record = write_wfdb(tmp_path, make_ecg())
+    assert f"{name} is missing" in refused(run("diagnose", record, "--model", folder))
+
+
+@pytest.mark.parametrize("command", ["diagnose", "embed", "plot"])
+def test_a_model_that_is_nowhere(run, tmp_path, make_ecg, command):
+    record = write_wfdb(tmp_path, make_ecg())
+    output = {"diagnose": [], "embed": ["-o", "e.parquet"], "plot": ["-o", "p.png"]}[command]
+    assert "no such folder" in refused(run(command, record, *output, "--model", tmp_path / "none"))
+    assert not Path("e.parquet").exists()
+
+
+def test_options_for_files_that_are_silent(ask, tmp_path, make_ecg):
+    order = list(reversed(LEADS))
+    np.save(tmp_path / "rec.npy", make_ecg(leads=order).signal)
+    said = refused(ask("diagnose", tmp_path / "rec.npy"))
+    assert "--leads" in said
+    assert "--fs" in said
+    options = ["--fs", "500", "--leads", ", ".join(order), "--json"]
+    code, out, _ = ask("diagnose", tmp_path / "rec.npy", *options)
+    assert code == 0
+    _, expected, _ = ask("diagnose", write_wfdb(tmp_path, make_ecg()), "--json")
+    scores, reference = ({row["condition"]: row["score"] for row in json.loads(text)} for text in (out, expected))
+    assert scores == pytest.approx(reference, abs=1e-2)
+
+
+# --- embed
+
+
+def test_embed_writes_parquet(ask, tmp_path, make_ecg, micro_checkpoint):
+    folder = tmp_path / "recordings"
+    (folder / "deeper").mkdir(parents=True)
+    one = write_wfdb(folder, make_ecg(seed=1), "one")
+    two = write_wfdb(folder / "deeper", make_ecg(seed=2, rate=120), "two")
+    single = write_wfdb(tmp_path, make_ecg(seed=3), "three")
+    code, out, err = ask("embed", folder, single, "--output", tmp_path / "e.parquet")
+    assert (code, out) == (0, "")
+    assert "3 embeddings of 32 numbers" in err
+    table = pd.read_parquet(tmp_path / "e.parquet")
+    assert list(table.columns) == ["file", "record", "embedding"]
+    assert sorted(table["file"][:2]) == sorted(map(str, (one, two)))
+    assert table["file"][2] == str(single)
+    assert table["record"].tolist() == [Path(file).name for file in table["file"]]
+    embeds = np.stack(table["embedding"].to_list())
+    assert embeds.dtype == np.float32
+    np.testing.assert_allclose(embeds, load(micro_checkpoint).embed(table["file"]), atol=1e-5)
+
+
+def test_embed_more_than_a_batch_with_a_bad_file_in_the_middle(ask, tmp_path, make_ecg, micro_checkpoint, monkeypatch):
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for seed in range(5):
+        write_wfdb(folder, make_ecg(seed=seed, rate=50 + 15 * seed), f"r{seed}")
+    flat = make_ecg()
+    flat.signal[:] = 0
+    write_wfdb(folder, flat, "r1")
+    (folder / "r2.hea").write_text("nonsense")
+    monkeypatch.setattr(cli, "load_model", lambda name: small_batches(name, 2))
+    code, _, err = ask("embed", folder, "-o", tmp_path / "e.parquet")
+    assert code == 1
+    assert [line.split(":")[0] for line in err.splitlines()] == [
+        f"3 embeddings of 32 numbers in {tmp_path / 'e.parquet'}",
+        "error",
+        "error",
+    ]
+    assert "r1.hea" in err
+    assert "r2.hea" in err
+    table = pd.read_parquet(tmp_path / "e.parquet")
+    assert table["record"].tolist() == ["r0.hea", "r3.hea", "r4.hea"]
+    model = load(micro_checkpoint)
+    for row in table.to_dict("records"):
+        expected = model.embed(row["file"])[0]
+        np.testing.assert_allclose(row["embedding"], expected, atol=1e-5)
+
+
+def small_batches(name, size):
+    """A model that takes few recordings at once."""
+    model = load(name)
+    model.batch_size = size
+    return model
+
+
+def test_embed_warns_once_a_record(ask, tmp_path, make_ecg):
+    record = write_wfdb(tmp_path, make_ecg(seconds=3))
+    code, _, err = ask("embed", record, "-o", "e.parquet")
+    assert code == 0
+    assert err.count("warning: ") == 1
+
+
+@pytest.mark.parametrize("existing", [b"", b"what was there"])
+def test_embed_leaves_nothing_half_written(ask, tmp_path, existing):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    output = folder / "e.parquet"
+    if existing:
+        output.write_bytes(existing)
+    refused(ask("embed", tmp_path / "none.hea", "-o", output))
+    assert [file.read_bytes() for file in folder.iterdir()] == [existing] * bool(existing)
+
+
+def test_embed_cleans_up_when_writing_fails(ask, tmp_path, make_ecg, monkeypatch):
+    def fail(self, path, **options):
+        Path(path).write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(pd.DataFrame, "to_parquet", fail)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    said = refused(ask("embed", write_wfdb(tmp_path, make_ecg()), "-o", folder / "e.parquet"))
+    assert "No space left" in said
+    assert list(folder.iterdir()) == []
+
+
+def test_where_embed_will_not_write(ask, tmp_path, make_ecg):
+    record = write_wfdb(tmp_path, make_ecg())
+    assert "does not exist" in refused(ask("embed", record, "-o", tmp_path / "none" / "e.parquet"))
+    assert ".parquet" in refused(ask("embed", record, "-o", tmp_path / "e.csv"))
+    (tmp_path / "folder.parquet").mkdir()
+    assert "is a folder" in refused(ask("embed", record, "-o", tmp_path / "folder.parquet"))
+
+
+def test_embed_a_folder_without_recordings(ask, tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("nothing")
+    assert "no recording was found" in refused(ask("embed", tmp_path / "empty", "-o", "e.parquet"))
+
+
+# --- plot and info
+
+
+def test_plot_without_a_model(run, tmp_path, make_ecg, monkeypatch):
+    monkeypatch.setattr(cli, "load_model", None)
+    code, out, err = run("plot", write_wfdb(tmp_path, make_ecg()), "-o", "p.png", "--no-findings")
+    assert (code, out) == (0, "")
+    assert err == "p.png written\n"
+    assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_with_findings(ask, tmp_path, make_ecg):
+    record = write_wfdb(tmp_path, make_ecg())
+    code, _, err = ask("plot", record, "-o", "p.svg")
+    assert (code, err) == (0, "p.svg written\n")
+    assert "<svg" in Path("p.svg").read_text()
+
+
+def test_where_plot_will_not_write(run, tmp_path, make_ecg):
+    record = write_wfdb(tmp_path, make_ecg())
+    assert ".png" in refused(run("plot", record, "-o", "p.jpg", "--no-findings"))
+    assert "does not exist" in refused(run("plot", record, "-o", "none/p.png", "--no-findings"))
+
+
+def test_info(run, tmp_path, make_ecg):
+    ecg = make_ecg(seconds=12)
+    ecg.signal[LEADS.index("V6")] = np.nan
+    record = write_wfdb(tmp_path, ecg)
+    with record.open("a") as file:
+        file.write("# Age: 61\n# Sex: Female\n")
+    code, out, err = run("info", record, "--json")
+    assert (code, err) == (0, "")
+    facts = json.loads(out)
+    sizes = facts.pop("peak_to_peak_mv")
+    assert facts == {
+        "record": "rec.hea",
+        "sampling_rate": 500.0,
+        "duration": 12.0,
+        "samples": 6000,
+        "missing": round(1 / 12, 4),
+        "patient_id": None,
+        "age": 61,
+        "sex": "female",
+        "report": None,
+    }
+    assert list(sizes) == list(LEADS)
+    assert sizes["V6"] is None
+    assert sizes["II"] == pytest.approx(np.ptp(ecg["II"]), abs=2e-3)
+
+    code, out, err = run("info", record)
+    assert (code, err) == (0, "")
+    for text in ("rec.hea", "500.0 Hz", "12.0 s", "61", "female", f"II {sizes['II']:.2f}", "V6 –"):
+        assert text in out
+
+
+@pytest.mark.parametrize("as_json", [[], ["--json"]])
+def test_info_of_what_is_no_ecg(run, tmp_path, as_json):
+    (tmp_path / "a.dcm").write_text("no ECG")
+    assert "a.dcm" in refused(run("info", tmp_path / "a.dcm", *as_json))
+    refused(run("info", tmp_path / "none.xml", *as_json))
+
+
+# --- corpus, pretrain, evaluate
+
+
+def test_corpus_build(run, tmp_path, micro_ptb_xl):
+    out = tmp_path / "deep" / "corpus"
+    out.parent.mkdir()
+    code, said, err = run("corpus", "build", "ptb-xl", micro_ptb_xl, out)
+    assert (code, said) == (0, "")
+    assert err.startswith("34 records of 17 patients")
+    assert json.loads((out / "corpus.json").read_text())["splits"] == {"validation": 20, "train": 12, "test": 2}
+    assert "already exists" in refused(run("corpus", "build", "ptb-xl", micro_ptb_xl, out))
+
+
+@pytest.mark.parametrize(
+    ("source", "raw", "message"),
+    [("mimic", ".", "choose one of"), ("ptb-xl", "none", "no such folder"), ("ptb-xl", ".", "ptbxl_database.csv")],
+)
+def test_corpus_build_of_nothing(run, tmp_path, source, raw, message):
+    assert message in refused(run("corpus", "build", source, tmp_path / raw, tmp_path / "corpus"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "changes", "message"),
+    [
+        (None, [], "r.yaml"),
+        ("just words", [], "not a recipe"),
+        ("a: [1", [], "cannot be read"),
+        ("presett: tiny", [], "unknown key 'presett'"),
+        ("preset: huge", [], "unknown preset 'huge'"),
+        ("preset: tiny", ["--set", "preset"], "key=value"),
+        ("preset: tiny", ["--set", "nonsense=1"], "unknown key 'nonsense'"),
+        ("preset: tiny", ["--set", "preset.size=1"], "single value"),
+        ("corpus: none", [], "not a corpus"),
+    ],
+)
+def test_a_bad_recipe(run, tmp_path, content, changes, message):
+    if content is not None:
+        (tmp_path / "r.yaml").write_text(content)
+    assert message in refused(run("pretrain", tmp_path / "r.yaml", "--output", tmp_path / "out", *changes))
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    """The intervals have their own tests."""
+    monkeypatch.setattr(zero_shot, "score_labels", functools.partial(score_labels, resamples=3))
+
+
+@pytest.mark.usefixtures("few_resamples")
+def test_evaluate_zero_shot(ask, tmp_path, micro_ptb_xl):
+    output = tmp_path / "deep" / "results"
+    arguments = ["evaluate", "zero-shot", "ptb-xl-super", micro_ptb_xl, "--fold", "9", "--output", output]
+    code, out, err = ask(*arguments)
+    assert code == 0
+    assert err == f"{output / 'metrics.json'} written\n"
+    assert [file.name for file in output.iterdir()] == ["metrics.json"]
+    result = json.loads((output / "metrics.json").read_text())
+    assert result["n_records"] == 20
+    assert len(result["macro"]["auroc"]) == 3
+    rows = {row[0]: row[1:] for row in cells(out)}
+    assert list(rows) == ["NORM", "MI", "STTC", "CD", "HYP", "macro"]
+    assert rows["STTC"] == ["0", "–", "–", "–"]
+    assert rows["NORM"][0] == "10"
+    assert rows["NORM"][1].startswith(f"{result['classes']['NORM']['auroc'][0]:.3f} (")
+    assert rows["macro"][3].startswith(f"{result['baselines']['random']['macro']['auroc'][0]:.3f} (")
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "raw", "options", "message"),
+    [
+        ("nonsense", ".", [], "choose one of ptb-xl-super"),
+        ("ptb-xl-super", "none", [], "no such folder"),
+        ("ptb-xl-super", ".", [], "ptbxl_database.csv is missing"),
+        ("ptb-xl-super", None, ["--fold", "11"], "no labelled record of fold 11"),
+    ],
+)
+def test_evaluate_what_is_not_there(ask, tmp_path, micro_ptb_xl, benchmark, raw, options, message):
+    folder = micro_ptb_xl if raw is None else tmp_path / raw
+    said = refused(ask("evaluate", "zero-shot", benchmark, folder, "--output", tmp_path / "out", *options))
+    assert message in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_evaluate_into_a_file(ask, tmp_path, micro_ptb_xl):
+    (tmp_path / "out").write_text("in the way")
+    said = refused(ask("evaluate", "zero-shot", "ptb-xl-super", micro_ptb_xl, "--output", tmp_path / "out"))
+    assert str(tmp_path / "out") in said
+
+
+# --- Real recordings
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(
+    ("pattern", "options"),
+    [
+        ("challenge-2021/training/georgia/g1/E07541.mat", []),
+        ("challenge-2021/training/cpsc_2018/g1/A0026.hea", []),
+        ("code-15/*.hdf5", ["--record", "0"]),
+        ("cpsc2018-native/*.mat", []),
+    ],
+)
+def test_real_recordings(ask, shared, pattern, options):
+    file = sorted(shared.glob(pattern))[0]
+    code, out, err = ask("diagnose", file, *options, "--json")
+    assert code == 0, err
+    assert len(json.loads(out)) == 22
+    assert all(line.startswith("warning: ") for line in err.splitlines())
