@@ -613,10 +613,11 @@ def test_evaluate_zero_shot(ask, tmp_path, micro_ptb_xl):
     assert len(result["macro"]["auroc"]) == 3
     rows = {row[0]: row[1:] for row in cells(out)}
     assert list(rows) == ["NORM", "MI", "STTC", "CD", "HYP", "macro"]
-    assert rows["STTC"] == ["0", "–", "–", "–"]
+    assert rows["STTC"] == ["0", "–", "–", "–", "–"]
     assert rows["NORM"][0] == "10"
     assert rows["NORM"][1].startswith(f"{result['classes']['NORM']['auroc'][0]:.3f} (")
-    assert rows["macro"][3].startswith(f"{result['baselines']['random']['macro']['auroc'][0]:.3f} (")
+    assert rows["macro"][3] == f"{result['baselines']['random']['macro']['auroc'][0]:.3f}"
+    assert rows["macro"][4] == f"{result['baselines']['normality']['macro']['auroc'][0]:.3f}"
 
 
 @pytest.mark.parametrize(

@@ -10,28 +10,22 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from typer.core import TyperGroup
 
+from dbeta.console import NOTICE, Failures, complain, note, print_findings, print_metrics, progress
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.reading import find_ecgs, read_ecg
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from dbeta.inference import DBeta
-
-NOTICE = "Research use only. Not a medical device."
 
 
 class InOrder(TyperGroup):
@@ -318,86 +312,6 @@ def check_folder(output: Path) -> None:
         raise DBetaError(f"{output}: the folder {output.parent} does not exist; create it first")
     if output.is_dir():
         raise DBetaError(f"{output}: is a folder; name a file")
-
-
-class Failures:
-    """Files that could not be done, named at the end so that the others are not held up."""
-
-    def __init__(self) -> None:
-        """Start with none."""
-        self.messages: list[str] = []
-
-    @contextmanager
-    def of(self, file: Path) -> Iterator[None]:
-        """Note a `DBetaError` of this file instead of raising it."""
-        try:
-            yield
-        except DBetaError as error:
-            message = str(error)
-            self.messages.append(message if file.name in message else f"{file}: {message}")
-
-    def end(self) -> None:
-        """Name the failures, if any, and exit with 1."""
-        for message in self.messages:
-            complain(message)
-        if self.messages:
-            raise typer.Exit(1)
-
-
-def print_findings(table: pd.DataFrame) -> None:
-    """The findings of one recording."""
-    view = Table(title=escape(str(table["record"].iloc[0])), title_justify="left", title_style="bold")
-    view.add_column("condition")
-    view.add_column("score", justify="right")
-    view.add_column("percentile", justify="right")
-    for row in table.to_dict("records"):
-        percentile = "–" if row["percentile"] != row["percentile"] else f"{row['percentile']:.0f}"
-        view.add_row(escape(row["condition"]), f"{row['score']:+.2f}", percentile)
-    Console().print(view)
-
-
-def print_metrics(result: dict[str, Any]) -> None:
-    """Per-class and macro figures beside those of the random model."""
-    title = f"{result['benchmark']}: {result['n_records']} records"
-    view = Table(title=title, title_justify="left", title_style="bold")
-    view.add_column("class")
-    for column in ("positives", "AUROC (95 % interval)", "AUPRC (95 % interval)", "AUROC, random model"):
-        view.add_column(column, justify="right")
-
-    def text(figure: list[float] | None) -> str:
-        return "–" if figure is None else f"{figure[0]:.3f} ({figure[1]:.3f}–{figure[2]:.3f})"
-
-    random = result["baselines"]["random"]
-    for name, one in result["classes"].items():
-        baseline = random["classes"][name]["auroc"]
-        view.add_row(name, str(one["positives"]), text(one["auroc"]), text(one["auprc"]), text(baseline))
-    macro = result["macro"]
-    view.add_section()
-    view.add_row("macro", "", text(macro["auroc"]), text(macro["auprc"]), text(random["macro"]["auroc"]))
-    console = Console()
-    console.print(view)
-    console.print(f"[dim]{result['protocol']}. {NOTICE}[/]")
-    if result["unread"]:
-        note(f"{len(result['unread'])} recordings could not be read and are left out: see metrics.json")
-
-
-@contextmanager
-def progress(label: str) -> Iterator[Any]:
-    """A progress bar on stderr, silent when that is no terminal; yields a function of (done, in all)."""
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def note(message: str) -> None:
-    """A line for people, on stderr."""
-    print(message, file=sys.stderr)
-
-
-def complain(error: DBetaError | str) -> None:
-    """One line on stderr, whatever the name of the file."""
-    note("error: " + " ".join(str(error).splitlines()))
 
 
 def main() -> None:

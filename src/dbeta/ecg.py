@@ -112,6 +112,7 @@ class ECG:
         if missing:
             raise DBetaError(f"lead {', '.join(missing)} is missing and cannot be computed from the others")
         one, two = self["I"], self["II"]
-        derived = {"III": two - one} | augmented_leads(one, two)
+        with np.errstate(invalid="ignore"):  # ∞ − ∞, in files that mark missing samples so
+            derived = {"III": two - one} | augmented_leads(one, two)
         rows = [self[lead] if lead in self.leads else derived[lead] for lead in LEADS]
         return ECG(np.stack(rows), self.sampling_rate, LEADS, self.report, self.patient_id, dict(self.meta))

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 from torch.nn.functional import normalize
+from transformers.utils import cached_file
 
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
@@ -186,7 +187,10 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None) -
         DBetaError: the folder is missing or incomplete, or the hub cannot be reached.
     """
     name_or_path = bundled_checkpoint() if name_or_path is None else name_or_path
-    folder = Path(name_or_path)
+    if not str(name_or_path).strip():
+        raise DBetaError("no model was named; name a checkpoint folder or a hub id")
+    folder = Path(name_or_path).expanduser()
+    name_or_path = folder if folder.exists() else name_or_path
     if folder.exists() or str(name_or_path).startswith((".", "/", "~")):
         if not folder.is_dir():
             raise DBetaError(f"{name_or_path}: there is no such folder; name one that `dbeta pretrain` wrote")
@@ -203,7 +207,8 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None) -
             output_loading_info=True,
         )
         processor = DBetaProcessor.from_pretrained(name_or_path)
-        panel = load_file(folder / PANEL_FILE)["ecg_embeds"] if (folder / PANEL_FILE).is_file() else None
+        panel_file = cached_file(name_or_path, PANEL_FILE, _raise_exceptions_for_missing_entries=False)
+        panel = None if panel_file is None else load_file(panel_file)["ecg_embeds"]
     except ImportError:
         raise
     except Exception as error:  # a damaged file can make the libraries raise anything

@@ -11,7 +11,7 @@ from dbeta.errors import DBetaError
 from dbeta.evaluation import zero_shot
 from dbeta.evaluation.benchmarks import load_ptb_xl_super
 from dbeta.evaluation.metrics import score_labels
-from dbeta.evaluation.zero_shot import evaluate_zero_shot, random_twin, read_benchmark, zero_shot_scores
+from dbeta.evaluation.zero_shot import evaluate_zero_shot, normality, random_twin, read_benchmark, zero_shot_scores
 from dbeta.inference import DBeta, load
 
 LABELS = ["NORM", "MI", "STTC", "CD", "HYP"]
@@ -50,7 +50,7 @@ def test_the_form_of_the_result(model, task):
     assert "prompts" in result["protocol"]
     assert result["n_records"] == 20
     assert result["unread"] == {}
-    for figures in (result, result["baselines"]["random"]):
+    for figures in (result, *result["baselines"].values()):
         assert set(figures["macro"]) == {"auroc", "auprc"}
         assert list(figures["classes"]) == LABELS
         for label, positives in zip(LABELS, [10, 5, 0, 5, 5], strict=True):
@@ -63,8 +63,15 @@ def test_the_form_of_the_result(model, task):
                 for value, low, high in (one["auroc"], one["auprc"]):
                     assert 0 <= low <= high <= 1
                     assert 0 <= value <= 1
-    assert list(result["baselines"]) == ["random"]
+    assert list(result["baselines"]) == ["random", "normality"]
     assert seen == [(i, 20) for i in range(1, 21)]
+
+
+def test_normality_is_the_score_for_normal_turned_round():
+    scores = np.array([[0.9, 0.1, 0.5], [-0.2, 0.3, 0.4]])
+    expected = [[-0.1, 0.1, -0.1], [-0.3, 0.3, -0.3]]
+    np.testing.assert_allclose(normality(scores, ["MI", "NORM", "CD"]), expected)
+    assert normality(scores, ["AFIB", "SR", "PAC"]) is scores
 
 
 def test_the_same_twice(model, task):

@@ -116,8 +116,8 @@ def test_a_recipe_and_its_changes(recipe_file):
         ("preset: tiny", ["preset.size=3"], "preset holds a single value"),
         ("preset: tiny", ["output=[a"], "is not a YAML value"),
         ("preset: tiny\ntraining: fast", [], "training should hold settings"),
-        ("output: {a: 1}", [], "output should hold a single value"),
-        ("preset: [tiny]", [], "unknown preset"),
+        ("output: {a: 1}", [], "output should hold a name, not {'a': 1}"),
+        ("preset: [tiny]", [], "preset should hold a name"),
     ],
 )
 def test_mistakes_in_a_recipe(recipe_file, content, changes, message):

@@ -80,5 +80,7 @@ def _interval(values: np.ndarray) -> list[float] | None:
     """[value, low, high] of a value followed by its resamples; None where there is no value."""
     if np.isnan(values[0]):
         return None
-    low, high = np.nanpercentile(values, [2.5, 97.5])
+    resampled = values[1:][~np.isnan(values[1:])]
+    # Where no resample could be scored nothing is known but the metric's range
+    low, high = np.percentile(resampled, [2.5, 97.5]) if resampled.size else (0.0, 1.0)
     return [round(float(x), 4) for x in (values[0], low, high)]

@@ -1,7 +1,8 @@
 """Zero-shot classification: cosine of an ECG's embedding with a condition's prompts, scored per class.
 
-Special here: the same figure for a randomly initialised model of the same shape stands beside every result, since
-random encoders already rank some conditions well.
+Special here: two baselines stand beside every result, a randomly initialised model of the same shape, since random
+encoders already rank some conditions well, and the model's own score for a normal ECG turned round, since a model that
+only tells normal from abnormal ranks every abnormality well.
 """
 
 from __future__ import annotations
@@ -75,15 +76,37 @@ def evaluate_zero_shot(model: DBeta, benchmark: Benchmark, progress: Progress | 
     benchmark, ecgs, unread = read_benchmark(benchmark, model, progress)
     names = list(benchmark.conditions)
 
-    def figures(one: DBeta) -> dict[str, Any]:
-        scores = zero_shot_scores(one, benchmark, ecgs)
+    def score(one: DBeta) -> np.ndarray:
+        return zero_shot_scores(one, benchmark, ecgs)
+
+    def figures(scores: np.ndarray) -> dict[str, Any]:
         return score_labels(benchmark.labels, scores, names, benchmark.patients)
 
+    scores = score(model)
     return {
         "benchmark": benchmark.name,
         "protocol": benchmark.protocol + ", prompts: ensemble of name, synonyms and description",
         "n_records": len(ecgs),
         "unread": unread,
-        **figures(model),
-        "baselines": {"random": figures(random_twin(model))},
+        **figures(scores),
+        "baselines": {
+            "random": figures(score(random_twin(model))),
+            "normality": figures(normality(scores, names)),
+        },
     }
+
+
+def normality(scores: np.ndarray, names: list[str]) -> np.ndarray:
+    """Every class scored by how little the record looks normal: what a model gets that knows nothing else.
+
+    Args:
+        scores: (records, classes).
+        names: the classes; NORM keeps its own score.
+
+    Returns:
+        (records, classes); `scores` themselves where there is no class NORM.
+    """
+    if "NORM" not in names:
+        return scores
+    normal = scores[:, names.index("NORM"), None]
+    return np.where(np.array(names) == "NORM", normal, -normal)

@@ -19,6 +19,8 @@ class Attention(nn.Module):
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
         """Make the four projections."""
         super().__init__()
+        if heads < 1 or dim % heads:
+            raise ValueError(f"a width of {dim} cannot be split among {heads} heads")
         self.heads = heads
         self.dropout = dropout
         self.query = nn.Linear(dim, dim)

@@ -37,6 +37,8 @@ LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
 PANEL_FILE = "reference_panel.safetensors"
 #: A validation finding with fewer positives than this says more about chance than about the model.
 FEWEST_POSITIVES = 10
+#: What a recipe's key holds, in words.
+KINDS = {str: "a name", dict: "settings of its own"}
 
 
 @dataclass
@@ -96,9 +98,9 @@ def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
     for key, value in content.items():
         if key not in defaults:
             raise DBetaError(f"{path}: unknown key {key!r}; a recipe has {', '.join(defaults)}")
-        if value is not None and isinstance(value, dict) != isinstance(defaults[key], dict):
-            kind = "settings of its own" if isinstance(defaults[key], dict) else "a single value"
-            raise DBetaError(f"{path}: {key} should hold {kind}, not {value!r}")
+        kind = dict if isinstance(defaults[key], dict) else str
+        if value is not None and not isinstance(value, kind):
+            raise DBetaError(f"{path}: {key} should hold {KINDS[kind]}, not {value!r}")
     recipe = Recipe(**{key: value for key, value in content.items() if value is not None})
     if str(recipe.preset) not in PRESETS:
         raise DBetaError(f"{path}: unknown preset {recipe.preset!r}; choose one of {', '.join(PRESETS)}")
