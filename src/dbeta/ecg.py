@@ -21,6 +21,9 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # D1–D3 are the limb leads in Latin countries, C1–C6 the precordial leads of IEC 60601-2-25.
+#: A lead whose samples vary by less than this, in mV, carries no signal.
+FLAT = 1e-3
+
 _BY_FOLDED_NAME = {lead.casefold(): lead for lead in LEADS}
 _BY_FOLDED_NAME |= {"d1": "I", "d2": "II", "d3": "III", "di": "I", "dii": "II", "diii": "III"}
 _BY_FOLDED_NAME |= {f"c{number}": f"V{number}" for number in range(1, 7)}

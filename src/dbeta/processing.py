@@ -18,7 +18,7 @@ import torch
 from scipy.signal import resample_poly
 from transformers import AutoTokenizer, BatchFeature, FeatureExtractionMixin, PretrainedConfig, PreTrainedTokenizerBase
 
-from dbeta.ecg import ECG, LEADS
+from dbeta.ecg import ECG, FLAT, LEADS
 from dbeta.errors import DBetaError, DBetaWarning
 
 #: Below this rate the QRS complex itself is lost (its energy lies at 5–25 Hz); AHA/ACC/HRS 2007 ask for 500 Hz.
@@ -29,8 +29,6 @@ HIGHEST_SAMPLING_RATE = 1e6
 DETAILED_SAMPLING_RATE = 100.0
 #: No heart reaches this voltage at the skin; such samples are in another unit.
 HIGHEST_VOLTAGE = 50.0
-#: A lead whose samples vary by less than this, in mV, carries no signal.
-FLAT = 1e-3
 
 
 class DBetaProcessor(FeatureExtractionMixin):

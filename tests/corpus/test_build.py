@@ -100,6 +100,16 @@ def test_an_unreadable_record_is_rejected_and_the_build_goes_on(ptb_xl, tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
 
 
+def test_a_silent_record_is_rejected(ptb_xl, tmp_path):
+    signal = ptb_xl / "records500" / "00000" / "00003_hr.dat"
+    signal.write_bytes(bytes(len(signal.read_bytes())))
+    counts = build_corpus("ptb-xl", ptb_xl, tmp_path / "out")
+    assert (counts["records"], counts["rejected"]) == (7, 1)
+    rejected = pd.read_csv(tmp_path / "out" / "rejected.csv").iloc[0]
+    assert rejected["record"] == "records500/00000/00003_hr"
+    assert "every lead is flat" in rejected["reason"]
+
+
 def test_an_existing_folder_is_left_alone(ptb_xl, tmp_path):
     out = tmp_path / "out"
     out.mkdir()

@@ -185,13 +185,23 @@ def _decoded(texts, tokenizer) -> set[str]:
     return {tokenizer.decode(tokenizer(text)["input_ids"][:-1]).strip() for text in texts}
 
 
-def test_a_record_without_report_or_findings_still_has_a_text(make_collator, rows, micro_tokenizer):
+def test_a_record_without_a_report_or_without_findings_has_a_text(make_collator, rows, micro_tokenizer):
     torch.manual_seed(0)
     collator = make_collator(written_share=0.0, misaligned_share=0.0, max_stated=1)
-    bare = [rows[5] | {"report": ""}, rows[0] | {"findings": []}, rows[0] | {"findings": [], "report": ""}]
+    bare = [rows[5] | {"report": ""}, rows[0] | {"findings": []}]
     texts = words(collator(bare), micro_tokenizer)
     assert texts[0] in wordings("sinus tachycardia")
-    assert texts[1:] == [RECORDS[0][1], "no report"]
+    assert texts[1:] == [RECORDS[0][1]]
+
+
+def test_a_crop_that_would_leave_nothing_is_not_made(make_collator, rows, make_ecg):
+    ecg = make_ecg(sampling_rate=100)
+    ecg.signal[:, 300:] = 0.0
+    half_silent = rows[0] | encode_signal(ecg)
+    torch.manual_seed(0)
+    collator = make_collator(crop=1.0)
+    batch = collator([half_silent] * 40)["target_ecg"]
+    assert (batch.amax(dim=-1) > batch.amin(dim=-1)).any(dim=1).all()
 
 
 A, B, AB = frozenset("a"), frozenset("b"), frozenset("ab")

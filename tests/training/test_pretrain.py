@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -293,3 +294,12 @@ def test_a_base_text_encoder_with_t5s_tokenizer(shared, recipe, micro_settings):
     recipe.model = micro_settings
     with pytest.raises(DBetaError, match="tokens"):
         module.build_model(recipe, [])
+
+
+def test_a_corpus_without_words_teaches_nothing(recipe, micro_corpus, tmp_path):
+    mute = load_corpus(micro_corpus).map(lambda row: {"report": "", "findings": []}, load_from_cache_file=False)
+    mute.save_to_disk(tmp_path / "mute")
+    shutil.copy(micro_corpus / "corpus.json", tmp_path / "mute")
+    recipe.corpus = str(tmp_path / "mute")
+    with pytest.raises(DBetaError, match="no training record has a report or findings"):
+        pretrain(recipe)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from dbeta.corpus.reports import clean_report
-from dbeta.ecg import ECG, LEADS
+from dbeta.ecg import ECG, FLAT, LEADS
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.reading import read_ecg
 
@@ -77,6 +77,8 @@ def build_ptb_xl(raw: Path, rejected: dict[str, str]) -> Iterator[tuple[int, dic
     for record in table.reset_index().to_dict("records"):
         try:
             ecg = read_ecg(raw / record["filename_hr"])
+            if (np.ptp(np.nan_to_num(ecg.signal), axis=1) < FLAT).all():
+                raise DBetaError(f"{raw / record['filename_hr']}: holds no signal, every lead is flat")
         except DBetaError as error:
             rejected[record["filename_hr"]] = str(error)
             continue

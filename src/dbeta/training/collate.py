@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dbeta.corpus.build import decode_signal
 from dbeta.corpus.reports import write_report
+from dbeta.ecg import FLAT
 from dbeta.errors import DBetaWarning
 from dbeta.model import DBetaConfig
 from dbeta.model.losses import IGNORED, ets_labels
@@ -110,7 +112,9 @@ class PretrainCollator:
             samples = ecg.signal.shape[1]
             length = rng.randint(samples // 2, samples)
             start = rng.randint(0, samples - length)
-            ecg.signal = ecg.signal[:, start : start + length]
+            window = ecg.signal[:, start : start + length]
+            if (np.ptp(window, axis=1) >= FLAT).any():  # else nothing would be left of the record
+                ecg.signal = window
         with warnings.catch_warnings():
             # flat leads and short recordings were reported when the corpus was built
             warnings.simplefilter("ignore", DBetaWarning)
@@ -121,7 +125,7 @@ class PretrainCollator:
         if findings and (not row["report"] or rng.random() < self.written_share):
             states = rng.sample(findings, rng.randint(1, min(len(findings), self.max_stated)))
             return Text(write_report(states, rng), i, frozenset(states))
-        return Text(row["report"] or "no report", i, None)
+        return Text(row["report"], i, None)
 
     def _misalign(
         self, texts: list[Text], findings: Sequence[frozenset[str]], reports: Sequence[str], rng: random.Random

@@ -237,6 +237,10 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     if steps_dir.exists() and any(steps_dir.iterdir()) and not resume:
         raise DBetaError(f"{output}: an unfinished run lies here; go on with --resume or remove it")
     train = load_corpus(Path(recipe.corpus), "train")
+    paired = [i for i, texts in enumerate(zip(train["report"], train["findings"], strict=True)) if any(texts)]
+    if not paired:
+        raise DBetaError(f"{recipe.corpus}: no training record has a report or findings to learn from")
+    train = train.select(paired)
     validation = load_corpus(Path(recipe.corpus), "validation")
 
     arguments = {
