@@ -661,3 +661,11 @@ def test_real_recordings(ask, shared, pattern, options):
     assert code == 0, err
     assert len(json.loads(out)) == 22
     assert all(line.startswith("warning: ") for line in err.splitlines())
+
+
+def test_conditions_may_be_given_several_times(ask, tmp_path, make_ecg):
+    file = write_wfdb(tmp_path, make_ecg())
+    options = ["--conditions", "sinus rhythm", "--conditions", "atrial fibrillation; sinus rhythm"]
+    code, out, _ = ask("diagnose", file, *options, "--json")
+    assert code == 0
+    assert sorted(row["condition"] for row in json.loads(out)) == ["atrial fibrillation", "sinus rhythm"]

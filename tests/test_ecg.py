@@ -95,3 +95,9 @@ def test_standard_keeps_everything_else(make_ecg):
 def test_a_lead_that_cannot_be_computed_is_named(make_ecg):
     with pytest.raises(DBetaError, match="lead I, V6 is missing"):
         make_ecg(leads=("II", "V1", "V2", "V3", "V4", "V5", "III")).standard()
+
+
+@pytest.mark.parametrize("rate", ["500", None, 0, -1, float("nan")])
+def test_what_is_no_sampling_rate(rate):
+    with pytest.raises(DBetaError, match="positive number of Hz"):
+        ECG(np.zeros((12, 10)), rate)

@@ -436,3 +436,17 @@ def test_real_recordings(model, shared):
     assert table["record"].unique().tolist() == ["E07541.hea", "A0026.hea"]
     assert len(table) == 44
     assert table["score"].notna().all()
+
+
+def test_what_is_no_condition(model, make_ecg):
+    with pytest.raises(DBetaError, match="named in words"):
+        model.diagnose(make_ecg(), [None])
+
+
+def test_no_text_no_embedding(model):
+    assert model.embed_text([]).shape == (0, model.model.config.hidden_size)
+
+
+def test_loading_shows_no_progress_bar(micro_checkpoint, capfd):
+    load(micro_checkpoint)
+    assert capfd.readouterr() == ("", "")

@@ -224,3 +224,8 @@ def test_saved_without_a_tokenizer(make_ecg, tmp_path):
     again = DBetaProcessor.from_pretrained(tmp_path)
     assert again.tokenizer is None
     assert again.n_samples == 2500
+
+
+def test_too_short_for_a_heartbeat(make_ecg):
+    with pytest.raises(DBetaError, match="too short to hold a heartbeat"):
+        DBetaProcessor().signal(make_ecg(seconds=0.2))

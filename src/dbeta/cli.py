@@ -49,7 +49,7 @@ evaluate_app = typer.Typer(help="Measure a model on a benchmark.", no_args_is_he
 
 Files = Annotated[list[Path], typer.Argument(help="Recordings: .hea, .mat, .dcm, .xml, .scp, .edf, .h5, .npy, .csv")]
 OneFile = Annotated[Path, typer.Argument(help="A recording")]
-Model = Annotated[str | None, typer.Option(help="Checkpoint folder or hub id  [default: the bundled model]")]
+Model = Annotated[str | None, typer.Option(help="Checkpoint folder or hub id  \\[default: the bundled model]")]
 Rate = Annotated[float | None, typer.Option("--fs", help="Sampling rate in Hz, for files that do not carry it")]
 Leads = Annotated[str | None, typer.Option(help='Lead names in file order, "I,II,V1,…", for files without them')]
 Record = Annotated[str | None, typer.Option(help="Which recording of an HDF5 file: exam_id or row number")]
@@ -60,7 +60,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 def diagnose(
     files: Files,
     conditions: Annotated[
-        str | None, typer.Option(help='In words, separated by ";"  [default: about twenty common ones]')
+        list[str] | None, typer.Option(help='In words, separated by ";"  \\[default: about twenty common ones]')
     ] = None,
     model: Model = None,
     fs: Rate = None,
@@ -72,7 +72,10 @@ def diagnose(
 
     Example: dbeta diagnose record.hea --conditions "atrial fibrillation; left bundle branch block"
     """
-    wanted = None if conditions is None else [one.strip() for one in conditions.strip().strip(";").split(";")]
+    wanted = None
+    if conditions:
+        named = [one.strip() for text in conditions for one in text.strip().strip(";").split(";")]
+        wanted = list(dict.fromkeys(named))
     if wanted is not None and not all(wanted):
         raise DBetaError('--conditions: a condition is empty; write them as "atrial fibrillation; sinus rhythm"')
     dbeta = load_model(model)
@@ -240,7 +243,7 @@ def pretrain(
     changes: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe; dots reach inside")
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Checkpoint folder  [default: the recipe's]")] = None,
+    output: Annotated[Path | None, typer.Option(help="Checkpoint folder  \\[default: the recipe's]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run")] = False,
 ) -> None:
     """Train a model from a recipe.
@@ -250,6 +253,7 @@ def pretrain(
     from dbeta.training.pretrain import load_recipe
     from dbeta.training.pretrain import pretrain as run
 
+    silence_libraries()
     changes = [*(changes or []), *([f"output={output}"] if output else [])]
     note(f"checkpoint in {run(load_recipe(recipe, changes), resume=resume)}")
 
@@ -261,7 +265,7 @@ def evaluate_zero_shot(
     output: Annotated[Path, typer.Option(help="Folder for metrics.json")],
     model: Model = None,
     fold: Annotated[
-        int | None, typer.Option(help="Official fold  [default: 10, the test fold; 9 where the data lack it]")
+        int | None, typer.Option(help="Official fold  \\[default: 10, the test fold; 9 where the data lack it]")
     ] = None,
 ) -> None:
     """Score how well words alone rank a benchmark's recordings.
@@ -288,16 +292,22 @@ app.add_typer(evaluate_app, name="evaluate")
 
 
 def load_model(name: str | None) -> DBeta:
-    """The model a command names, with the libraries' own chatter turned off."""
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    from transformers.utils import logging
-
+    """The model a command names."""
+    silence_libraries()
     from dbeta.inference import load
+
+    return load(name)
+
+
+def silence_libraries() -> None:
+    """Turn off the libraries' own chatter and progress bars, which are not meant for this command line's users."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    return load(name)
+    hub_logging.set_verbosity(hub_logging.CRITICAL)
 
 
 def read(file: Path, fs: float | None, leads: str | None, record: str | None, *, duration: float | None = None) -> ECG:

@@ -5,9 +5,11 @@ Knows nothing of files or models: `reading` makes ECGs, `processing` turns them 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -83,8 +85,8 @@ class ECG:
             raise DBetaError(f"{len(self.signal)} rows of samples but {len(self.leads)} lead names")
         if len(set(self.leads)) < len(self.leads):
             raise DBetaError(f"a lead is named twice in {', '.join(self.leads)}")
-        if not (np.isfinite(self.sampling_rate) and self.sampling_rate > 0):
-            raise DBetaError(f"the sampling rate must be a positive number of Hz, not {self.sampling_rate}")
+        if not (isinstance(self.sampling_rate, Real) and math.isfinite(self.sampling_rate) and self.sampling_rate > 0):
+            raise DBetaError(f"the sampling rate must be a positive number of Hz, not {self.sampling_rate!r}")
         self.sampling_rate = float(self.sampling_rate)
 
     def __getitem__(self, lead: str) -> np.ndarray:

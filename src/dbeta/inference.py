@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file
 from torch.nn.functional import normalize
-from transformers.utils import cached_file
+from transformers.utils import cached_file, logging
 
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
@@ -109,6 +109,8 @@ class DBeta:
             DBetaError: a text is empty.
         """
         texts = [texts] if isinstance(texts, str) else list(texts)
+        if not texts:
+            return np.zeros((0, self.model.config.hidden_size), np.float32)
         new = [text for text in dict.fromkeys(texts) if text not in self._text_cache]
         for start in range(0, len(new), self.batch_size):
             chunk = new[start : start + self.batch_size]
@@ -137,7 +139,7 @@ class DBeta:
 
         Args:
             ecgs: one or several, each an `ECG` or a file that `read_ecg` can read.
-            conditions: one or several, in words; by default about twenty common ones.
+            conditions: one or several, in words; by default about twenty common ones. A string is one condition.
 
         Returns:
             Columns `record`, `condition`, `score` (cosine of the embeddings, −1 to 1) and `percentile` (share of the
@@ -153,6 +155,8 @@ class DBeta:
         asked: Sequence[Condition | str] = default_conditions() if conditions is None else list(conditions)
         if not asked:
             raise DBetaError("no condition was named; name at least one, such as 'atrial fibrillation'")
+        if any(not isinstance(one, str | Condition) for one in asked):
+            raise DBetaError("a condition is named in words, such as 'atrial fibrillation'")
         names = [one if isinstance(one, str) else one.name for one in asked]
         directions = np.stack([self.embed_condition(one) for one in asked])  # (conditions, D)
         scores = _unit(self.embed(recordings)) @ directions.T  # (recordings, conditions)
@@ -197,6 +201,8 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None) -
         for file in ("config.json", "preprocessor_config.json", WEIGHTS_FILE):
             if not (folder / file).is_file():
                 raise DBetaError(f"{name_or_path}: {file} is missing; name a folder that `dbeta pretrain` wrote")
+    bars = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
     try:
         # What does not fit is judged below: left to itself, the library fills in random weights
         model, fit = DBetaModel.from_pretrained(
@@ -215,6 +221,9 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None) -
         reason = next(iter(str(error).splitlines()), "")[:200].rstrip(".:") or type(error).__name__
         where = "" if folder.exists() else "is no folder here, and "
         raise DBetaError(f"{name_or_path}: {where}cannot be loaded as a model ({reason})") from error
+    finally:
+        if bars:
+            logging.enable_progress_bar()
     if misfit := _misfit(model, fit, processor, panel):
         raise DBetaError(f"{name_or_path}: {misfit}; get the checkpoint again")
     target = device or ("cuda" if torch.cuda.is_available() else "cpu")

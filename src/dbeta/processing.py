@@ -27,6 +27,8 @@ LOWEST_SAMPLING_RATE = 40.0
 HIGHEST_SAMPLING_RATE = 1e6
 #: Below this rate high-frequency detail (pacing spikes, notches) is missing.
 DETAILED_SAMPLING_RATE = 100.0
+#: Less than this, in seconds, cannot hold a heartbeat, and padding would make the result.
+SHORTEST = 0.3
 #: No heart reaches this voltage at the skin; such samples are in another unit.
 HIGHEST_VOLTAGE = 50.0
 
@@ -125,6 +127,10 @@ class DBetaProcessor(FeatureExtractionMixin):
             raise DBetaError(f"{name}: {ecg.sampling_rate:g} Hz is no ECG's sampling rate; check it")
         if ecg.sampling_rate < DETAILED_SAMPLING_RATE:
             _warn(f"{name}: only {ecg.sampling_rate:g} Hz, fine detail is missing and findings are less certain")
+        if ecg.duration < SHORTEST:
+            raise DBetaError(
+                f"{name}: {ecg.duration:.3g} s is too short to hold a heartbeat; give at least {SHORTEST} s"
+            )
         full_length = float(ecg.meta.get("duration", ecg.duration))
         if full_length > self.duration + 1:
             _warn(f"{name}: {full_length:.1f} s long, only the first {self.duration:g} s are used")

@@ -16,7 +16,16 @@ from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.processing import DBetaProcessor
 from dbeta.training import pretrain as module
 from dbeta.training.collate import PretrainCollator
-from dbeta.training.pretrain import LOSSES, PRESETS, Recipe, embed_corpus, load_recipe, pretrain, zero_shot_auroc
+from dbeta.training.pretrain import (
+    LOSSES,
+    PRESETS,
+    Recipe,
+    embed_corpus,
+    load_recipe,
+    pretrain,
+    training_arguments,
+    zero_shot_auroc,
+)
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 FILES = {
@@ -303,3 +312,32 @@ def test_a_corpus_without_words_teaches_nothing(recipe, micro_corpus, tmp_path):
     recipe.corpus = str(tmp_path / "mute")
     with pytest.raises(DBetaError, match="no training record has a report or findings"):
         pretrain(recipe)
+
+
+@pytest.mark.parametrize(
+    ("section", "setting", "message"),
+    [
+        ("training", {"learning_rate": "fast"}, "training.learning_rate should be a number, not 'fast'"),
+        ("training", {"seed": "abc"}, "training.seed should be a number"),
+        ("training", {"per_device_train_batch_size": 0}, "should be at least 1"),
+        ("training", {"no_such_setting": 1}, "the training settings are wrong"),
+        ("collator", {"crop": "often"}, "crop should lie between 0 and 1"),
+        ("collator", {"written_share": 7}, "written_share should lie between 0 and 1"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind(recipe, section, setting, message):
+    getattr(recipe, section).update(setting)
+    with pytest.raises(DBetaError, match=message):
+        pretrain(recipe)
+    assert not (Path(recipe.output) / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("key", ["tokenizer", "text_encoder"])
+def test_what_cannot_be_loaded_names_its_place(recipe, tmp_path, key):
+    setattr(recipe, key, str(tmp_path / "nowhere"))
+    with pytest.raises(DBetaError, match=r"could be loaded from .*nowhere"):
+        pretrain(recipe)
+
+
+def test_a_rate_that_yaml_reads_as_text(tmp_path):
+    assert training_arguments({"learning_rate": "1e-3"}, tmp_path).learning_rate == 1e-3

@@ -67,7 +67,15 @@ class PretrainCollator:
         crop: float = 0.0,
         max_stated: int = 3,
     ) -> None:
-        """Store the settings."""
+        """Store the settings.
+
+        Raises:
+            ValueError: a share or probability is not between 0 and 1.
+        """
+        shares = {"written_share": written_share, "misaligned_share": misaligned_share, "crop": crop}
+        for name, share in shares.items():
+            if not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise ValueError(f"{name} should lie between 0 and 1, not {share!r}")
         self.processor = processor
         self.config = config
         self.written_share = written_share

@@ -192,7 +192,12 @@ def build_model(recipe: Recipe, texts: list[str]) -> tuple[DBetaModel, DBetaProc
     if recipe.tokenizer == "train":
         tokenizer: Any = train_tokenizer(texts, config.text_config.vocab_size)
     else:
-        tokenizer = AutoTokenizer.from_pretrained(recipe.tokenizer)
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(recipe.tokenizer)
+        except (OSError, ValueError) as error:
+            raise DBetaError(
+                f'recipe: no tokenizer could be loaded from {recipe.tokenizer}; name a folder or hub id, or "train"'
+            ) from error
     config.text_config.pad_token_id = tokenizer.pad_token_id
     config.text_config.eos_token_id = tokenizer.eos_token_id
     if len(tokenizer) > config.text_config.vocab_size:
@@ -205,7 +210,12 @@ def build_model(recipe: Recipe, texts: list[str]) -> tuple[DBetaModel, DBetaProc
     except (TypeError, ValueError) as error:
         raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
     if recipe.text_encoder is not None:
-        model.text_encoder.load_pretrained(recipe.text_encoder)
+        try:
+            model.text_encoder.load_pretrained(recipe.text_encoder)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise DBetaError(
+                f"recipe: no T5 of these sizes could be loaded from {recipe.text_encoder}; name a folder or hub id"
+            ) from error
     processor = DBetaProcessor(
         tokenizer,
         sampling_rate=config.sampling_rate,
@@ -215,6 +225,37 @@ def build_model(recipe: Recipe, texts: list[str]) -> tuple[DBetaModel, DBetaProc
         max_text_tokens=config.max_text_tokens,
     )
     return model, processor
+
+
+def training_arguments(settings: dict[str, Any], steps_dir: Path) -> TrainingArguments:
+    """A recipe's training settings as `TrainingArguments`.
+
+    Raises:
+        DBetaError: a setting is unknown or of the wrong kind.
+    """
+    own = {
+        "output_dir": str(steps_dir),
+        "report_to": [],
+        "remove_unused_columns": False,
+        "logging_first_step": True,
+        "disable_tqdm": not sys.stderr.isatty(),
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
+    typed = dict(settings)
+    for key, value in settings.items():
+        default = getattr(TrainingArguments, key, None)
+        if isinstance(value, str) and isinstance(default, int | float) and not isinstance(default, bool):
+            try:
+                typed[key] = type(default)(float(value))  # YAML reads 1e-3, without a point, as text
+            except ValueError:
+                raise DBetaError(f"recipe: training.{key} should be a number, not {value!r}") from None
+    try:
+        args = TrainingArguments(**(own | typed))
+    except (TypeError, ValueError) as error:
+        raise DBetaError(f"recipe: the training settings are wrong ({error})") from None
+    if args.per_device_train_batch_size < 1:
+        raise DBetaError("recipe: training.per_device_train_batch_size should be at least 1")
+    return args
 
 
 def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
@@ -243,24 +284,14 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     train = train.select(paired)
     validation = load_corpus(Path(recipe.corpus), "validation")
 
-    arguments = {
-        "output_dir": str(steps_dir),
-        "report_to": [],
-        "remove_unused_columns": False,
-        "disable_tqdm": not sys.stderr.isatty(),
-        "dataloader_pin_memory": torch.cuda.is_available(),
-    } | recipe.training
-    try:
-        args = TrainingArguments(**arguments)
-    except (TypeError, ValueError) as error:
-        raise DBetaError(f"recipe: the training settings are wrong ({error})") from None
+    args = training_arguments(recipe.training, steps_dir)
     torch.manual_seed(args.seed)
     stated = [finding for row in train["findings"] for finding in row]
     texts = [*train["report"], *stated, *(words for finding in sorted(set(stated)) for words in wordings(finding))]
     model, processor = build_model(recipe, texts)
     try:
         collator = PretrainCollator(processor, model.config, **recipe.collator)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise DBetaError(f"recipe: the collator's settings are wrong ({error})") from None
     trainer = PretrainTrainer(
         model=model,
