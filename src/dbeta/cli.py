@@ -25,6 +25,8 @@ from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.reading import find_ecgs, read_ecg
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dbeta.inference import DBeta
 
 
@@ -109,7 +111,6 @@ def embed(
 
     Example: dbeta embed recordings/ --output embeddings.parquet
     """
-    import numpy as np
     import pandas as pd
 
     if output.suffix != ".parquet":
@@ -123,18 +124,15 @@ def embed(
     rows: list[dict[str, Any]] = []
     with progress("embedding") as advance:
         for start in range(0, len(files), dbeta.batch_size):
-            ecgs: list[ECG] = []
+            signals: list[np.ndarray] = []
             for file in files[start : start + dbeta.batch_size]:
                 with failures.of(file):
                     ecg = read(file, fs, leads, record, duration=dbeta.processor.duration + 1)
-                    dbeta.processor.signal(ecg)  # refuses here what must not stop its neighbours
-                    ecgs.append(ecg)
+                    signals.append(dbeta.processor.signal(ecg))
                     rows.append({"file": str(file), "record": str(ecg.meta.get("record", ecg.meta["source"]))})
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DBetaWarning)
-                embeddings = dbeta.embed(ecgs)
-            for row, embedding in zip(rows[len(rows) - len(ecgs) :], embeddings, strict=True):
-                row["embedding"] = embedding.astype(np.float32)
+            if signals:
+                for row, embedding in zip(rows[-len(signals) :], dbeta.embed_signals(signals), strict=True):
+                    row["embedding"] = embedding
             advance(min(start + dbeta.batch_size, len(files)), len(files))
     if rows:
         partial = output.with_name(f".{output.name}.partial")

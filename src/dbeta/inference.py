@@ -80,12 +80,14 @@ class DBeta:
         for ecg in [ecgs] if isinstance(ecgs, ECG | str | Path) else ecgs:
             signals.append(self.processor.signal(self.read(ecg)))
             if len(signals) == self.batch_size:
-                yield self._embed_signals(signals)
+                yield self.embed_signals(signals)
                 signals = []
         if signals:
-            yield self._embed_signals(signals)
+            yield self.embed_signals(signals)
 
-    def _embed_signals(self, signals: list[np.ndarray]) -> np.ndarray:
+    @torch.inference_mode()
+    def embed_signals(self, signals: Sequence[np.ndarray]) -> np.ndarray:
+        """Embed one batch of recordings as `processor.signal` returns them: (n, D) float32."""
         batch = torch.from_numpy(np.stack(signals)).to(self.model.device, self.model.dtype)
         return self.model.embed_ecg(batch).float().cpu().numpy()
 

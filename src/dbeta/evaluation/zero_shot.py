@@ -8,20 +8,18 @@ only tells normal from abnormal ranks every abnormality well.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
+from dbeta.corpus.build import Progress
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks import Benchmark
 from dbeta.evaluation.metrics import score_labels
 from dbeta.inference import DBeta
 from dbeta.model import DBetaModel
-
-Progress = Callable[[int, int], None]
 
 
 def read_benchmark(

@@ -44,8 +44,8 @@ class DBetaConfig(PretrainedConfig):
         ecg_mask_ratio: share of ECG tokens hidden from the encoder in pretraining.
         text_mask_ratio: share of text tokens replaced in pretraining.
         lead_mask_prob: probability that a lead of the input is zeroed in pretraining.
-        ets_full_view: whether ETS reads the embedding of the whole ECG and the unmasked text, as inference does
-            (the published code: of what masking left).
+        ets_full_view: whether ETS reads the embedding of all ECG tokens and the unreplaced text, as inference does
+            (the published code: of the tokens that masking left); zeroed leads stay zeroed.
         ets_cosine: whether ETS compares unit vectors with a learnt scale and bias (sigmoid loss as in SigLIP,
             arXiv 2303.15343) instead of raw inner products.
         loss_weights: weight of each of the losses "mlm", "mem", "etm" and "ets".

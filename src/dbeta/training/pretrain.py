@@ -10,6 +10,8 @@ import json
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from dbeta.corpus.build import decode_signal, load_corpus
 from dbeta.corpus.reports import wordings
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.errors import DBetaError
+from dbeta.inference import PANEL_FILE, DBeta
 from dbeta.model import DBetaModel
 from dbeta.model.config import PRESETS
 from dbeta.processing import DBetaProcessor
@@ -34,7 +37,6 @@ from dbeta.training.card import write_card
 from dbeta.training.collate import PretrainCollator
 
 LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
-PANEL_FILE = "reference_panel.safetensors"
 #: A validation finding with fewer positives than this says more about chance than about the model.
 FEWEST_POSITIVES = 10
 #: What a recipe's key holds, in words.
@@ -141,18 +143,20 @@ class PretrainTrainer(Trainer):
         return metrics
 
 
-@torch.inference_mode()
 def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batch_size: int = 64) -> Tensor:
     """Embeddings of a corpus's recordings, unit length: (n, D) float32 on the CPU."""
+    with evaluating(model, processor, batch_size) as dbeta:
+        return normalize(torch.from_numpy(dbeta.embed(decode_signal(row) for row in corpus)), dim=-1)
+
+
+@contextmanager
+def evaluating(model: DBetaModel, processor: DBetaProcessor, batch_size: int = 64) -> Iterator[DBeta]:
+    """The model as inference uses it, put back into training afterwards if it was."""
     was_training = model.training
-    model.eval()
-    parts = []
-    for start in range(0, len(corpus), batch_size):
-        rows = [corpus[i] for i in range(start, min(start + batch_size, len(corpus)))]
-        ecg = processor(ecg=[decode_signal(row) for row in rows])["ecg"].to(model.device)
-        parts.append(normalize(model.embed_ecg(ecg).float(), dim=-1).cpu())
-    model.train(was_training)
-    return torch.cat(parts)
+    try:
+        yield DBeta(model, processor, batch_size=batch_size)
+    finally:
+        model.train(was_training)
 
 
 def common_findings(corpus: Any) -> list[str]:
@@ -161,7 +165,6 @@ def common_findings(corpus: Any) -> list[str]:
     return sorted(name for name, n in counts.items() if FEWEST_POSITIVES <= n <= len(corpus) - FEWEST_POSITIVES)
 
 
-@torch.inference_mode()
 def zero_shot_auroc(model: DBetaModel, processor: DBetaProcessor, corpus: Any) -> float:
     """Macro AUROC over the findings of a corpus, each finding's phrase as the prompt; NaN where there are none."""
     findings = [set(row) for row in corpus["findings"]]
@@ -169,11 +172,9 @@ def zero_shot_auroc(model: DBetaModel, processor: DBetaProcessor, corpus: Any) -
     if not names:
         return float("nan")
     embeds = embed_corpus(model, processor, corpus)
-    was_training = model.training
-    model.eval()
-    prompts = {key: value.to(model.device) for key, value in processor.tokens(names).items()}
-    scores = (embeds @ normalize(model.embed_text(**prompts).float(), dim=-1).cpu().T).numpy()
-    model.train(was_training)
+    with evaluating(model, processor) as dbeta:
+        prompts = normalize(torch.from_numpy(dbeta.embed_text(names)), dim=-1)
+    scores = (embeds @ prompts.T).numpy()
     pairs = zip(names, scores.T, strict=True)
     return float(np.mean([roc_auc_score([name in one for one in findings], column) for name, column in pairs]))
 
