@@ -332,7 +332,7 @@ def main() -> None:
     warnings.showwarning = show
     warnings.simplefilter("always", DBetaWarning)
     try:
-        app()
+        app(prog_name="dbeta")
     except DBetaError as error:
         complain(error)
         sys.exit(1)
