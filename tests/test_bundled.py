@@ -7,7 +7,7 @@ import pytest
 from pydicom.data import get_testdata_file
 
 import dbeta
-from dbeta.inference import bundled_checkpoint
+from dbeta.checkpoint import bundled_checkpoint
 
 #: All files of the bundled model together: a wheel should stay small.
 MOST_BYTES = 25_000_000

@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 
 from dbeta import cli
+from dbeta.checkpoint import load
+from dbeta.cli import common, recordings
 from dbeta.ecg import LEADS
 from dbeta.evaluation import zero_shot
 from dbeta.evaluation.metrics import score_labels
-from dbeta.inference import load
 
 HEADER = "{name} 12 {rate} {samples}\n" + "".join(f"{{name}}.dat 16 1000/mV 16 0 0 0 0 {lead}\n" for lead in LEADS)
 COMMANDS = ["diagnose", "embed", "plot", "info", "corpus", "pretrain", "evaluate"]
@@ -345,8 +346,8 @@ def test_a_day_is_warned_of_and_not_read_whole(ask, tmp_path, make_ecg, command,
     record.write_text(HEADER.format(name="rec", rate=500, samples=samples))
     os.truncate(record.with_suffix(".dat"), samples * 24)  # sparse: takes no room
     read = []
-    inner = cli.read_ecg
-    monkeypatch.setattr(cli, "read_ecg", lambda *a, **k: read.append(inner(*a, **k)) or read[-1])
+    inner = common.read_ecg
+    monkeypatch.setattr(common, "read_ecg", lambda *a, **k: read.append(inner(*a, **k)) or read[-1])
     start = time.process_time()
     result = ask(command, record, *(["-o", "picture.png"] if command == "plot" else []))
     assert time.process_time() - start < 30  # the whole would take minutes and 4 GB
@@ -419,7 +420,7 @@ def test_embed_more_than_a_batch_with_a_bad_file_in_the_middle(ask, tmp_path, ma
     flat.signal[:] = 0
     write_wfdb(folder, flat, "r1")
     (folder / "r2.hea").write_text("nonsense")
-    monkeypatch.setattr(cli, "load_model", lambda name: small_batches(name, 2))
+    monkeypatch.setattr(recordings, "load_model", lambda name: small_batches(name, 2))
     code, _, err = ask("embed", folder, "-o", tmp_path / "e.parquet")
     assert code == 1
     assert [line.split(":")[0] for line in err.splitlines()] == [
@@ -493,7 +494,7 @@ def test_embed_a_folder_without_recordings(ask, tmp_path):
 
 
 def test_plot_without_a_model(run, tmp_path, make_ecg, monkeypatch):
-    monkeypatch.setattr(cli, "load_model", None)
+    monkeypatch.setattr(recordings, "load_model", None)
     code, out, err = run("plot", write_wfdb(tmp_path, make_ecg()), "-o", "p.png", "--no-findings")
     assert (code, out) == (0, "")
     assert err == "p.png written\n"

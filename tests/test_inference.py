@@ -14,9 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dbeta
+from dbeta.checkpoint import load
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.evaluation.conditions import default_conditions, find_condition
-from dbeta.inference import DBeta, load, to_records
+from dbeta.inference import DBeta, to_records
 
 
 @pytest.fixture
@@ -267,16 +268,29 @@ def test_a_short_recording_is_warned_of(model, make_ecg):
 def test_load(micro_checkpoint):
     for name in (micro_checkpoint, str(micro_checkpoint)):
         model = load(name)
-        assert not model.model.training
-        assert model.model.dtype == torch.float32
+        assert not model.model.ecg_tower.training
         assert model.panel.shape == (16, 32)
         assert model.processor.n_samples == 1000
         assert model.processor.tokenizer is not None
         assert "32-d embedding" in repr(model)
         assert "16 ECGs" in repr(model)
+
+
+def test_only_what_inference_needs_is_in_memory(micro_checkpoint, make_ecg):
+    model = load(micro_checkpoint, precision="float32").model
     weights = load_file(micro_checkpoint / "model.safetensors")
-    assert weights.keys() == model.model.state_dict().keys()
-    assert all(torch.equal(value, weights[name]) for name, value in model.model.state_dict().items())
+    held = model.ecg_tower.state_dict()
+    folded = "ecg_encoder.positions.conv.weight"
+    assert {name.partition(".")[0] for name in held} == {"ecg_encoder", "ecg_proj", "ecg_pooler"}
+    assert all(torch.equal(value, weights[name]) for name, value in held.items() if name != folded)
+    g, v = (weights[f"ecg_encoder.positions.conv.parametrizations.weight.original{i}"] for i in (0, 1))
+    torch.testing.assert_close(held[folded], g * v / v.norm(dim=(0, 1), keepdim=True))
+    assert "text_tower" not in vars(model)
+    model.embed_text(torch.tensor([[5, 6, 1]]))
+    assert {name.partition(".")[0] for name in model.text_tower.state_dict()} == {
+        *("text_encoder", "text_proj", "text_pooler")
+    }
+    assert not any(one.requires_grad for one in [*model.ecg_tower.parameters(), *model.text_tower.parameters()])
 
 
 def test_loading_says_nothing(micro_checkpoint, caplog):
@@ -350,7 +364,7 @@ def change_weights(folder, change):
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
-@pytest.mark.parametrize("name", ["ecg_proj.weight", "ets_bias", "text_pooler.dense.bias"])
+@pytest.mark.parametrize("name", ["ecg_proj.weight", "ecg_encoder.class_token", "text_pooler.dense.bias"])
 def test_missing_tensors_are_not_made_up(checkpoint, name):
     change_weights(checkpoint, lambda weights: weights.pop(name))
     message = failure(checkpoint)

@@ -29,7 +29,7 @@ def test_an_unknown_name():
 
 def test_the_names_come_from_their_rooms():
     assert dbeta.read_ecg.__module__ == "dbeta.reading"
-    assert dbeta.load.__module__ == "dbeta.inference"
+    assert dbeta.load.__module__ == "dbeta.checkpoint"
     assert dbeta.DBetaModel.__module__ == "dbeta.model.modeling"
     assert dbeta.LEADS == ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 

@@ -9,7 +9,8 @@ from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError, DBetaWarning
 
 if TYPE_CHECKING:
-    from dbeta.inference import DBeta, load
+    from dbeta.checkpoint import load
+    from dbeta.inference import DBeta
     from dbeta.model import DBetaConfig, DBetaModel
     from dbeta.plotting import plot_ecg
     from dbeta.processing import DBetaProcessor
@@ -35,7 +36,7 @@ __all__ = [
 # Found on first use, so that reading or plotting an ECG does not wait for torch.
 _ROOMS = {
     "DBeta": "inference",
-    "load": "inference",
+    "load": "checkpoint",
     "DBetaConfig": "model",
     "DBetaModel": "model",
     "DBetaProcessor": "processing",

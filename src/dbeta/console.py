@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from dbeta.errors import DBetaError
 
@@ -35,8 +45,11 @@ class Failures:
         try:
             yield
         except DBetaError as error:
-            message = str(error)
-            self.messages.append(message if file.name in message else f"{file}: {message}")
+            self.add(file, str(error))
+
+    def add(self, file: str | Path, message: str) -> None:
+        """Note what is wrong with a file."""
+        self.messages.append(message if Path(file).name in message else f"{file}: {message}")
 
     def end(self) -> None:
         """Name the failures, if any, and exit with 1."""
@@ -87,10 +100,22 @@ def print_metrics(result: dict[str, Any]) -> None:
         note(f"{len(result['unread'])} recordings could not be read and are left out: see metrics.json")
 
 
+class Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        """As in "12.3/s"; nothing before the first is done."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s")
+
+
 @contextmanager
 def progress(label: str) -> Iterator[Any]:
     """A progress bar on stderr, silent when that is no terminal; yields a function of (done, in all)."""
-    columns = (TextColumn(label), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        *(TextColumn(label), BarColumn(), MofNCompleteColumn(), Rate()),
+        *(TimeElapsedColumn(), TextColumn("remaining"), TimeRemainingColumn()),
+    )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

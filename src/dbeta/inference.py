@@ -6,61 +6,61 @@ recordings whose embeddings lie beside the weights.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from safetensors.torch import load_file
 from torch.nn.functional import normalize
-from transformers.utils import cached_file, logging
 
 from dbeta.ecg import ECG
-from dbeta.errors import DBetaError
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.evaluation.conditions import Condition, default_conditions, find_condition
-from dbeta.model import DBetaModel
+from dbeta.model.towers import DualEncoder
 from dbeta.processing import DBetaProcessor
 from dbeta.reading import read_ecg
+from dbeta.reading_ahead import Prepared, prepare_files
 
-#: Embeddings of the reference panel, (n, D), unit length.
-PANEL_FILE = "reference_panel.safetensors"
-WEIGHTS_FILE = "model.safetensors"
+if TYPE_CHECKING:
+    from dbeta.model.modeling import DBetaModel
 
 
 class DBeta:
     """A model, its processor and its reference panel.
 
     Args:
-        model: the weights; set to evaluation mode.
+        model: the two encoders, or a whole model, which is set to evaluation mode.
         processor: the model's own.
         panel: (n, D) unit-length embeddings of reference recordings, or None: then there are no percentiles.
         batch_size: recordings that go through the model at once.
+        text_embeddings: embeddings (D,) of texts that are known already.
     """
 
     def __init__(
         self,
-        model: DBetaModel,
+        model: DualEncoder | DBetaModel,
         processor: DBetaProcessor,
         panel: torch.Tensor | None = None,
         *,
         batch_size: int = 32,
+        text_embeddings: Mapping[str, np.ndarray] | None = None,
     ) -> None:
         """Keep the parts together."""
-        self.model = model.eval()
+        self.model = model if isinstance(model, DualEncoder) else model.eval()
         self.processor = processor
         self.panel = panel
         self.batch_size = batch_size
-        self._text_cache: dict[str, np.ndarray] = {}
+        self._text_cache: dict[str, np.ndarray] = dict(text_embeddings or {})
 
     def __repr__(self) -> str:
         """A one-line summary."""
-        millions = sum(p.numel() for p in self.model.parameters()) / 1e6
+        precision = str(self.model.dtype).removeprefix("torch.")
         panel = "no reference panel" if self.panel is None else f"a reference panel of {len(self.panel)} ECGs"
-        return f"DBeta({millions:.1f} M parameters, {self.model.config.hidden_size}-d embedding, {panel})"
+        return f"DBeta({self.model.config.hidden_size}-d embedding in {precision} on {self.model.device}, {panel})"
 
-    @torch.inference_mode()
     def embed(self, ecgs: ECG | str | Path | Iterable[ECG | str | Path]) -> np.ndarray:
         """Embed recordings.
 
@@ -73,11 +73,16 @@ class DBeta:
         Raises:
             DBetaError: a file cannot be read or a recording cannot be used.
         """
-        return np.concatenate([np.zeros((0, self.model.config.hidden_size), np.float32), *self._batches(ecgs)])
+        items = [ecgs] if isinstance(ecgs, ECG | str | Path) else ecgs
+        if isinstance(items, Sequence) and items and all(isinstance(item, str | Path) for item in items):
+            batches = self._file_batches(items)
+        else:
+            batches = self._batches(items)
+        return np.concatenate([np.zeros((0, self.model.config.hidden_size), np.float32), *batches])
 
-    def _batches(self, ecgs: ECG | str | Path | Iterable[ECG | str | Path]) -> Iterable[np.ndarray]:
+    def _batches(self, ecgs: Iterable[ECG | str | Path]) -> Iterator[np.ndarray]:
         signals: list[np.ndarray] = []
-        for ecg in [ecgs] if isinstance(ecgs, ECG | str | Path) else ecgs:
+        for ecg in ecgs:
             signals.append(self.processor.signal(self.read(ecg)))
             if len(signals) == self.batch_size:
                 yield self.embed_signals(signals)
@@ -85,10 +90,42 @@ class DBeta:
         if signals:
             yield self.embed_signals(signals)
 
+    def _file_batches(self, files: Sequence[str | Path]) -> Iterator[np.ndarray]:
+        for done, embedding in self.embed_files(files):
+            if embedding is None:
+                raise DBetaError(str(done.error))
+            yield embedding[None]
+
+    def embed_files(
+        self, files: Sequence[str | Path], *, workers: int | None = None, **options: Any
+    ) -> Iterator[tuple[Prepared, np.ndarray | None]]:
+        """Embed files one after the other, reading ahead in worker processes where there are many.
+
+        Args:
+            files: what `read_ecg` can read.
+            workers: processes that read (see `prepare_files`).
+            **options: those of `read_ecg`.
+
+        Yields:
+            For each file, in order: what was read, and its embedding (D,) float32, or None where it cannot be used;
+            then `error` says why, and the others go on.
+        """
+        batch: list[Prepared] = []
+        for i, one in enumerate(prepare_files(files, self.processor.input_format, workers=workers, **options), 1):
+            for message in one.notes:
+                warnings.warn(message, DBetaWarning, stacklevel=2)
+            batch.append(one)
+            if len(batch) == self.batch_size or i == len(files):
+                signals = [done.signal for done in batch if done.signal is not None]
+                embeds = iter(self.embed_signals(signals) if signals else ())
+                for done in batch:
+                    yield done, None if done.signal is None else next(embeds)
+                batch = []
+
     @torch.inference_mode()
     def embed_signals(self, signals: Sequence[np.ndarray]) -> np.ndarray:
         """Embed one batch of recordings as `processor.signal` returns them: (n, D) float32."""
-        batch = torch.from_numpy(np.stack(signals)).to(self.model.device, self.model.dtype)
+        batch = torch.from_numpy(np.stack(signals)).to(self.model.device)
         return self.model.embed_ecg(batch).float().cpu().numpy()
 
     def read(self, ecg: ECG | str | Path) -> ECG:
@@ -180,88 +217,6 @@ class DBeta:
             for i, column in enumerate(panel.T)
         ]
         return np.stack(ranks, axis=1) / len(panel) * 100.0
-
-
-def load(name_or_path: str | Path | None = None, *, device: str | None = None) -> DBeta:
-    """Load a checkpoint.
-
-    Args:
-        name_or_path: a folder or a hub id; None for the bundled model.
-        device: torch device; None chooses a GPU where there is one.
-
-    Raises:
-        DBetaError: the folder is missing or incomplete, or the hub cannot be reached.
-    """
-    name_or_path = bundled_checkpoint() if name_or_path is None else name_or_path
-    if not str(name_or_path).strip():
-        raise DBetaError("no model was named; name a checkpoint folder or a hub id")
-    folder = Path(name_or_path).expanduser()
-    name_or_path = folder if folder.exists() else name_or_path
-    if folder.exists() or str(name_or_path).startswith((".", "/", "~")):
-        if not folder.is_dir():
-            raise DBetaError(f"{name_or_path}: there is no such folder; name one that `dbeta pretrain` wrote")
-        for file in ("config.json", "preprocessor_config.json", WEIGHTS_FILE):
-            if not (folder / file).is_file():
-                raise DBetaError(f"{name_or_path}: {file} is missing; name a folder that `dbeta pretrain` wrote")
-    bars = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        # What does not fit is judged below: left to itself, the library fills in random weights
-        model, fit = DBetaModel.from_pretrained(
-            name_or_path,
-            dtype=torch.float32,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-        processor = DBetaProcessor.from_pretrained(name_or_path)
-        panel_file = cached_file(name_or_path, PANEL_FILE, _raise_exceptions_for_missing_entries=False)
-        panel = None if panel_file is None else load_file(panel_file)["ecg_embeds"]
-    except ImportError:
-        raise
-    except Exception as error:  # a damaged file can make the libraries raise anything
-        reason = next(iter(str(error).splitlines()), "")[:200].rstrip(".:") or type(error).__name__
-        where = "" if folder.exists() else "is no folder here, and "
-        raise DBetaError(f"{name_or_path}: {where}cannot be loaded as a model ({reason})") from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()
-    if misfit := _misfit(model, fit, processor, panel):
-        raise DBetaError(f"{name_or_path}: {misfit}; get the checkpoint again")
-    target = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return DBeta(model.to(target), processor, panel)
-
-
-def _misfit(model: DBetaModel, fit: dict[str, Any], processor: DBetaProcessor, panel: torch.Tensor | None) -> str:
-    """What does not belong together among the files of a checkpoint, in words; empty where all fits."""
-    wrong_shape = [name for name, *_ in fit["mismatched_keys"]]
-    problems = (
-        ("lacks tensors", fit["missing_keys"]),
-        ("has tensors of another shape", wrong_shape),
-        ("has further tensors", fit["unexpected_keys"]),
-    )
-    for problem, names in problems:
-        if names:
-            return f"{WEIGHTS_FILE} does not fit config.json: it {problem} ({len(names)}, such as {min(names)})"
-    for setting in ("sampling_rate", "n_samples", "leads", "signal_scale"):
-        ours, its = getattr(model.config, setting), getattr(processor, setting)
-        if ours != its:
-            return f"{setting} is {ours} in config.json but {its} in preprocessor_config.json"
-    width = model.config.hidden_size
-    if panel is not None and (panel.ndim != 2 or len(panel) == 0 or panel.shape[1] != width):
-        return f"{PANEL_FILE} has shape {tuple(panel.shape)}, not (recordings, {width})"
-    return ""
-
-
-def bundled_checkpoint() -> Path:
-    """The folder of the model that comes with the package."""
-    here = Path(__file__).resolve().parent
-    # Inside a wheel it lies in the package; in a checkout at the top, where people look for it
-    places = [here / "checkpoints" / "tiny", here.parents[1] / "checkpoints" / "tiny"]
-    for place in places:
-        if (place / WEIGHTS_FILE).is_file():
-            return place
-    raise DBetaError("the bundled model is missing from this installation; install dbeta again, or name a model")
 
 
 def _name(ecg: ECG, i: int) -> str:

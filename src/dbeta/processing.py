@@ -7,30 +7,20 @@ preprocessing.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
-from scipy.signal import resample_poly
-from transformers import AutoTokenizer, BatchFeature, FeatureExtractionMixin, PretrainedConfig, PreTrainedTokenizerBase
+from transformers import BatchFeature, FeatureExtractionMixin, PretrainedConfig
 
-from dbeta.ecg import ECG, FLAT, LEADS
-from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.ecg import ECG, LEADS
+from dbeta.errors import DBetaError
+from dbeta.preparing import InputFormat, prepare_signal
 
-#: Below this rate the QRS complex itself is lost (its energy lies at 5–25 Hz); AHA/ACC/HRS 2007 ask for 500 Hz.
-LOWEST_SAMPLING_RATE = 40.0
-#: No electrocardiograph samples faster; such a rate is in another unit.
-HIGHEST_SAMPLING_RATE = 1e6
-#: Below this rate high-frequency detail (pacing spikes, notches) is missing.
-DETAILED_SAMPLING_RATE = 100.0
-#: Less than this, in seconds, cannot hold a heartbeat, and padding would make the result.
-SHORTEST = 0.3
-#: No heart reaches this voltage at the skin; such samples are in another unit.
-HIGHEST_VOLTAGE = 50.0
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class DBetaProcessor(FeatureExtractionMixin):
@@ -62,7 +52,8 @@ class DBetaProcessor(FeatureExtractionMixin):
         """Store the settings."""
         if signal_scale not in ("mv", "lead_zscore"):
             raise DBetaError(f'signal_scale is "mv" or "lead_zscore", not {signal_scale!r}')
-        self.tokenizer = tokenizer
+        self._tokenizer = tokenizer
+        self._tokenizer_source: str | os.PathLike[str] | None = None
         self.sampling_rate = sampling_rate
         self.n_samples = n_samples
         self.leads = list(leads)
@@ -74,7 +65,32 @@ class DBetaProcessor(FeatureExtractionMixin):
     @property
     def duration(self) -> float:
         """Seconds of the model's input."""
-        return self.n_samples / self.sampling_rate
+        return self.input_format.duration
+
+    @property
+    def input_format(self) -> InputFormat:
+        """What `signal` makes of a recording."""
+        return InputFormat(self.sampling_rate, self.n_samples, tuple(self.leads), self.signal_scale)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase | None:
+        """The text encoder's tokenizer, loaded when first asked for: embedding ECGs needs none.
+
+        Raises:
+            DBetaError: its files cannot be read.
+        """
+        if self._tokenizer is None and self._tokenizer_source is not None:
+            from transformers import AutoTokenizer
+
+            try:
+                # An empty configuration, else the library warns that it does not know what a tokenizer of dbeta is
+                self._tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_source, config=PretrainedConfig())
+            except Exception as error:  # a damaged file can make the library raise anything
+                reason = next(iter(str(error).splitlines()), "")[:200].rstrip(".:") or type(error).__name__
+                raise DBetaError(
+                    f"{self._tokenizer_source}: its tokenizer cannot be loaded ({reason}); get the checkpoint again"
+                ) from error
+        return self._tokenizer
 
     def __call__(
         self, ecg: ECG | Sequence[ECG] | None = None, text: str | Sequence[str] | None = None, **kwargs: Any
@@ -101,73 +117,12 @@ class DBetaProcessor(FeatureExtractionMixin):
         return BatchFeature(batch)
 
     def signal(self, ecg: ECG) -> np.ndarray:
-        """One recording as the model reads it: (leads, samples), float32.
-
-        Leads by name, missing samples interpolated, polyphase resampling, cut to the first `duration` seconds or
-        padded at the end with each lead's median, then `signal_scale`.
+        """One recording as the model reads it: (leads, samples), float32 (see `prepare_signal`).
 
         Raises:
-            DBetaError: a lead is missing, there is no signal, or the sampling rate is absurd or too low to show a QRS
-                complex.
-
-        Warns:
-            DBetaWarning: a lead is flat, the recording is cut or padded, the rate is low, the unit looks wrong.
+            DBetaError: the recording cannot be used.
         """
-        name = str(ecg.meta.get("source", "recording"))
-        try:
-            ecg = ecg.standard()
-        except DBetaError as error:
-            raise DBetaError(f"{name}: {error}") from None
-        if ecg.sampling_rate < LOWEST_SAMPLING_RATE:
-            raise DBetaError(
-                f"{name}: {ecg.sampling_rate:g} Hz is too slow to show a QRS complex; "
-                f"at least {LOWEST_SAMPLING_RATE:g} Hz is needed"
-            )
-        if ecg.sampling_rate > HIGHEST_SAMPLING_RATE:
-            raise DBetaError(f"{name}: {ecg.sampling_rate:g} Hz is no ECG's sampling rate; check it")
-        if ecg.sampling_rate < DETAILED_SAMPLING_RATE:
-            _warn(f"{name}: only {ecg.sampling_rate:g} Hz, fine detail is missing and findings are less certain")
-        if ecg.duration < SHORTEST:
-            raise DBetaError(
-                f"{name}: {ecg.duration:.3g} s is too short to hold a heartbeat; give at least {SHORTEST} s"
-            )
-        full_length = float(ecg.meta.get("duration", ecg.duration))
-        if full_length > self.duration + 1:
-            _warn(f"{name}: {full_length:.1f} s long, only the first {self.duration:g} s are used")
-
-        wanted = round(self.duration * ecg.sampling_rate)
-        x = np.stack([ecg[lead] for lead in self.leads])[:, :wanted].astype(np.float64)  # (leads, samples)
-        x = self._without_gaps(x, name)
-        if np.abs(x).max() > HIGHEST_VOLTAGE:
-            _warn(f"{name}: voltages up to {np.abs(x).max():.3g} mV, the unit of the file may not be mV")
-        ratio = Fraction(self.sampling_rate / ecg.sampling_rate).limit_denominator(10_000)
-        if ratio != 1:
-            x = resample_poly(x, ratio.numerator, ratio.denominator, axis=1, padtype="line")
-        x = x[:, : self.n_samples]
-        if x.shape[1] < self.n_samples:
-            if ecg.duration < 0.95 * self.duration:
-                _warn(f"{name}: only {ecg.duration:.1f} s long, padded to {self.duration:g} s")
-            gap = self.n_samples - x.shape[1]
-            x = np.concatenate([x, np.median(x, axis=1, keepdims=True).repeat(gap, axis=1)], axis=1)
-        if self.signal_scale == "lead_zscore":
-            x = (x - x.mean(axis=1, keepdims=True)) / (x.std(axis=1, keepdims=True) + 1e-6)
-        return x.astype(np.float32)
-
-    def _without_gaps(self, x: np.ndarray, name: str) -> np.ndarray:
-        finite = np.isfinite(x)
-        if not finite.any():
-            raise DBetaError(f"{name}: holds no signal, every sample is missing")
-        if not finite.all():
-            _warn(f"{name}: {(~finite).mean():.1%} of the samples are missing, interpolated")
-            at = np.arange(x.shape[1])
-            for row, good in zip(x, finite, strict=True):
-                row[~good] = np.interp(at[~good], at[good], row[good]) if good.any() else 0.0
-        flat = [lead for lead, row in zip(self.leads, x, strict=True) if np.ptp(row) < FLAT]
-        if len(flat) == len(self.leads):
-            raise DBetaError(f"{name}: holds no signal, every lead is flat")
-        if flat:
-            _warn(f"{name}: lead {', '.join(flat)} is flat, findings that rest on it mean little")
-        return x
+        return prepare_signal(ecg, self.input_format)
 
     def tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Tokenise texts: `input_ids` and `attention_mask`, each (B, T) int64.
@@ -187,7 +142,7 @@ class DBetaProcessor(FeatureExtractionMixin):
 
     def to_dict(self) -> dict[str, Any]:
         """The settings that `preprocessor_config.json` holds; the tokenizer has its own files."""
-        settings = {key: value for key, value in super().to_dict().items() if key != "tokenizer"}
+        settings = {key: value for key, value in super().to_dict().items() if not key.startswith("_")}
         return settings | {"processor_class": type(self).__name__}
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> list[str]:
@@ -203,12 +158,5 @@ class DBetaProcessor(FeatureExtractionMixin):
         processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir() or (folder / "tokenizer.json").is_file():
-            # An empty configuration, else the library warns that it does not know what a tokenizer of dbeta is
-            processor.tokenizer = AutoTokenizer.from_pretrained(
-                pretrained_model_name_or_path, config=PretrainedConfig()
-            )
+            processor._tokenizer_source = pretrained_model_name_or_path
         return processor
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, DBetaWarning, stacklevel=3)

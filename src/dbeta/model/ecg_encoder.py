@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import remove_parametrizations
 
 from dbeta.model.attention import Attention
 from dbeta.model.config import DBetaConfig
@@ -26,13 +27,27 @@ class ConvTokens(nn.Module):
             for i, (out, kernel, stride) in enumerate(config.conv_layers)
         )
         self.norm = nn.GroupNorm(channels[1], channels[1])
+        self.dtype_after_norm: torch.dtype | None = None
 
     def forward(self, ecg: Tensor) -> Tensor:
         """Tokens of (B, leads, samples) as (B, tokens, channels)."""
-        x = nn.functional.gelu(self.norm(self.convs[0](ecg)))
-        for conv in list(self.convs)[1:]:
+        first, *others = self.convs
+        x = nn.functional.gelu(self.norm(first(ecg)))
+        if self.dtype_after_norm is not None:
+            x = x.to(self.dtype_after_norm)
+        for conv in others:
             x = nn.functional.gelu(conv(x))
         return x.transpose(1, 2)
+
+    def narrow(self, dtype: torch.dtype) -> None:
+        """Compute in `dtype` from the first norm on; for inference.
+
+        The first convolution sees raw millivolts: bfloat16's 8 bits would round a sample near 2 mV by up to 8 µV.
+        """
+        self.to(dtype)
+        self.convs[0].float()
+        self.norm.float()
+        self.dtype_after_norm = dtype
 
 
 class ConvPositions(nn.Module):
@@ -47,6 +62,10 @@ class ConvPositions(nn.Module):
         nn.init.zeros_(conv.bias)  # type: ignore[arg-type]
         self.conv = weight_norm(conv, dim=2)
         self.surplus = 1 - kernel % 2
+
+    def fold(self) -> None:
+        """Multiply the weight norm out, once and for all; for inference."""
+        remove_parametrizations(self.conv, "weight")
 
     def forward(self, x: Tensor) -> Tensor:
         """Position embedding of tokens (B, N, D), same shape."""
@@ -69,9 +88,9 @@ class EncoderLayer(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, N, D) → (B, N, D)."""
-        x = self.attention_norm(x + self.dropout(self.attention(x)))
+    def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
+        """(B, N, D) → (B, N, D); `source` (B, M, D) is what is attended to where that is not `x` itself."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, source)))
         return self.norm(x + self.dropout(self.fc2(nn.functional.gelu(self.fc1(x)))))
 
 
@@ -111,11 +130,22 @@ class ECGEncoder(nn.Module):
         if ids_restore is not None:
             keep = ids_restore.argsort(dim=1)[:, : self.n_kept]
             tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
-        x = torch.cat([self.class_token.expand(len(tokens), 1, -1), tokens], dim=1)
-        x = self.dropout(self.norm(x))
+        x = self._with_class_token(tokens)
         for layer in self.layers:
             x = layer(x)
         return x
+
+    def class_feature(self, ecg: Tensor) -> Tensor:
+        """The class token's output alone, (B, 1, D): the last layer computes nothing else."""
+        x = self._with_class_token(self.embed(ecg))
+        *layers, last = self.layers
+        for layer in layers:
+            x = layer(x)
+        return last(x[:, :1], x)
+
+    def _with_class_token(self, tokens: Tensor) -> Tensor:
+        x = torch.cat([self.class_token.expand(len(tokens), 1, -1), tokens], dim=1)
+        return self.dropout(self.norm(x))
 
     def forward(self, ecg: Tensor, ids_restore: Tensor | None = None) -> Tensor:
         """Recordings (B, leads, samples) → (B, 1 + tokens, D), class token first."""

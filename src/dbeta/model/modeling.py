@@ -109,7 +109,7 @@ class DBetaModel(PreTrainedModel):
 
     def embed_ecg(self, ecg: Tensor) -> Tensor:
         """The embedding of recordings (B, leads, samples): (B, D)."""
-        return self.ecg_pooler(self.ecg_proj(self.ecg_encoder(ecg)))
+        return self.ecg_pooler(self.ecg_proj(self.ecg_encoder.class_feature(ecg)))
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The embedding of tokenised texts (B, T): (B, D)."""

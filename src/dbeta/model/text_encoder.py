@@ -5,8 +5,7 @@ from __future__ import annotations
 from os import PathLike
 
 from torch import Tensor, nn
-from transformers import T5Config, T5EncoderModel
-from transformers.models.t5.modeling_t5 import T5Stack
+from transformers import T5Config
 
 
 class TextEncoder(nn.Module):
@@ -20,6 +19,9 @@ class TextEncoder(nn.Module):
     def __init__(self, config: T5Config, *, use_mask: bool = True) -> None:
         """Build it with fresh weights."""
         super().__init__()
+        # Imported here: it takes seconds, which embedding an ECG need not wait for
+        from transformers.models.t5.modeling_t5 import T5Stack
+
         config.use_cache = False
         config.is_encoder_decoder = False
         # The stack alone: `T5EncoderModel` would hold the token embedding twice
@@ -33,4 +35,6 @@ class TextEncoder(nn.Module):
 
     def load_pretrained(self, name_or_path: str | PathLike[str]) -> None:
         """Take over the weights of a T5 checkpoint of the same sizes (a folder or a hub id)."""
+        from transformers import T5EncoderModel
+
         self.t5.load_state_dict(T5EncoderModel.from_pretrained(name_or_path).encoder.state_dict())

@@ -25,11 +25,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 from transformers import AutoTokenizer, Trainer, TrainingArguments
 
+from dbeta.checkpoint import PANEL_FILE, save_text_embeddings
 from dbeta.corpus.build import decode_signal, load_corpus
 from dbeta.corpus.reports import wordings
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.errors import DBetaError
-from dbeta.inference import PANEL_FILE, DBeta
+from dbeta.inference import DBeta
 from dbeta.model import DBetaModel
 from dbeta.model.config import PRESETS
 from dbeta.processing import DBetaProcessor
@@ -310,6 +311,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     processor.save_pretrained(partial)
     panel = embed_corpus(model, processor, train)
     save_file({"ecg_embeds": panel.half().contiguous()}, partial / PANEL_FILE)
+    save_text_embeddings(partial)
     (partial / "training_log.json").write_text(json.dumps(trainer.state.log_history, indent=1) + "\n")
     write_card(
         partial,

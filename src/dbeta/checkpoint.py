@@ -1,0 +1,187 @@
+"""A checkpoint folder → a DBeta: do its files belong together, and as little of them in memory as inference needs.
+
+Special here: the embeddings of the default conditions lie beside the weights, so that `dbeta diagnose` answers without
+loading the text encoder. They are used only with the very weights that made them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from transformers.utils import cached_file
+
+from dbeta.errors import DBetaError
+from dbeta.evaluation.conditions import default_conditions
+from dbeta.inference import DBeta
+from dbeta.model.config import DBetaConfig
+from dbeta.model.towers import DualEncoder, Misfit, check_names
+from dbeta.processing import DBetaProcessor
+
+WEIGHTS_FILE = "model.safetensors"
+#: Embeddings of the reference panel, (n, D), unit length.
+PANEL_FILE = "reference_panel.safetensors"
+#: Embeddings of texts that are often asked for, (n, D), with the texts in the metadata.
+TEXTS_FILE = "text_embeddings.safetensors"
+#: The parts of `DBetaModel`, those of the towers and those that only pretraining uses.
+PARTS = (
+    *("ecg_encoder", "ecg_proj", "ecg_pooler", "text_encoder", "text_proj", "text_pooler"),
+    *("fusion", "fused_ecg_pooler", "fused_text_pooler", "mlm_head", "mem_head", "etm_head"),
+    *("ets_log_scale", "ets_bias"),
+)
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def load(name_or_path: str | Path | None = None, *, device: str | None = None, precision: str = "auto") -> DBeta:
+    """Load a checkpoint, as much of it as embedding needs.
+
+    Args:
+        name_or_path: a folder or a hub id; None for the bundled model.
+        device: torch device; None chooses a GPU where there is one.
+        precision: "float32", "bfloat16", or "auto": bfloat16 where the processor multiplies matrices in it.
+
+    Raises:
+        DBetaError: the folder is missing or incomplete, its files do not belong together, the hub cannot be reached,
+            or the precision is unknown.
+    """
+    name_or_path = bundled_checkpoint() if name_or_path is None else name_or_path
+    if not str(name_or_path).strip():
+        raise DBetaError("no model was named; name a checkpoint folder or a hub id")
+    if precision != "auto" and precision not in PRECISIONS:
+        raise DBetaError(f"the precision is auto, {' or '.join(PRECISIONS)}, not {precision}")
+    folder = Path(name_or_path).expanduser()
+    name_or_path = folder if folder.exists() else name_or_path
+    if folder.exists() or str(name_or_path).startswith((".", "/", "~")):
+        if not folder.is_dir():
+            raise DBetaError(f"{name_or_path}: there is no such folder; name one that `dbeta pretrain` wrote")
+        for file in ("config.json", "preprocessor_config.json", WEIGHTS_FILE):
+            if not (folder / file).is_file():
+                raise DBetaError(f"{name_or_path}: {file} is missing; name a folder that `dbeta pretrain` wrote")
+    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        config = DBetaConfig.from_pretrained(name_or_path)
+        processor = DBetaProcessor.from_pretrained(name_or_path)
+        weights = Path(cached_file(name_or_path, WEIGHTS_FILE))
+        panel_file, texts_file, tokenizer_file = (
+            cached_file(name_or_path, file, _raise_exceptions_for_missing_entries=False)
+            for file in (PANEL_FILE, TEXTS_FILE, "tokenizer.json")
+        )
+        panel = None if panel_file is None else load_file(panel_file)["ecg_embeds"]
+        if tokenizer_file is not None:
+            Tokenizer.from_file(str(tokenizer_file))  # loaded when a text comes, but found damaged now
+        check_names(weights, PARTS)
+        _check_text_part(weights, config)
+        dtype = fastest_dtype(target) if precision == "auto" else PRECISIONS[precision]
+        model = DualEncoder(config, weights, target, dtype)
+        texts = _read_texts(texts_file, _fingerprint(weights, tokenizer_file))
+    except ImportError:
+        raise
+    except Misfit as error:
+        raise DBetaError(f"{name_or_path}: {WEIGHTS_FILE} {error}; get the checkpoint again") from error
+    except Exception as error:  # a damaged file can make the libraries raise anything
+        reason = next(iter(str(error).splitlines()), "")[:200].rstrip(".:") or type(error).__name__
+        where = "" if folder.exists() else "is no folder here, and "
+        raise DBetaError(f"{name_or_path}: {where}cannot be loaded as a model ({reason})") from error
+    if misfit := _misfit(config, processor, panel):
+        raise DBetaError(f"{name_or_path}: {misfit}; get the checkpoint again")
+    return DBeta(model, processor, panel, text_embeddings=texts)
+
+
+def fastest_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 where the processor has units that multiply matrices in it (AMX, AVX512-BF16, a GPU), else float32."""
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+    else:
+        fast = False
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _check_text_part(weights: Path, config: DBetaConfig) -> None:
+    """What can be said of the text tower without building it."""
+    text, width = config.text_config, config.hidden_size
+    wanted = {
+        "text_encoder.t5.embed_tokens.weight": [text.vocab_size, text.d_model],
+        "text_proj.weight": [width, text.d_model],
+        "text_proj.bias": [width],
+        "text_pooler.dense.weight": [width, width],
+        "text_pooler.dense.bias": [width],
+    }
+    with safe_open(weights, framework="pt") as file:
+        names = set(file.keys())
+        if missing := sorted(set(wanted) - names):
+            raise Misfit(f"does not fit config.json: it lacks tensors ({len(missing)}, such as {missing[0]})")
+        for name, shape in wanted.items():
+            if file.get_slice(name).get_shape() != shape:
+                raise Misfit(f"does not fit config.json: it has tensors of another shape (1, such as {name})")
+    blocks = {match[1] for name in names if (match := re.match(r"text_encoder\.t5\.block\.(\d+)\.", name))}
+    if blocks != {str(i) for i in range(text.num_layers)}:
+        raise Misfit(
+            f"does not fit config.json: it has {len(blocks)} layers of the text encoder, not {text.num_layers}"
+        )
+
+
+def _misfit(config: DBetaConfig, processor: DBetaProcessor, panel: torch.Tensor | None) -> str:
+    """What does not belong together among the other files of a checkpoint, in words; empty where all fits."""
+    for setting in ("sampling_rate", "n_samples", "leads", "signal_scale"):
+        ours, its = getattr(config, setting), getattr(processor, setting)
+        if ours != its:
+            return f"{setting} is {ours} in config.json but {its} in preprocessor_config.json"
+    width = config.hidden_size
+    if panel is not None and (panel.ndim != 2 or len(panel) == 0 or panel.shape[1] != width):
+        return f"{PANEL_FILE} has shape {tuple(panel.shape)}, not (recordings, {width})"
+    return ""
+
+
+def save_text_embeddings(folder: Path) -> None:
+    """Embed the default conditions' prompts with a checkpoint, and keep them beside its weights."""
+    (folder / TEXTS_FILE).unlink(missing_ok=True)
+    model = load(folder, device="cpu", precision="float32")
+    texts = list(dict.fromkeys(prompt for condition in default_conditions() for prompt in condition.prompts))
+    embeds = torch.from_numpy(model.embed_text(texts))
+    made_from = _fingerprint(folder / WEIGHTS_FILE, folder / "tokenizer.json")
+    partial = folder / f".{TEXTS_FILE}.partial"
+    save_file({"text_embeds": embeds}, partial, metadata={"texts": json.dumps(texts), "made_from": made_from})
+    partial.replace(folder / TEXTS_FILE)
+
+
+def _read_texts(file: str | Path | None, made_from: str) -> dict[str, np.ndarray]:
+    """The kept embeddings by text; none where there are none or other weights made them."""
+    if file is None:
+        return {}
+    with safe_open(file, framework="pt") as content:
+        about = content.metadata() or {}
+        if about.get("made_from") != made_from:
+            return {}
+        embeds = content.get_tensor("text_embeds").numpy()
+    return dict(zip(json.loads(about["texts"]), embeds, strict=True))
+
+
+def _fingerprint(weights: Path, tokenizer: str | Path | None) -> str:
+    """What the text tower is known by: its last two layers, which every step of training changes, and its tokenizer."""
+    digest = hashlib.sha256()
+    with safe_open(weights, framework="np") as file:
+        for name in sorted(name for name in file.keys() if name.startswith(("text_proj.", "text_pooler."))):  # noqa: SIM118
+            digest.update(name.encode() + file.get_tensor(name).tobytes())
+    if tokenizer is not None:
+        digest.update(Path(tokenizer).read_bytes())
+    return digest.hexdigest()
+
+
+def bundled_checkpoint() -> Path:
+    """The folder of the model that comes with the package."""
+    here = Path(__file__).resolve().parent
+    # Inside a wheel it lies in the package; in a checkout at the top, where people look for it
+    places = [here / "checkpoints" / "tiny", here.parents[1] / "checkpoints" / "tiny"]
+    for place in places:
+        if (place / WEIGHTS_FILE).is_file():
+            return place
+    raise DBetaError("the bundled model is missing from this installation; install dbeta again, or name a model")

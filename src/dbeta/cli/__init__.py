@@ -1,0 +1,65 @@
+"""The command line: each command is a few lines over the library.
+
+Exit codes: 0 done; 1 a user's mistake, one sentence on stderr; 2 bad usage. Libraries that take seconds to import are
+imported by the commands that need them.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from dbeta.cli import recordings, training
+from dbeta.console import NOTICE, complain, note
+from dbeta.errors import DBetaError, DBetaWarning
+
+
+class InOrder(TyperGroup):
+    """Commands in the order in which people come to need them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of the commands."""
+        order = ["diagnose", "embed", "plot", "info", "corpus", "pretrain", "convert", "evaluate"]
+        return sorted(super().list_commands(ctx), key=order.index)
+
+
+app = typer.Typer(
+    cls=InOrder,
+    help=f"Ask a 12-lead ECG, in words, what it shows. {NOTICE}",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+corpus_app = typer.Typer(help="Make corpora for pretraining and evaluation.", no_args_is_help=True)
+evaluate_app = typer.Typer(help="Measure a model on a benchmark.", no_args_is_help=True)
+for command in (recordings.diagnose, recordings.embed, recordings.plot, recordings.info, training.pretrain):
+    app.command()(command)
+corpus_app.command("build")(training.corpus_build)
+evaluate_app.command("zero-shot")(training.evaluate_zero_shot)
+app.add_typer(corpus_app, name="corpus")
+app.add_typer(evaluate_app, name="evaluate")
+
+
+def main() -> None:
+    """Run the command line."""
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if issubclass(category, DBetaWarning):
+            note(f"warning: {message}")
+
+    warnings.showwarning = show
+    warnings.simplefilter("always", DBetaWarning)
+    try:
+        app(prog_name="dbeta")
+    except DBetaError as error:
+        complain(error)
+        sys.exit(1)
+    except OSError as error:  # no room, no permission, a file where a folder should be
+        complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

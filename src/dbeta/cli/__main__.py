@@ -1,0 +1,5 @@
+"""`python -m dbeta.cli` is `dbeta`."""
+
+from dbeta.cli import main
+
+main()

@@ -1,0 +1,61 @@
+"""What the commands share: their options, the model a user names, reading with the options of the command line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dbeta.ecg import ECG
+from dbeta.errors import DBetaError
+from dbeta.reading import read_ecg
+
+if TYPE_CHECKING:
+    from dbeta.inference import DBeta
+
+Files = Annotated[list[Path], typer.Argument(help="Recordings: .hea, .mat, .dcm, .xml, .scp, .edf, .h5, .npy, .csv")]
+OneFile = Annotated[Path, typer.Argument(help="A recording")]
+Model = Annotated[str | None, typer.Option(help="Checkpoint folder or hub id  \\[default: the bundled model]")]
+Rate = Annotated[float | None, typer.Option("--fs", help="Sampling rate in Hz, for files that do not carry it")]
+Leads = Annotated[str | None, typer.Option(help='Lead names in file order, "I,II,V1,…", for files without them')]
+Record = Annotated[str | None, typer.Option(help="Which recording of an HDF5 file: exam_id or row number")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
+
+
+def load_model(name: str | None) -> DBeta:
+    """The model a command names."""
+    silence_libraries()
+    from dbeta.checkpoint import load
+
+    return load(name)
+
+
+def silence_libraries() -> None:
+    """Turn off the libraries' own chatter and progress bars, which are not meant for this command line's users."""
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from huggingface_hub.utils import logging as hub_logging
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    hub_logging.set_verbosity(hub_logging.CRITICAL)
+
+
+def read(file: Path, fs: float | None, leads: str | None, record: str | None, *, duration: float | None = None) -> ECG:
+    """`read_ecg` with the options as the command line gives them."""
+    return read_ecg(file, sampling_rate=fs, leads=lead_names(leads), record=record, duration=duration)
+
+
+def lead_names(leads: str | None) -> list[str] | None:
+    """The names in "I,II,V1"."""
+    return None if leads is None else [name.strip() for name in leads.split(",")]
+
+
+def check_folder(output: Path) -> None:
+    """Refuse early to write where there is no folder."""
+    if not output.parent.is_dir():
+        raise DBetaError(f"{output}: the folder {output.parent} does not exist; create it first")
+    if output.is_dir():
+        raise DBetaError(f"{output}: is a folder; name a file")

@@ -1,0 +1,80 @@
+"""The commands from data to a measured model: corpus build, pretrain, evaluate."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dbeta.cli.common import Model, load_model, silence_libraries
+from dbeta.console import note, print_metrics, progress
+
+
+def corpus_build(
+    source: Annotated[str, typer.Argument(help="Kind of dataset: ptb-xl")],
+    raw: Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded")],
+    out: Annotated[Path, typer.Argument(help="Corpus folder to make")],
+) -> None:
+    """Turn a dataset into an Arrow corpus.
+
+    Example: dbeta corpus build ptb-xl ptb-xl-1.0.3/ runs/corpus/ptb-xl
+    """
+    from dbeta.corpus.build import build_corpus
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with progress("reading records") as advance:
+        counts = build_corpus(source, raw, out, advance)
+    splits = ", ".join(f"{n} {name}" for name, n in counts["splits"].items())
+    note(f"{counts['records']} records of {counts['patients']} patients in {out} ({splits})")
+    if counts["rejected"]:
+        note(f"{counts['rejected']} records could not be read: see {out / 'rejected.csv'}")
+
+
+def pretrain(
+    recipe: Annotated[Path, typer.Argument(help="A training run, such as recipes/tiny.yaml")],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe; dots reach inside")
+    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Checkpoint folder  \\[default: the recipe's]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run")] = False,
+) -> None:
+    """Train a model from a recipe.
+
+    Example: dbeta pretrain recipes/tiny.yaml --set training.num_train_epochs=2 --output runs/short
+    """
+    from dbeta.training.pretrain import load_recipe
+    from dbeta.training.pretrain import pretrain as run
+
+    silence_libraries()
+    changes = [*(changes or []), *([f"output={output}"] if output else [])]
+    note(f"checkpoint in {run(load_recipe(recipe, changes), resume=resume)}")
+
+
+def evaluate_zero_shot(
+    benchmark: Annotated[str, typer.Argument(help="ptb-xl-super")],
+    raw: Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded")],
+    output: Annotated[Path, typer.Option(help="Folder for metrics.json")],
+    model: Model = None,
+    fold: Annotated[
+        int | None, typer.Option(help="Official fold  \\[default: 10, the test fold; 9 where the data lack it]")
+    ] = None,
+) -> None:
+    """Score how well words alone rank a benchmark's recordings.
+
+    Example: dbeta evaluate zero-shot ptb-xl-super ptb-xl-1.0.3/ --model checkpoints/tiny --output runs/zero-shot
+    """
+    from dbeta.evaluation.benchmarks import load_benchmark
+    from dbeta.evaluation.zero_shot import evaluate_zero_shot as evaluate
+
+    dbeta = load_model(model)
+    task = load_benchmark(benchmark, raw, fold)
+    output.mkdir(parents=True, exist_ok=True)  # before the work, so that a wrong name costs none
+    with progress("reading records") as advance:
+        result = evaluate(dbeta, task, advance)
+    partial = output / ".metrics.json.partial"
+    partial.write_text(json.dumps(result, indent=2) + "\n")
+    partial.replace(output / "metrics.json")
+    print_metrics(result)
+    note(f"{output / 'metrics.json'} written")

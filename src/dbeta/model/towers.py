@@ -1,0 +1,166 @@
+"""The two halves of the model that make embeddings, each on its own: all that inference keeps in memory.
+
+Special here: module names are those of `DBetaModel`, so a tower reads its tensors straight out of a checkpoint and
+leaves fusion, heads and the other tower on disk. The position convolution's weight norm is folded at load, and nothing
+here needs `PreTrainedModel`, whose import takes longer than embedding an ECG.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from dbeta.model.config import DBetaConfig
+from dbeta.model.ecg_encoder import ECGEncoder
+from dbeta.model.fusion import Pooler
+from dbeta.model.text_encoder import TextEncoder
+
+
+class ECGTower(nn.Module):
+    """ECG encoder, projection and uni-modal pooler (paper section 3.2)."""
+
+    def __init__(self, config: DBetaConfig) -> None:
+        """Build it with fresh weights."""
+        super().__init__()
+        self.ecg_encoder = ECGEncoder(config)
+        self.ecg_proj = nn.Linear(config.hidden_size, config.hidden_size)
+        self.ecg_pooler = Pooler(config.hidden_size)
+
+    def forward(self, ecg: Tensor) -> Tensor:
+        """The embedding of recordings (B, leads, samples): (B, D)."""
+        return self.ecg_pooler(self.ecg_proj(self.ecg_encoder.class_feature(ecg)))
+
+    def for_inference(self, dtype: torch.dtype) -> None:
+        """Fold the weight norm and compute in `dtype` (see `ConvTokens.narrow`)."""
+        self.ecg_encoder.positions.fold()
+        self.to(dtype)
+        self.ecg_encoder.tokens.narrow(dtype)
+
+
+class TextTower(nn.Module):
+    """Text encoder, projection and uni-modal pooler."""
+
+    def __init__(self, config: DBetaConfig) -> None:
+        """Build it with fresh weights."""
+        super().__init__()
+        self.text_encoder = TextEncoder(config.text_config, use_mask=config.text_attention_mask)
+        self.text_proj = nn.Linear(config.text_config.d_model, config.hidden_size)
+        self.text_pooler = Pooler(config.hidden_size)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """The embedding of tokenised texts (B, T): (B, D)."""
+        return self.text_pooler(self.text_proj(self.text_encoder(input_ids, attention_mask)))
+
+    def for_inference(self, dtype: torch.dtype) -> None:
+        """Store weights as `dtype`."""
+        self.to(dtype)
+
+
+Tower = TypeVar("Tower", ECGTower, TextTower)
+
+
+class _Unfilled(TorchFunctionMode):
+    """Makes modules without fresh weights: memory that is never touched costs nothing.
+
+    Not `torch.device("meta")`: there, the weight norm makes torch load its compiler, which takes seconds.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Leave out what `torch.nn.init` would do."""
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+class Misfit(ValueError):
+    """A checkpoint's tensors are not those of its configuration."""
+
+
+def load_tower(kind: type[Tower], config: DBetaConfig, weights: Path, dtype: torch.dtype = torch.float32) -> Tower:
+    """Read one tower from a checkpoint, and nothing else of it.
+
+    Args:
+        kind: which one.
+        config: the checkpoint's.
+        weights: its `model.safetensors`.
+        dtype: what to compute in.
+
+    Raises:
+        Misfit: tensors are missing or of another shape.
+        safetensors.SafetensorError: the file is damaged.
+    """
+    with _Unfilled():
+        tower = kind(config)
+    wanted = tower.state_dict()
+    parts = dict(tower.named_children())
+    with safe_open(weights, framework="pt") as file:
+        stored = {name for name in file.keys() if name.partition(".")[0] in parts}  # noqa: SIM118
+        _complain("has further tensors", stored - set(wanted))
+        _complain("lacks tensors", (name for name in wanted if name not in stored))
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in wanted}
+        _complain(
+            "has tensors of another shape", (name for name, tensor in wanted.items() if tensor.shape != shapes[name])
+        )
+        state = {name: file.get_tensor(name).float() for name in wanted}
+    tower.load_state_dict(state, assign=True)
+    tower.for_inference(dtype)
+    return tower.eval().requires_grad_(False)
+
+
+def check_names(weights: Path, known: Iterable[str]) -> None:
+    """Refuse tensors that belong to no part of the model.
+
+    Args:
+        weights: a checkpoint's `model.safetensors`.
+        known: names of the model's parts.
+
+    Raises:
+        Misfit: some do not.
+    """
+    with safe_open(weights, framework="pt") as file:
+        _complain("has further tensors", (name for name in file.keys() if name.partition(".")[0] not in set(known)))  # noqa: SIM118
+
+
+def _complain(problem: str, names: Any) -> None:
+    names = sorted(names)
+    if names:
+        raise Misfit(f"does not fit config.json: it {problem} ({len(names)}, such as {names[0]})")
+
+
+class DualEncoder:
+    """Both towers of a checkpoint; the text tower is read when the first text comes.
+
+    Args:
+        config: the checkpoint's.
+        weights: its `model.safetensors`.
+        device: where to compute.
+        dtype: what to compute in.
+    """
+
+    def __init__(self, config: DBetaConfig, weights: Path, device: torch.device, dtype: torch.dtype) -> None:
+        """Read the ECG tower."""
+        self.config = config
+        self.weights = weights
+        self.device = device
+        self.dtype = dtype
+        self.ecg_tower = load_tower(ECGTower, config, weights, dtype).to(device)
+
+    @functools.cached_property
+    def text_tower(self) -> TextTower:
+        """The text tower, read on first use."""
+        return load_tower(TextTower, self.config, self.weights, self.dtype).to(self.device)
+
+    def embed_ecg(self, ecg: Tensor) -> Tensor:
+        """The embedding of recordings (B, leads, samples): (B, D)."""
+        return self.ecg_tower(ecg)
+
+    def embed_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        """The embedding of tokenised texts (B, T): (B, D)."""
+        return self.text_tower(input_ids, attention_mask)

@@ -1,0 +1,121 @@
+"""An ECG → the samples a model reads. NumPy alone, so that processes that read ahead need not load torch."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from dbeta.ecg import ECG, FLAT, LEADS
+from dbeta.errors import DBetaError, DBetaWarning
+
+#: Below this rate the QRS complex itself is lost (its energy lies at 5–25 Hz); AHA/ACC/HRS 2007 ask for 500 Hz.
+LOWEST_SAMPLING_RATE = 40.0
+#: No electrocardiograph samples faster; such a rate is in another unit.
+HIGHEST_SAMPLING_RATE = 1e6
+#: Below this rate high-frequency detail (pacing spikes, notches) is missing.
+DETAILED_SAMPLING_RATE = 100.0
+#: Less than this, in seconds, cannot hold a heartbeat, and padding would make the result.
+SHORTEST = 0.3
+#: No heart reaches this voltage at the skin; such samples are in another unit.
+HIGHEST_VOLTAGE = 50.0
+
+
+@dataclass(frozen=True)
+class InputFormat:
+    """What a model's input looks like.
+
+    Args:
+        sampling_rate: Hz.
+        n_samples: samples per lead; longer recordings are cut to their first, shorter ones padded.
+        leads: lead names in the order the model reads them.
+        signal_scale: "mv" leaves millivolts; "lead_zscore" standardises each lead over the recording.
+    """
+
+    sampling_rate: int = 500
+    n_samples: int = 5000
+    leads: tuple[str, ...] = LEADS
+    signal_scale: str = "mv"
+
+    @property
+    def duration(self) -> float:
+        """Seconds of the model's input."""
+        return self.n_samples / self.sampling_rate
+
+
+def prepare_signal(ecg: ECG, wanted: InputFormat) -> np.ndarray:
+    """One recording as a model reads it: (leads, samples), float32.
+
+    Leads by name, missing samples interpolated, polyphase resampling, cut to the first `duration` seconds or padded at
+    the end with each lead's median, then `signal_scale`.
+
+    Raises:
+        DBetaError: a lead is missing, there is no signal, or the sampling rate is absurd or too low to show a QRS
+            complex.
+
+    Warns:
+        DBetaWarning: a lead is flat, the recording is cut or padded, the rate is low, the unit looks wrong.
+    """
+    name = str(ecg.meta.get("source", "recording"))
+    try:
+        ecg = ecg.standard()
+    except DBetaError as error:
+        raise DBetaError(f"{name}: {error}") from None
+    if ecg.sampling_rate < LOWEST_SAMPLING_RATE:
+        raise DBetaError(
+            f"{name}: {ecg.sampling_rate:g} Hz is too slow to show a QRS complex; "
+            f"at least {LOWEST_SAMPLING_RATE:g} Hz is needed"
+        )
+    if ecg.sampling_rate > HIGHEST_SAMPLING_RATE:
+        raise DBetaError(f"{name}: {ecg.sampling_rate:g} Hz is no ECG's sampling rate; check it")
+    if ecg.sampling_rate < DETAILED_SAMPLING_RATE:
+        _warn(f"{name}: only {ecg.sampling_rate:g} Hz, fine detail is missing and findings are less certain")
+    if ecg.duration < SHORTEST:
+        raise DBetaError(f"{name}: {ecg.duration:.3g} s is too short to hold a heartbeat; give at least {SHORTEST} s")
+    full_length = float(ecg.meta.get("duration", ecg.duration))
+    if full_length > wanted.duration + 1:
+        _warn(f"{name}: {full_length:.1f} s long, only the first {wanted.duration:g} s are used")
+
+    used = round(wanted.duration * ecg.sampling_rate)
+    x = np.stack([ecg[lead] for lead in wanted.leads])[:, :used].astype(np.float64)  # (leads, samples)
+    x = _without_gaps(x, wanted.leads, name)
+    if np.abs(x).max() > HIGHEST_VOLTAGE:
+        _warn(f"{name}: voltages up to {np.abs(x).max():.3g} mV, the unit of the file may not be mV")
+    ratio = Fraction(wanted.sampling_rate / ecg.sampling_rate).limit_denominator(10_000)
+    if ratio != 1:
+        # Half a second to import, which recordings at the model's own rate need not wait for
+        from scipy.signal import resample_poly
+
+        x = resample_poly(x, ratio.numerator, ratio.denominator, axis=1, padtype="line")
+    x = x[:, : wanted.n_samples]
+    if x.shape[1] < wanted.n_samples:
+        if ecg.duration < 0.95 * wanted.duration:
+            _warn(f"{name}: only {ecg.duration:.1f} s long, padded to {wanted.duration:g} s")
+        gap = wanted.n_samples - x.shape[1]
+        x = np.concatenate([x, np.median(x, axis=1, keepdims=True).repeat(gap, axis=1)], axis=1)
+    if wanted.signal_scale == "lead_zscore":
+        x = (x - x.mean(axis=1, keepdims=True)) / (x.std(axis=1, keepdims=True) + 1e-6)
+    return x.astype(np.float32)
+
+
+def _without_gaps(x: np.ndarray, leads: tuple[str, ...], name: str) -> np.ndarray:
+    finite = np.isfinite(x)
+    if not finite.any():
+        raise DBetaError(f"{name}: holds no signal, every sample is missing")
+    if not finite.all():
+        _warn(f"{name}: {(~finite).mean():.1%} of the samples are missing, interpolated")
+        at = np.arange(x.shape[1])
+        for row, good in zip(x, finite, strict=True):
+            row[~good] = np.interp(at[~good], at[good], row[good]) if good.any() else 0.0
+    flat = [lead for lead, row in zip(leads, x, strict=True) if np.ptp(row) < FLAT]
+    if len(flat) == len(leads):
+        raise DBetaError(f"{name}: holds no signal, every lead is flat")
+    if flat:
+        _warn(f"{name}: lead {', '.join(flat)} is flat, findings that rest on it mean little")
+    return x
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, DBetaWarning, stacklevel=3)
