@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -86,8 +87,12 @@ def prepare_files(
         return
     from loky import get_reusable_executor
 
-    # One thread for each worker: the cores are shared already
-    executor = get_reusable_executor(max_workers=workers, env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"})
+    executor = get_reusable_executor(
+        max_workers=workers,
+        initializer=quicken_wfdb,
+        # The cores are shared already
+        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
     waiting: deque[Any] = deque()
     try:
         for file in files:
@@ -99,6 +104,19 @@ def prepare_files(
     finally:
         for one in waiting:
             one.cancel()
+
+
+def quicken_wfdb() -> None:
+    """Give wfdb its table of header fields as a dictionary, in a process of our own.
+
+    It looks up each field of each lead in a DataFrame, which is 11 of the 13 ms that reading a 12-lead record takes.
+    """
+    from wfdb.io import _header
+
+    table: Any = getattr(_header, "SIGNAL_SPECS", None)
+    if hasattr(table, "loc") and hasattr(table, "columns"):
+        cells = {(row, column): table.at[row, column] for row in table.index for column in table.columns}
+        _header.SIGNAL_SPECS = SimpleNamespace(index=list(table.index), loc=cells)
 
 
 def _cores() -> int:
