@@ -2,7 +2,7 @@
 
     python benchmarks/embed.py [FOLDER] [--model M] [--records N] [--json FILE]
 
-Over the same recordings (those of FOLDER, or synthetic ones in WFDB format): reading alone, in this process and ahead in
+Over the same recordings (those of FOLDER, or WFDB records made for this): reading alone, in this process and ahead in
 worker processes; the model alone, on recordings that are read already; and both together as `dbeta embed` runs them.
 Together bound by the model means: the whole takes about as long as the model alone, and reading alone takes less.
 """

@@ -2,10 +2,11 @@
 
     python benchmarks/encode.py [--json FILE] [--quick]
 
-Three ways, on the same 64 recordings and the same weights, base-size (random) and tiny (bundled):
+Four ways, on the same 64 recordings and the same weights, base-size (random) and tiny (bundled):
 (a) published: eager float32 as the published code computes it (`published.py`);
 (b) float32: this project in float32;
-(c) default: this project as `dbeta.load()` sets it up on this machine.
+(c) default: this project as `dbeta.load()` sets it up on this machine;
+(d) int8: `dbeta.load(precision="int8")`, on processors only.
 The ways take turns, so that whatever else the machine does falls on all of them; the best turn counts. Also: where the
 time of (c) goes, what share of the machine's own matrix peak that is, batch sizes, and how long one recording takes,
 cold (process start to answer) and warm. Where there is a GPU, all of it once more there.
@@ -39,7 +40,7 @@ from dbeta.model.towers import DualEncoder, ECGTower
 from dbeta.processing import DBetaProcessor
 from published import published_embed
 
-WAYS = ("published", "float32", "default")
+WAYS = ("published", "float32", "default", "int8")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 console = Console(width=120)
 
@@ -107,14 +108,18 @@ def recordings(count: int) -> torch.Tensor:
 
 
 def encoder(checkpoint: Path, way: str, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """(B, leads, samples) → (B, D), one of the three ways."""
+    """(B, leads, samples) → (B, D), one of the ways."""
     config = DBetaConfig.from_pretrained(checkpoint)
     if way == "published":
         stored = load_file(checkpoint / WEIGHTS_FILE, device=str(device))
         weights = {name: tensor for name, tensor in stored.items() if name.startswith("ecg_")}
         return lambda ecg: published_embed(weights, config, ecg)
-    dtype = torch.float32 if way == "float32" else fastest_dtype(device)
-    return DualEncoder(config, checkpoint / WEIGHTS_FILE, device, dtype).embed_ecg
+    return DualEncoder(config, checkpoint / WEIGHTS_FILE, device, dtype_of(way, device)).embed_ecg
+
+
+def dtype_of(way: str, device: torch.device) -> torch.dtype:
+    """What a way computes in."""
+    return {"default": fastest_dtype(device), "int8": torch.qint8}.get(way, torch.float32)
 
 
 @torch.inference_mode()
@@ -128,10 +133,11 @@ def timed(encode: Callable[[torch.Tensor], torch.Tensor], ecgs: torch.Tensor, ba
 def compare(
     name: str, checkpoint: Path, device: torch.device, args: argparse.Namespace, peaks: dict[str, float]
 ) -> dict[str, Any]:
-    """The three ways taking turns."""
+    """The ways taking turns."""
     ecgs = recordings(args.records).to(device)
-    encoders = {way: encoder(checkpoint, way, device) for way in WAYS}
-    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
+    ways = [way for way in WAYS if way != "int8" or device.type == "cpu"]
+    encoders = {way: encoder(checkpoint, way, device) for way in ways}
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     embeds: dict[str, torch.Tensor] = {}
     for encode in encoders.values():
         timed(encode, ecgs[: args.batch_size], args.batch_size)
@@ -147,8 +153,8 @@ def compare(
     table = Table(title=f"{name} on {device}: {len(ecgs)} recordings in batches of {args.batch_size}")
     for column in ("", "computes in", "records/s", "ratio to (a)", "smallest cosine to (a)", "peak memory", "of peak"):
         table.add_column(column, justify="right" if column and column != "computes in" else "left")
-    for letter, way in zip("abc", WAYS, strict=True):
-        dtype = str(fastest_dtype(device) if way == "default" else torch.float32).removeprefix("torch.")
+    for letter, way in zip("abcd", ways, strict=False):
+        dtype = str(dtype_of(way, device)).removeprefix("torch.").removeprefix("q")
         rate = len(ecgs) / min(seconds[way])
         one = result["ways"][way] = {
             "dtype": dtype,
@@ -156,12 +162,12 @@ def compare(
             "ratio": min(seconds["published"]) / min(seconds[way]),
             "smallest_cosine": float(torch.cosine_similarity(embeds["published"], embeds[way]).min()),
             "peak_memory_mb": float(child("--peak", checkpoint, way, device, "--batch-size", args.batch_size)),
-            "of_matrix_peak": rate * flops / 1e12 / peaks[dtype],
+            "of_matrix_peak": rate * flops / 1e12 / peaks[dtype] if dtype in peaks else None,
         }
         table.add_row(
             f"({letter}) {way}",
             *(dtype, f"{rate:.2f}", f"{one['ratio']:.2f}×", f"{one['smallest_cosine']:.6f}"),
-            *(f"{one['peak_memory_mb']:.0f} MB", f"{one['of_matrix_peak']:.0%}"),
+            *(f"{one['peak_memory_mb']:.0f} MB", "" if dtype not in peaks else f"{one['of_matrix_peak']:.0%}"),
         )
     console.print(table)
     result["where_time_goes"] = where_time_goes(encoders["default"], ecgs[: args.batch_size])

@@ -205,9 +205,9 @@ def test_loading_shows_no_progress_bar(micro_checkpoint, capfd):
 # --- Precision
 
 
-def test_the_precision_is_chosen(micro_checkpoint, make_ecg):
-    full, half = (load(micro_checkpoint, precision=name) for name in ("float32", "bfloat16"))
-    assert (full.model.dtype, half.model.dtype) == (torch.float32, torch.bfloat16)
+@pytest.mark.parametrize("name", ["bfloat16", "int8"])
+def test_the_precision_is_chosen(micro_checkpoint, make_ecg, name):
+    full, half = (load(micro_checkpoint, precision=one, device="cpu") for one in ("float32", name))
     ecgs = [make_ecg(seed=seed, rate=50 + 15 * seed) for seed in range(4)]
     one, other = (torch.from_numpy(model.embed(ecgs)) for model in (full, half))
     assert other.dtype == torch.float32
@@ -216,7 +216,8 @@ def test_the_precision_is_chosen(micro_checkpoint, make_ecg):
     texts = ["sinus rhythm", "left bundle branch block"]
     one, other = (torch.from_numpy(model.embed_text(texts)) for model in (full, half))
     assert torch.cosine_similarity(one, other).min() >= 0.999
-    assert "bfloat16" in repr(half)
+    assert f"in {name} on" in repr(half)
+    assert "in float32 on" in repr(full)
 
 
 def test_the_default_precision(micro_checkpoint):
@@ -239,8 +240,10 @@ def test_bfloat16_where_the_processor_has_units_for_it(monkeypatch, able, expect
 
 
 def test_an_unknown_precision(micro_checkpoint):
-    with pytest.raises(DBetaError, match=r"auto, float32 or bfloat16, not float64"):
+    with pytest.raises(DBetaError, match=r"auto, float32, bfloat16, int8, not float64"):
         load(micro_checkpoint, precision="float64")
+    with pytest.raises(DBetaError, match="int8 is for processors"):
+        load(micro_checkpoint, precision="int8", device="meta")
 
 
 # --- Texts that are embedded already

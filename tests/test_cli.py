@@ -420,7 +420,7 @@ def test_embed_more_than_a_batch_with_a_bad_file_in_the_middle(ask, tmp_path, ma
     flat.signal[:] = 0
     write_wfdb(folder, flat, "r1")
     (folder / "r2.hea").write_text("nonsense")
-    monkeypatch.setattr(recordings, "load_model", lambda name: small_batches(name, 2))
+    monkeypatch.setattr(recordings, "load_model", lambda name, precision: small_batches(name, 2))
     code, _, err = ask("embed", folder, "-o", tmp_path / "e.parquet")
     assert code == 1
     assert [line.split(":")[0] for line in err.splitlines()] == [

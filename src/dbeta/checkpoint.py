@@ -36,7 +36,7 @@ PARTS = (
     *("fusion", "fused_ecg_pooler", "fused_text_pooler", "mlm_head", "mem_head", "etm_head"),
     *("ets_log_scale", "ets_bias"),
 )
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.qint8}
 
 
 def load(name_or_path: str | Path | None = None, *, device: str | None = None, precision: str = "auto") -> DBeta:
@@ -45,7 +45,8 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
     Args:
         name_or_path: a folder or a hub id; None for the bundled model.
         device: torch device; None chooses a GPU where there is one.
-        precision: "float32", "bfloat16", or "auto": bfloat16 where the processor multiplies matrices in it.
+        precision: "auto" is bfloat16 where the processor multiplies matrices in it, else float32; either can be asked
+            for by name, and so can "int8", for processors without such units.
 
     Raises:
         DBetaError: the folder is missing or incomplete, its files do not belong together, the hub cannot be reached,
@@ -55,7 +56,7 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
     if not str(name_or_path).strip():
         raise DBetaError("no model was named; name a checkpoint folder or a hub id")
     if precision != "auto" and precision not in PRECISIONS:
-        raise DBetaError(f"the precision is auto, {' or '.join(PRECISIONS)}, not {precision}")
+        raise DBetaError(f"the precision is auto, {', '.join(PRECISIONS)}, not {precision}; choose one of these")
     folder = Path(name_or_path).expanduser()
     name_or_path = folder if folder.exists() else name_or_path
     if folder.exists() or str(name_or_path).startswith((".", "/", "~")):
@@ -65,6 +66,8 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
             if not (folder / file).is_file():
                 raise DBetaError(f"{name_or_path}: {file} is missing; name a folder that `dbeta pretrain` wrote")
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if precision == "int8" and target.type != "cpu":
+        raise DBetaError(f"the precision int8 is for processors, not for {target.type}; leave it out there")
     try:
         config = DBetaConfig.from_pretrained(name_or_path)
         processor = DBetaProcessor.from_pretrained(name_or_path)

@@ -57,7 +57,7 @@ class DBeta:
 
     def __repr__(self) -> str:
         """A one-line summary."""
-        precision = str(self.model.dtype).removeprefix("torch.")
+        precision = str(self.model.dtype).removeprefix("torch.").removeprefix("q")
         panel = "no reference panel" if self.panel is None else f"a reference panel of {len(self.panel)} ECGs"
         return f"DBeta({self.model.config.hidden_size}-d embedding in {precision} on {self.model.device}, {panel})"
 

@@ -21,15 +21,19 @@ Model = Annotated[str | None, typer.Option(help="Checkpoint folder or hub id  \\
 Rate = Annotated[float | None, typer.Option("--fs", help="Sampling rate in Hz, for files that do not carry it")]
 Leads = Annotated[str | None, typer.Option(help='Lead names in file order, "I,II,V1,…", for files without them')]
 Record = Annotated[str | None, typer.Option(help="Which recording of an HDF5 file: exam_id or row number")]
+Precision = Annotated[
+    str | None,
+    typer.Option(help="float32, bfloat16 or int8  \\[default: bfloat16 where the processor has units for it]"),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
-def load_model(name: str | None) -> DBeta:
+def load_model(name: str | None, precision: str | None = None) -> DBeta:
     """The model a command names."""
     silence_libraries()
     from dbeta.checkpoint import load
 
-    return load(name)
+    return load(name, precision=precision or "auto")
 
 
 def silence_libraries() -> None:

@@ -17,6 +17,7 @@ from dbeta.cli.common import (
     Leads,
     Model,
     OneFile,
+    Precision,
     Rate,
     Record,
     check_folder,
@@ -38,6 +39,7 @@ def diagnose(
     fs: Rate = None,
     leads: Leads = None,
     record: Record = None,
+    precision: Precision = None,
     as_json: AsJson = False,
 ) -> None:
     """Rank conditions by how well they describe each recording.
@@ -50,7 +52,7 @@ def diagnose(
         wanted = list(dict.fromkeys(named))
     if wanted is not None and not all(wanted):
         raise DBetaError('--conditions: a condition is empty; write them as "atrial fibrillation; sinus rhythm"')
-    dbeta = load_model(model)
+    dbeta = load_model(model, precision)
     tables = []
     failures = Failures()
     for file in files:
@@ -75,6 +77,7 @@ def embed(
     fs: Rate = None,
     leads: Leads = None,
     record: Record = None,
+    precision: Precision = None,
 ) -> None:
     """Write the embedding of each recording to a Parquet file with columns file, record and embedding.
 
@@ -88,7 +91,7 @@ def embed(
     files = [file for path in paths for file in (find_ecgs(path) if path.is_dir() else [path])]
     if not files:
         raise DBetaError(f"{', '.join(map(str, paths))}: no recording was found there")
-    dbeta = load_model(model)
+    dbeta = load_model(model, precision)
     failures = Failures()
     rows: list[dict[str, Any]] = []
     options: dict[str, Any] = {"sampling_rate": fs, "leads": lead_names(leads), "record": record}

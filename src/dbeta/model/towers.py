@@ -8,6 +8,7 @@ here needs `PreTrainedModel`, whose import takes longer than embedding an ECG.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -38,8 +39,17 @@ class ECGTower(nn.Module):
         return self.ecg_pooler(self.ecg_proj(self.ecg_encoder.class_feature(ecg)))
 
     def for_inference(self, dtype: torch.dtype) -> None:
-        """Fold the weight norm and compute in `dtype` (see `ConvTokens.narrow`)."""
+        """Fold the weight norm and compute in `dtype` (see `ConvTokens.narrow`).
+
+        torch.qint8 stands for linear layers whose weights are 8-bit integers and whose inputs are quantised as they
+        come; everything else stays float32.
+        """
         self.ecg_encoder.positions.fold()
+        if dtype == torch.qint8:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # deprecated, but its successor is no part of torch
+                torch.ao.quantization.quantize_dynamic(self, {nn.Linear}, dtype=dtype, inplace=True)
+            return
         self.to(dtype)
         self.ecg_encoder.tokens.narrow(dtype)
 
@@ -59,8 +69,8 @@ class TextTower(nn.Module):
         return self.text_pooler(self.text_proj(self.text_encoder(input_ids, attention_mask)))
 
     def for_inference(self, dtype: torch.dtype) -> None:
-        """Store weights as `dtype`."""
-        self.to(dtype)
+        """Compute in `dtype`; T5 has no 8-bit form and stays float32 for torch.qint8."""
+        self.to(torch.float32 if dtype == torch.qint8 else dtype)
 
 
 Tower = TypeVar("Tower", ECGTower, TextTower)
@@ -110,8 +120,9 @@ def load_tower(kind: type[Tower], config: DBetaConfig, weights: Path, dtype: tor
         )
         state = {name: file.get_tensor(name).float() for name in wanted}
     tower.load_state_dict(state, assign=True)
+    tower.eval().requires_grad_(False)
     tower.for_inference(dtype)
-    return tower.eval().requires_grad_(False)
+    return tower
 
 
 def check_names(weights: Path, known: Iterable[str]) -> None:
