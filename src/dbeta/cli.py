@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.table import Table
 from typer.core import TyperGroup
 
+from dbeta.cli_convert import convert
 from dbeta.console import NOTICE, Failures, complain, note, print_findings, print_metrics, progress
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning
@@ -35,7 +36,7 @@ class InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of the commands."""
-        order = ["diagnose", "embed", "plot", "info", "corpus", "pretrain", "evaluate"]
+        order = ["diagnose", "embed", "plot", "info", "corpus", "pretrain", "convert", "evaluate"]
         return sorted(super().list_commands(ctx), key=order.index)
 
 
@@ -285,6 +286,7 @@ def evaluate_zero_shot(
     note(f"{output / 'metrics.json'} written")
 
 
+app.command()(convert)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(evaluate_app, name="evaluate")
 
