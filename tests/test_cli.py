@@ -22,7 +22,7 @@ from dbeta.evaluation import zero_shot
 from dbeta.evaluation.metrics import score_labels
 
 HEADER = "{name} 12 {rate} {samples}\n" + "".join(f"{{name}}.dat 16 1000/mV 16 0 0 0 0 {lead}\n" for lead in LEADS)
-COMMANDS = ["diagnose", "embed", "plot", "info", "corpus", "pretrain", "evaluate"]
+COMMANDS = ["diagnose", "embed", "plot", "info", "corpus", "pretrain", "convert", "evaluate"]
 
 
 def write_wfdb(folder, ecg, name="rec"):

@@ -80,7 +80,8 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
         if tokenizer_file is not None:
             Tokenizer.from_file(str(tokenizer_file))  # loaded when a text comes, but found damaged now
         check_names(weights, PARTS)
-        _check_text_part(weights, config)
+        if config.parts != "ecg":
+            _check_text_part(weights, config)
         dtype = fastest_dtype(target) if precision == "auto" else PRECISIONS[precision]
         model = DualEncoder(config, weights, target, dtype)
         texts = _read_texts(texts_file, _fingerprint(weights, tokenizer_file))
@@ -153,6 +154,8 @@ def save_text_embeddings(folder: Path) -> None:
     made_from = _fingerprint(folder / WEIGHTS_FILE, folder / "tokenizer.json")
     partial = folder / f".{TEXTS_FILE}.partial"
     save_file({"text_embeds": embeds}, partial, metadata={"texts": json.dumps(texts), "made_from": made_from})
+    # The library lets nobody else read what it writes
+    partial.chmod((folder / "config.json").stat().st_mode)
     partial.replace(folder / TEXTS_FILE)
 
 

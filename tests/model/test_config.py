@@ -73,3 +73,9 @@ def test_json_round_trip(micro_config, tmp_path):
     assert again.text_config.pad_token_id == 7
     assert again.text_config.dense_act_fn == "gelu_new"
     assert again.leads == list(LEADS)
+
+
+@pytest.mark.parametrize("parts", ["", "ECG", "heads", None])
+def test_unknown_parts_are_refused(parts):
+    with pytest.raises(ValueError, match="parts is one of all, encoders, ecg"):
+        DBetaConfig(parts=parts)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from dbeta.corpus.build import encode_signal
+from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel, DBetaOutput, losses
 from dbeta.processing import DBetaProcessor
 from dbeta.training.collate import PretrainCollator
@@ -188,6 +189,28 @@ def test_saved_and_loaded_it_computes_the_same(micro_model, inputs, tmp_path):
     for name, value in before.items():
         assert torch.equal(after[name], value), name
     assert again.ets_log_scale == model.ets_log_scale != torch.tensor(10.0).log()
+
+
+@pytest.mark.parametrize("parts", ["encoders", "ecg"])
+def test_parts_of_a_model_embed_as_the_whole_does(micro_model, inputs, tmp_path, parts):
+    whole, part = micro_model(), micro_model(parts=parts)
+    kept = part.state_dict().keys()
+    assert kept < whole.state_dict().keys()
+    assert not [name for name in kept if name.startswith(("fus", "mlm", "mem", "etm"))]
+    assert bool([name for name in kept if name.startswith("text")]) == (parts == "encoders")
+    part.load_state_dict({name: value for name, value in whole.state_dict().items() if name in kept})
+    part.save_pretrained(tmp_path)
+    again = DBetaModel.from_pretrained(tmp_path).eval()
+    assert again.config.parts == parts
+    torch.testing.assert_close(again.embed_ecg(inputs["ecg"]), whole.embed_ecg(inputs["ecg"]))
+    with pytest.raises(DBetaError, match="no fusion and no heads"):
+        again(**inputs)
+    words = inputs["input_ids"], inputs["attention_mask"]
+    if parts == "encoders":
+        torch.testing.assert_close(again.embed_text(*words), whole.embed_text(*words))
+    else:
+        with pytest.raises(DBetaError, match="no text encoder"):
+            again.embed_text(*words)
 
 
 def test_base_has_321_million_parameters():

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from dbeta.cli import recordings, training
+from dbeta.cli import convert, recordings, training
 from dbeta.console import NOTICE, complain, note
 from dbeta.errors import DBetaError, DBetaWarning
 
@@ -36,7 +36,10 @@ app = typer.Typer(
 )
 corpus_app = typer.Typer(help="Make corpora for pretraining and evaluation.", no_args_is_help=True)
 evaluate_app = typer.Typer(help="Measure a model on a benchmark.", no_args_is_help=True)
-for command in (recordings.diagnose, recordings.embed, recordings.plot, recordings.info, training.pretrain):
+for command in (
+    *(recordings.diagnose, recordings.embed, recordings.plot, recordings.info),
+    *(training.pretrain, convert.convert),
+):
     app.command()(command)
 corpus_app.command("build")(training.corpus_build)
 evaluate_app.command("zero-shot")(training.evaluate_zero_shot)

@@ -12,6 +12,9 @@ from transformers import PretrainedConfig, T5Config
 
 from dbeta.ecg import LEADS
 
+#: What of the model a checkpoint holds.
+PARTS = ("all", "encoders", "ecg")
+
 
 class DBetaConfig(PretrainedConfig):
     """Configuration of D-BETA (Pham, Saeed, Ma, ICML 2025), defaults of paper size.
@@ -50,6 +53,8 @@ class DBetaConfig(PretrainedConfig):
             arXiv 2303.15343) instead of raw inner products.
         loss_weights: weight of each of the losses "mlm", "mem", "etm" and "ets".
         initializer_range: standard deviation of new weights.
+        parts: "all" is the model that pretraining trains; "encoders" leaves out the fusion and the heads; "ecg" is the
+            ECG encoder with its projection and pooler alone. The last two embed and cannot be trained further.
     """
 
     model_type = "dbeta"
@@ -88,9 +93,12 @@ class DBetaConfig(PretrainedConfig):
         ets_cosine: bool = True,
         loss_weights: dict[str, float] | None = None,
         initializer_range: float = 0.02,
+        parts: str = "all",
         **kwargs: Any,
     ) -> None:
         """Store the values; a dictionary for `text_config` becomes a `T5Config`."""
+        if parts not in PARTS:
+            raise ValueError(f"parts is one of {', '.join(PARTS)}, not {parts!r}")
         if text_config is None:
             text_config = FLAN_T5_BASE
         if isinstance(text_config, dict):
@@ -126,6 +134,7 @@ class DBetaConfig(PretrainedConfig):
         self.ets_cosine = ets_cosine
         self.loss_weights = {"mlm": 1.0, "mem": 1.0, "etm": 1.0, "ets": 1.0} | (loss_weights or {})
         self.initializer_range = initializer_range
+        self.parts = parts
         super().__init__(**kwargs)
 
     @property

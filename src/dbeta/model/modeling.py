@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import ModelOutput
 
+from dbeta.errors import DBetaError
 from dbeta.model import losses
 from dbeta.model.config import DBetaConfig
 from dbeta.model.ecg_encoder import ECGEncoder
@@ -67,18 +68,23 @@ class DBetaModel(PreTrainedModel):
         """Build the model with fresh weights."""
         super().__init__(config)
         width, text_width = config.hidden_size, config.text_config.d_model
+        has_text = config.parts != "ecg"
         self.ecg_encoder = ECGEncoder(config)
-        self.text_encoder = TextEncoder(config.text_config, use_mask=config.text_attention_mask)
+        if has_text:
+            self.text_encoder = TextEncoder(config.text_config, use_mask=config.text_attention_mask)
         self.ecg_proj = nn.Linear(width, width)
-        self.text_proj = nn.Linear(text_width, width)
+        if has_text:
+            self.text_proj = nn.Linear(text_width, width)
         self.ecg_pooler = Pooler(width)
-        self.text_pooler = Pooler(width)
-        self.fusion = Fusion(config)
-        self.fused_ecg_pooler = Pooler(width)
-        self.fused_text_pooler = Pooler(width)
-        self.mlm_head = MLMHead(width, config.text_config.vocab_size)
-        self.mem_head = MEMHead(config)
-        self.etm_head = ETMHead(width)
+        if has_text:
+            self.text_pooler = Pooler(width)
+        if config.parts == "all":
+            self.fusion = Fusion(config)
+            self.fused_ecg_pooler = Pooler(width)
+            self.fused_text_pooler = Pooler(width)
+            self.mlm_head = MLMHead(width, config.text_config.vocab_size)
+            self.mem_head = MEMHead(config)
+            self.etm_head = ETMHead(width)
         if config.ets_cosine:
             self.ets_log_scale = nn.Parameter(torch.tensor(0.0))
             self.ets_bias = nn.Parameter(torch.tensor(0.0))
@@ -112,7 +118,13 @@ class DBetaModel(PreTrainedModel):
         return self.ecg_pooler(self.ecg_proj(self.ecg_encoder.class_feature(ecg)))
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The embedding of tokenised texts (B, T): (B, D)."""
+        """The embedding of tokenised texts (B, T): (B, D).
+
+        Raises:
+            DBetaError: the model was built without a text encoder.
+        """
+        if self.config.parts == "ecg":
+            raise DBetaError("this model has no text encoder, so it can embed recordings but no words")
         return self.text_pooler(self.text_proj(self.text_encoder(input_ids, attention_mask)))
 
     def similarity(self, ecg_embeds: Tensor, text_embeds: Tensor) -> Tensor:
@@ -150,8 +162,15 @@ class DBetaModel(PreTrainedModel):
 
         Returns:
             Losses, logits and embeddings.
+
+        Raises:
+            DBetaError: the model was built without its fusion and heads.
         """
         config = self.config
+        if config.parts != "all":
+            raise DBetaError(
+                "this model has no fusion and no heads, so it has no losses; use embed_ecg, embed_text and similarity"
+            )
         out = DBetaOutput()
         text_mask = None if attention_mask is None else attention_mask.bool()
 

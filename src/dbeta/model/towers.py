@@ -18,6 +18,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from dbeta.errors import DBetaError
 from dbeta.model.config import DBetaConfig
 from dbeta.model.ecg_encoder import ECGEncoder
 from dbeta.model.fusion import Pooler
@@ -165,7 +166,13 @@ class DualEncoder:
 
     @functools.cached_property
     def text_tower(self) -> TextTower:
-        """The text tower, read on first use."""
+        """The text tower, read on first use.
+
+        Raises:
+            DBetaError: the checkpoint has none.
+        """
+        if self.config.parts == "ecg":
+            raise DBetaError("this model has no text encoder, so it can embed recordings but no words")
         return load_tower(TextTower, self.config, self.weights, self.dtype).to(self.device)
 
     def embed_ecg(self, ecg: Tensor) -> Tensor:

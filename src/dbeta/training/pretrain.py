@@ -325,7 +325,9 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
         step=trainer.state.best_global_step or trainer.state.global_step,
         steps=trainer.state.global_step,
     )
+    mode = (partial / "config.json").stat().st_mode
     for file in sorted(partial.iterdir(), key=lambda file: file.name == "model.safetensors"):
+        file.chmod(mode)  # safetensors lets nobody else read what it writes
         file.rename(output / file.name)
     partial.rmdir()
     return output
