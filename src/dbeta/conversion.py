@@ -208,12 +208,8 @@ def unheld(config: DBetaConfig, settings: Iterable[str] = ()) -> dict[str, Any]:
 def _check_free(out: Path) -> None:
     if not out.absolute().parent.is_dir():
         raise DBetaError(f"{out}: the folder {out.absolute().parent} does not exist; create it first")
-    if (
-        out.is_symlink()
-        or out.is_file()
-        or (out.is_dir() and any(out.iterdir()))
-        or (out.exists() and not out.is_dir())
-    ):
+    empty = out.is_dir() and not out.is_symlink() and not any(out.iterdir())
+    if os.path.lexists(out) and not empty:
         raise DBetaError(f"{out}: is already there; name another place or remove it")
 
 

@@ -25,8 +25,7 @@ def convert(
 ) -> None:
     """Turn a checkpoint of the authors' published code into a dbeta folder, or one of those back.
 
-    Sizes are read from the tensors. What they do not show is taken from the published model and can be set: heads are
-    as wide as T5's (64), strides equal kernels, mem_layer is half of the fusion layers.
+    Sizes are read from the tensors; what no tensor shows is as in the published model, unless --set says otherwise.
 
     Example: dbeta convert checkpoint.pt runs/published --tokenizer flan-t5-base/
     """

@@ -47,7 +47,6 @@ CHOICES = {"signal_scale": ("mv", "lead_zscore"), "mem_target": ("full", "lead_m
 FORBIDDEN = re.compile("unrecognized function|create new object|Unsupported operand")
 #: One storage may serve this many tensors: T5's embedding, its copy, and an MLM head tied to it.
 MOST_SHARED = 3
-ZIP = b"PK\x03\x04"
 
 
 def read_official(path: Path) -> dict[str, Tensor]:

@@ -57,7 +57,7 @@ COUNTS = {
     "fusion_layers": r"multi_modal_(?:ecg|language)_layers\.([0-9]+)\..*",
     "mem_layers": r"mim_head\.decoder\.resblocks\.([0-9]+)\..*",
 }
-PUBLISHED = vars(DBetaConfig.base())
+PUBLISHED = vars(DBetaConfig.base(faithful=True))
 
 
 def read_sizes(shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
