@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dbeta.auto import open_doors
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError, DBetaWarning
 
@@ -44,6 +45,9 @@ _ROOMS = {
     "find_ecgs": "reading",
     "read_ecg": "reading",
 }
+
+
+open_doors()
 
 
 def __getattr__(name: str) -> Any:
