@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dbeta.checkpoint import load
     from dbeta.inference import DBeta
     from dbeta.model import DBetaConfig, DBetaModel
+    from dbeta.pipeline import ECGFeatureExtractionPipeline
     from dbeta.plotting import plot_ecg
     from dbeta.processing import DBetaProcessor
     from dbeta.reading import find_ecgs, read_ecg
@@ -28,6 +29,7 @@ __all__ = [
     "DBetaModel",
     "DBetaProcessor",
     "DBetaWarning",
+    "ECGFeatureExtractionPipeline",
     "find_ecgs",
     "load",
     "plot_ecg",
@@ -41,6 +43,7 @@ _ROOMS = {
     "DBetaConfig": "model",
     "DBetaModel": "model",
     "DBetaProcessor": "processing",
+    "ECGFeatureExtractionPipeline": "pipeline",
     "plot_ecg": "plotting",
     "find_ecgs": "reading",
     "read_ecg": "reading",
