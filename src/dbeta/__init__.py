@@ -11,6 +11,7 @@ from dbeta.errors import DBetaError, DBetaWarning
 
 if TYPE_CHECKING:
     from dbeta.checkpoint import load
+    from dbeta.features import DBetaTransformer
     from dbeta.inference import DBeta
     from dbeta.model import DBetaConfig, DBetaModel
     from dbeta.pipeline import ECGFeatureExtractionPipeline
@@ -28,6 +29,7 @@ __all__ = [
     "DBetaError",
     "DBetaModel",
     "DBetaProcessor",
+    "DBetaTransformer",
     "DBetaWarning",
     "ECGFeatureExtractionPipeline",
     "find_ecgs",
@@ -43,6 +45,7 @@ _ROOMS = {
     "DBetaConfig": "model",
     "DBetaModel": "model",
     "DBetaProcessor": "processing",
+    "DBetaTransformer": "features",
     "ECGFeatureExtractionPipeline": "pipeline",
     "plot_ecg": "plotting",
     "find_ecgs": "reading",

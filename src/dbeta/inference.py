@@ -61,6 +61,10 @@ class DBeta:
         panel = "no reference panel" if self.panel is None else f"a reference panel of {len(self.panel)} ECGs"
         return f"DBeta({self.model.config.hidden_size}-d embedding in {precision} on {self.model.device}, {panel})"
 
+    def __sklearn_clone__(self) -> DBeta:
+        """Itself: clones of a scikit-learn estimator that was given this model share it."""
+        return self
+
     def embed(self, ecgs: ECG | str | Path | Iterable[ECG | str | Path]) -> np.ndarray:
         """Embed recordings.
 
