@@ -165,6 +165,7 @@ def test_an_empty_text_is_refused(model, make_ecg, text):
 def plant(monkeypatch, embeds, directions, panel=None):
     """A model of two dimensions that gives these embeddings, in order, and these directions by condition."""
     model = DBeta.__new__(DBeta)
+    model.processor = dbeta.DBetaProcessor()
     model.panel = None if panel is None else torch.tensor(panel)
     monkeypatch.setattr(model, "embed", lambda ecgs: np.array(embeds, dtype=np.float32)[: len(ecgs)], raising=False)
     vectors = {name: np.array(one, dtype=np.float32) for name, one in directions.items()}

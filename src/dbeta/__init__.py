@@ -5,13 +5,16 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from dbeta.auto import open_doors
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError, DBetaWarning
 
 if TYPE_CHECKING:
     from dbeta.checkpoint import load
+    from dbeta.features import DBetaTransformer
     from dbeta.inference import DBeta
     from dbeta.model import DBetaConfig, DBetaModel
+    from dbeta.pipeline import ECGFeatureExtractionPipeline
     from dbeta.plotting import plot_ecg
     from dbeta.processing import DBetaProcessor
     from dbeta.reading import find_ecgs, read_ecg
@@ -26,7 +29,9 @@ __all__ = [
     "DBetaError",
     "DBetaModel",
     "DBetaProcessor",
+    "DBetaTransformer",
     "DBetaWarning",
+    "ECGFeatureExtractionPipeline",
     "find_ecgs",
     "load",
     "plot_ecg",
@@ -40,10 +45,15 @@ _ROOMS = {
     "DBetaConfig": "model",
     "DBetaModel": "model",
     "DBetaProcessor": "processing",
+    "DBetaTransformer": "features",
+    "ECGFeatureExtractionPipeline": "pipeline",
     "plot_ecg": "plotting",
     "find_ecgs": "reading",
     "read_ecg": "reading",
 }
+
+
+open_doors()
 
 
 def __getattr__(name: str) -> Any:

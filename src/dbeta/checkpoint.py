@@ -16,7 +16,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from transformers.utils import cached_file
 
 from dbeta.errors import DBetaError
 from dbeta.evaluation.conditions import default_conditions
@@ -49,32 +48,21 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
             for by name, and so can "int8", for processors without such units.
 
     Raises:
-        DBetaError: the folder is missing or incomplete, its files do not belong together, the hub cannot be reached,
-            or the precision is unknown.
+        DBetaError: the folder is missing or incomplete, its files do not belong together, the hub cannot be reached
+            or does not give the model, or the precision is unknown.
     """
     name_or_path = bundled_checkpoint() if name_or_path is None else name_or_path
-    if not str(name_or_path).strip():
-        raise DBetaError("no model was named; name a checkpoint folder or a hub id")
-    if precision != "auto" and precision not in PRECISIONS:
-        raise DBetaError(f"the precision is auto, {', '.join(PRECISIONS)}, not {precision}; choose one of these")
-    folder = Path(name_or_path).expanduser()
-    name_or_path = folder if folder.exists() else name_or_path
-    if folder.exists() or str(name_or_path).startswith((".", "/", "~")):
-        if not folder.is_dir():
-            raise DBetaError(f"{name_or_path}: there is no such folder; name one that `dbeta pretrain` wrote")
-        for file in ("config.json", "preprocessor_config.json", WEIGHTS_FILE):
-            if not (folder / file).is_file():
-                raise DBetaError(f"{name_or_path}: {file} is missing; name a folder that `dbeta pretrain` wrote")
+    check_precision(precision)
+    folder = _folder(name_or_path)
     target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if precision == "int8" and target.type != "cpu":
         raise DBetaError(f"the precision int8 is for processors, not for {target.type}; leave it out there")
     try:
-        config = DBetaConfig.from_pretrained(name_or_path)
-        processor = DBetaProcessor.from_pretrained(name_or_path)
-        weights = Path(cached_file(name_or_path, WEIGHTS_FILE))
+        config = DBetaConfig.from_pretrained(folder)
+        processor = DBetaProcessor.from_pretrained(folder)
+        weights = folder / WEIGHTS_FILE
         panel_file, texts_file, tokenizer_file = (
-            cached_file(name_or_path, file, _raise_exceptions_for_missing_entries=False)
-            for file in (PANEL_FILE, TEXTS_FILE, "tokenizer.json")
+            folder / file if (folder / file).is_file() else None for file in (PANEL_FILE, TEXTS_FILE, "tokenizer.json")
         )
         panel = None if panel_file is None else load_file(panel_file)["ecg_embeds"]
         if tokenizer_file is not None:
@@ -91,11 +79,33 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
         raise DBetaError(f"{name_or_path}: {WEIGHTS_FILE} {error}; get the checkpoint again") from error
     except Exception as error:  # a damaged file can make the libraries raise anything
         reason = next(iter(str(error).splitlines()), "")[:200].rstrip(".:") or type(error).__name__
-        where = "" if folder.exists() else "is no folder here, and "
-        raise DBetaError(f"{name_or_path}: {where}cannot be loaded as a model ({reason})") from error
+        raise DBetaError(f"{name_or_path}: cannot be loaded as a model ({reason})") from error
     if misfit := _misfit(config, processor, panel):
         raise DBetaError(f"{name_or_path}: {misfit}; get the checkpoint again")
     return DBeta(model, processor, panel, text_embeddings=texts)
+
+
+def check_precision(precision: str) -> None:
+    """Refuse a precision that `load` does not know."""
+    if precision != "auto" and precision not in PRECISIONS:
+        raise DBetaError(f"the precision is auto, {', '.join(PRECISIONS)}, not {precision}; choose one of these")
+
+
+def _folder(name_or_path: str | Path) -> Path:
+    """The folder of a checkpoint, after the checks that need no file of it; a hub id's is in the hub's cache."""
+    if not str(name_or_path).strip():
+        raise DBetaError("no model was named; name a checkpoint folder or a hub id")
+    folder, where = Path(name_or_path).expanduser(), ""
+    if not folder.exists() and not str(name_or_path).startswith((".", "/", "~")):
+        from dbeta.hub import download  # which whoever names a folder need not wait for
+
+        folder, where = download(str(name_or_path)), " on the hub, or from what was downloaded"
+    if not folder.is_dir():
+        raise DBetaError(f"{name_or_path}: there is no such folder; name one that `dbeta pretrain` wrote")
+    for file in ("config.json", "preprocessor_config.json", WEIGHTS_FILE):
+        if not (folder / file).is_file():
+            raise DBetaError(f"{name_or_path}: {file} is missing{where}; name a folder that `dbeta pretrain` wrote")
+    return folder
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:

@@ -21,7 +21,7 @@ from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.evaluation.conditions import Condition, default_conditions, find_condition
 from dbeta.model.towers import DualEncoder
 from dbeta.processing import DBetaProcessor
-from dbeta.reading import read_ecg
+from dbeta.reading import as_ecg
 from dbeta.reading_ahead import Prepared, prepare_files
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ class DBeta:
         precision = str(self.model.dtype).removeprefix("torch.").removeprefix("q")
         panel = "no reference panel" if self.panel is None else f"a reference panel of {len(self.panel)} ECGs"
         return f"DBeta({self.model.config.hidden_size}-d embedding in {precision} on {self.model.device}, {panel})"
+
+    def __sklearn_clone__(self) -> DBeta:
+        """Itself: clones of a scikit-learn estimator that was given this model share it."""
+        return self
 
     def embed(self, ecgs: ECG | str | Path | Iterable[ECG | str | Path]) -> np.ndarray:
         """Embed recordings.
@@ -130,15 +134,8 @@ class DBeta:
 
     def read(self, ecg: ECG | str | Path) -> ECG:
         """The recording itself, or as much of the file as the model reads."""
-        if isinstance(ecg, ECG):
-            return ecg
-        if not isinstance(ecg, str | Path):
-            kind = type(ecg).__name__
-            raise DBetaError(
-                f"a recording is a dbeta.ECG or a file, not {kind}; write dbeta.ECG(signal, sampling_rate)"
-            )
         # A second more than needed, so that resampling has its margin
-        return read_ecg(ecg, duration=self.processor.duration + 1)
+        return as_ecg(ecg, duration=self.processor.duration + 1)
 
     @torch.inference_mode()
     def embed_text(self, texts: str | Sequence[str]) -> np.ndarray:

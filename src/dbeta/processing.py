@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 
+#: Which files are meant, where several revisions are on the hub or in its cache; the tokenizer's are those of the rest.
+_HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "proxies")
+
+
 class DBetaProcessor(FeatureExtractionMixin):
     """Turns ECGs and texts into model input.
 
@@ -54,6 +58,7 @@ class DBetaProcessor(FeatureExtractionMixin):
             raise DBetaError(f'signal_scale is "mv" or "lead_zscore", not {signal_scale!r}')
         self._tokenizer = tokenizer
         self._tokenizer_source: str | os.PathLike[str] | None = None
+        self._tokenizer_options: dict[str, Any] = {}
         self.sampling_rate = sampling_rate
         self.n_samples = n_samples
         self.leads = list(leads)
@@ -83,8 +88,10 @@ class DBetaProcessor(FeatureExtractionMixin):
             from transformers import AutoTokenizer
 
             try:
-                # An empty configuration, else the library warns that it does not know what a tokenizer of dbeta is
-                self._tokenizer = AutoTokenizer.from_pretrained(self._tokenizer_source, config=PretrainedConfig())
+                # An empty configuration, else the library would read the model's to find that it says nothing
+                self._tokenizer = AutoTokenizer.from_pretrained(
+                    self._tokenizer_source, config=PretrainedConfig(), **self._tokenizer_options
+                )
             except Exception as error:  # a damaged file can make the library raise anything
                 reason = next(iter(str(error).splitlines()), "")[:200].rstrip(".:") or type(error).__name__
                 raise DBetaError(
@@ -145,17 +152,28 @@ class DBetaProcessor(FeatureExtractionMixin):
         settings = {key: value for key, value in super().to_dict().items() if not key.startswith("_")}
         return settings | {"processor_class": type(self).__name__}
 
-    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> list[str]:
-        """Write `preprocessor_config.json` and the tokenizer's files into a folder."""
-        files = super().save_pretrained(save_directory, **kwargs)
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any
+    ) -> list[str]:
+        """Write `preprocessor_config.json` and the tokenizer's files into a folder.
+
+        Args:
+            save_directory: the folder; made where it is missing.
+            push_to_hub: also upload them, to `repo_id` or to the user's repository of the folder's name.
+            **kwargs: `repo_id` and the other arguments of `push_to_hub`.
+        """
+        files = super().save_pretrained(save_directory)
         if self.tokenizer is not None:
             files = [*files, *self.tokenizer.save_pretrained(save_directory)]
+        if push_to_hub:  # not by the library's own method, which would upload before there is a tokenizer
+            self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
         return files
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> DBetaProcessor:
         """Load what `save_pretrained` wrote, from a folder or a hub id."""
         processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        processor._tokenizer_options = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir() or (folder / "tokenizer.json").is_file():
             processor._tokenizer_source = pretrained_model_name_or_path

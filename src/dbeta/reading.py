@@ -80,6 +80,24 @@ def read_ecg(
         raise DBetaError(f"{path}: {error}") from error.__cause__
 
 
+def as_ecg(ecg: ECG | str | Path, *, duration: float | None = None) -> ECG:
+    """A recording as it is, or the first seconds of a file.
+
+    Args:
+        ecg: an `ECG`, or a file that `read_ecg` can read.
+        duration: seconds of the file; None for all of it.
+
+    Raises:
+        DBetaError: it is neither, or the file cannot be read.
+    """
+    if isinstance(ecg, ECG):
+        return ecg
+    if not isinstance(ecg, str | Path):
+        kind = type(ecg).__name__
+        raise DBetaError(f"a recording is a dbeta.ECG or a file, not {kind}; write dbeta.ECG(signal, sampling_rate)")
+    return read_ecg(ecg, duration=duration)
+
+
 def find_ecgs(directory: str | Path) -> list[Path]:
     """All files below a folder that `read_ecg` can take, sorted; a WFDB record counts once, as its `.hea`.
 

@@ -66,6 +66,7 @@ class ConvPositions(nn.Module):
     def fold(self) -> None:
         """Multiply the weight norm out, once and for all; for inference."""
         remove_parametrizations(self.conv, "weight")
+        self.conv._load_state_dict_pre_hooks.clear()  # weight norm's, for old checkpoints; it could not be pickled
 
     def forward(self, x: Tensor) -> Tensor:
         """Position embedding of tokens (B, N, D), same shape."""

@@ -136,8 +136,8 @@ class DBetaModel(PreTrainedModel):
 
     def forward(
         self,
-        ecg: Tensor,
-        input_ids: Tensor,
+        ecg: Tensor | None = None,
+        input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         *,
         ids_restore: Tensor | None = None,
@@ -147,7 +147,7 @@ class DBetaModel(PreTrainedModel):
         target_ecg: Tensor | None = None,
         target_ids: Tensor | None = None,
     ) -> DBetaOutput:
-        """Both encoders, the fusion, and every loss whose targets are given.
+        """Both encoders, the fusion, and every loss whose targets are given; of ECGs or texts alone, their embedding.
 
         Args:
             ecg: (B, leads, samples), what the encoder sees (leads may be zeroed).
@@ -161,11 +161,13 @@ class DBetaModel(PreTrainedModel):
             target_ids: (B, T) int64 the text before tokens were replaced, for `ets_full_view`; default `input_ids`.
 
         Returns:
-            Losses, logits and embeddings.
+            Losses, logits and embeddings; `ecg_embeds` or `text_embeds` alone where the other input is missing.
 
         Raises:
-            DBetaError: the model was built without its fusion and heads.
+            DBetaError: there is neither an ECG nor a text, or the model was built without its fusion and heads.
         """
+        if ecg is None or input_ids is None:
+            return self._embed_one_side(ecg, input_ids, attention_mask)
         config = self.config
         if config.parts != "all":
             raise DBetaError(
@@ -211,3 +213,10 @@ class DBetaModel(PreTrainedModel):
         weighted = [config.loss_weights[name] * loss for name, loss in parts.items() if loss is not None]
         out.loss = torch.stack(weighted).sum() if weighted else None
         return out
+
+    def _embed_one_side(self, ecg: Tensor | None, input_ids: Tensor | None, mask: Tensor | None) -> DBetaOutput:
+        if ecg is not None:
+            return DBetaOutput(ecg_embeds=self.embed_ecg(ecg))
+        if input_ids is not None:
+            return DBetaOutput(text_embeds=self.embed_text(input_ids, mask))
+        raise DBetaError("the model has nothing to work on; give it `ecg`, `input_ids` or both, as DBetaProcessor does")
