@@ -246,8 +246,9 @@ def test_the_default_conditions_need_no_text_encoder(with_texts, micro_checkpoin
     assert "text_tower" in vars(model.model)
 
 
-def test_texts_of_other_weights_are_not_used(with_texts, make_ecg):
-    change_weights(with_texts, lambda weights: weights.update({"text_proj.bias": weights["text_proj.bias"] + 1}))
+@pytest.mark.parametrize("name", ["text_proj.bias", "text_encoder.t5.block.0.layer.1.layer_norm.weight"])
+def test_texts_of_other_weights_are_not_used(with_texts, make_ecg, name):
+    change_weights(with_texts, lambda weights: weights.update({name: weights[name] * 1.01 + 0.01}))
     model = load(with_texts)
     model.diagnose(make_ecg())
     assert "text_tower" in vars(model.model)

@@ -182,11 +182,15 @@ def _read_texts(file: str | Path | None, made_from: str) -> dict[str, np.ndarray
 
 
 def _fingerprint(weights: Path, tokenizer: str | Path | None) -> str:
-    """What the text tower is known by: its last two layers, which every step of training changes, and its tokenizer."""
+    """What the text tower is known by: its projection, pooler and norms, which any training changes, and its tokenizer.
+
+    Not all of it: reading the whole of T5 is what the kept embeddings spare.
+    """
     digest = hashlib.sha256()
     with safe_open(weights, framework="np") as file:
-        for name in sorted(name for name in file.keys() if name.startswith(("text_proj.", "text_pooler."))):  # noqa: SIM118
-            digest.update(name.encode() + file.get_tensor(name).tobytes())
+        for name in sorted(name for name in file.keys() if name.startswith("text_")):  # noqa: SIM118
+            if not name.startswith("text_encoder.") or len(file.get_slice(name).get_shape()) == 1:
+                digest.update(name.encode() + file.get_tensor(name).tobytes())
     if tokenizer is not None:
         digest.update(Path(tokenizer).read_bytes())
     return digest.hexdigest()
