@@ -5,6 +5,7 @@ Knows nothing of files or models: `reading` makes ECGs, `processing` turns them 
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -40,10 +41,16 @@ def standard_lead_name(name: str) -> str:
     Raises:
         DBetaError: the name is not one of the twelve standard leads.
     """
-    match = _DECORATED_NAME.fullmatch(str(name).strip().casefold())
-    if not match or match[1] not in _BY_FOLDED_NAME:
+    standard = _standard_spelling(str(name))
+    if standard is None:
         raise DBetaError(f"lead {name!r} is not one of the twelve standard leads {', '.join(LEADS)}")
-    return _BY_FOLDED_NAME[match[1]]
+    return standard
+
+
+@functools.lru_cache(maxsize=1024)
+def _standard_spelling(name: str) -> str | None:
+    match = _DECORATED_NAME.fullmatch(name.strip().casefold())
+    return _BY_FOLDED_NAME.get(match[1]) if match else None
 
 
 def augmented_leads(one: np.ndarray, two: np.ndarray) -> dict[str, np.ndarray]:
@@ -106,13 +113,15 @@ class ECG:
         return self.signal.shape[1] / self.sampling_rate
 
     def standard(self) -> ECG:
-        """The same recording with all twelve leads in the standard order.
+        """The same recording with all twelve leads in the standard order; itself, where it is so already.
 
         III (= II − I, Einthoven), aVR, aVL and aVF are computed where they are missing.
 
         Raises:
             DBetaError: a lead that cannot be computed is missing.
         """
+        if self.leads == LEADS:
+            return self
         missing = [lead for lead in INDEPENDENT_LEADS if lead not in self.leads]
         if missing:
             raise DBetaError(f"lead {', '.join(missing)} is missing and cannot be computed from the others")

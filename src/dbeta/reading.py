@@ -179,11 +179,13 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
         raise DBetaError("holds no samples; get the file again")
     # No voltage, and its square would overflow.
     signal[~(np.abs(signal) < 1e9)] = np.nan
-    valid = [row[~np.isnan(row)] for row in signal if not np.isnan(row).all()]
-    if not valid:
+    valid = ~np.isnan(signal)
+    if not valid.any():
         raise DBetaError("holds no valid sample in any of the twelve leads; get the file again")
-    if recording.unit_assumed and np.median([row.std() for row in valid]) > 20:
-        raise DBetaError("has values too large for mV; convert its samples to mV first")
+    if recording.unit_assumed:
+        spread = [row[good].std() for row, good in zip(signal, valid, strict=True) if good.any()]
+        if np.median(spread) > 20:
+            raise DBetaError("has values too large for mV; convert its samples to mV first")
     meta = recording.meta | {"source": source, "duration": total / rate}
     if others:
         meta["other_channels"] = others
