@@ -1,5 +1,7 @@
 """Shared by all tests: a synthetic ECG, a model and a PTB-XL of the smallest size, and the real data where at hand."""
 
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 import wfdb
 from safetensors.torch import save_file
 
+from dbeta import cli
 from dbeta.corpus.build import build_corpus
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.ecg import ECG, LEADS
@@ -225,3 +228,25 @@ def micro_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     panel = torch.nn.functional.normalize(torch.randn(16, config.hidden_size), dim=-1)
     save_file({"ecg_embeds": panel.half()}, folder / "reference_panel.safetensors")
     return folder
+
+
+@pytest.fixture
+def run(monkeypatch: Any, capsys: Any, tmp_path: Path) -> Callable[..., tuple[int, str, str]]:
+    """Run `dbeta` with these arguments in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    def call(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["dbeta", *map(str, arguments)])
+        capsys.readouterr()
+        code = 0
+        with warnings.catch_warnings():
+            try:
+                cli.main()
+            except SystemExit as end:
+                code = end.code or 0
+        said = capsys.readouterr()
+        assert "Traceback" not in said.out + said.err
+        return code, said.out, said.err
+
+    return call

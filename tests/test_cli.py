@@ -7,14 +7,12 @@ import re
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dbeta import cli
 from dbeta.checkpoint import load
 from dbeta.cli import common, recordings
 from dbeta.ecg import LEADS
@@ -32,28 +30,6 @@ def write_wfdb(folder, ecg, name="rec"):
     header = folder / f"{name}.hea"
     header.write_text(HEADER.format(name=name, rate=f"{ecg.sampling_rate:g}", samples=counts.shape[1]))
     return header
-
-
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
-    """Run `dbeta` with these arguments in an empty folder: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dbeta", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        with warnings.catch_warnings():
-            try:
-                cli.main()
-            except SystemExit as end:
-                code = end.code or 0
-        said = capsys.readouterr()
-        assert "Traceback" not in said.out + said.err
-        return code, said.out, said.err
-
-    return call
 
 
 @pytest.fixture

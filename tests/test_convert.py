@@ -7,7 +7,6 @@ import random
 import resource
 import subprocess
 import sys
-import warnings
 import zipfile
 from pathlib import Path
 
@@ -17,7 +16,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dbeta
-from dbeta import cli
 from dbeta.checkpoint import load
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.model import DBetaConfig, DBetaModel
@@ -28,25 +26,14 @@ from golden import golden_state, golden_vectors
 FILES = {"config.json", "model.safetensors", "preprocessor_config.json", "README.md"}
 
 
-@pytest.fixture
-def run(monkeypatch, capsys, tmp_path):
+@pytest.fixture(name="run")
+def convert(run):
     """Run `dbeta convert` with these arguments in an empty folder: exit code and stderr; nothing else may be said."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "120")
 
     def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["dbeta", "convert", *map(str, arguments)])
-        capsys.readouterr()
-        code = 0
-        with warnings.catch_warnings():
-            try:
-                cli.main()
-            except SystemExit as end:
-                code = end.code or 0
-        said = capsys.readouterr()
-        assert "Traceback" not in said.out + said.err
-        assert said.out == ""
-        return code, said.err
+        code, out, err = run("convert", *arguments)
+        assert out == ""
+        return code, err
 
     return call
 

@@ -130,14 +130,7 @@ def convert_official(
     advance(2, 3)
     config.architectures = ["DBetaModel"]
     config.dtype = torch.float32
-    processor = DBetaProcessor(
-        words,
-        sampling_rate=config.sampling_rate,
-        n_samples=config.n_samples,
-        leads=config.leads,
-        signal_scale=config.signal_scale,
-        max_text_tokens=config.max_text_tokens,
-    )
+    processor = DBetaProcessor.of_model(config, words)
     with _complete(out) as partial:
         partial.mkdir()
         config.save_pretrained(partial)

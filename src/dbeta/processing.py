@@ -22,6 +22,8 @@ from dbeta.preparing import InputFormat, prepare_signal
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from dbeta.model.config import DBetaConfig
+
 
 #: Which files are meant, where several revisions are on the hub or in its cache; the tokenizer's are those of the rest.
 _HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "proxies")
@@ -66,6 +68,18 @@ class DBetaProcessor(FeatureExtractionMixin):
         self.max_text_tokens = max_text_tokens
         self.lower_case = lower_case
         super().__init__(**kwargs)
+
+    @classmethod
+    def of_model(cls, config: DBetaConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> DBetaProcessor:
+        """The processor that makes what a model of this configuration reads."""
+        return cls(
+            tokenizer,
+            sampling_rate=config.sampling_rate,
+            n_samples=config.n_samples,
+            leads=config.leads,
+            signal_scale=config.signal_scale,
+            max_text_tokens=config.max_text_tokens,
+        )
 
     @property
     def duration(self) -> float:

@@ -218,14 +218,7 @@ def build_model(recipe: Recipe, texts: list[str]) -> tuple[DBetaModel, DBetaProc
             raise DBetaError(
                 f"recipe: no T5 of these sizes could be loaded from {recipe.text_encoder}; name a folder or hub id"
             ) from error
-    processor = DBetaProcessor(
-        tokenizer,
-        sampling_rate=config.sampling_rate,
-        n_samples=config.n_samples,
-        leads=config.leads,
-        signal_scale=config.signal_scale,
-        max_text_tokens=config.max_text_tokens,
-    )
+    processor = DBetaProcessor.of_model(config, tokenizer)
     return model, processor
 
 
