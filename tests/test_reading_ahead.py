@@ -1,5 +1,7 @@
 """Files are read ahead in worker processes: the same as without them, in order, and not too far ahead."""
 
+import os
+import signal
 import subprocess
 import sys
 from concurrent.futures import Future
@@ -115,6 +117,35 @@ def test_not_too_far_ahead(monkeypatch):
         assert executor.submitted <= taken + reading_ahead.AHEAD + 4
     results.close()
     assert executor.submitted < 200
+
+
+@pytest.mark.parametrize("times", [8, 30])  # less and more than are read ahead
+def test_a_killed_worker_loses_nothing(files, times):
+    from loky import get_reusable_executor
+
+    results = prepare_files(files * times, FORMAT, workers=2)
+    first = next(results)
+    for process in get_reusable_executor()._processes.values():
+        os.kill(process.pid, signal.SIGKILL)
+    done = [first, *results]
+    assert [one.file for one in done] == files * times
+    assert [one.signal is None for one in done] == [False, False, True, False, True] * times
+    assert not any("killed" in str(one.error) for one in done)
+
+
+class Deadly(str):
+    """A file name that ends the process in which it arrives."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_deadly_file_is_told_and_the_others_are_read(files):
+    given = [str(files[0]), Deadly("deadly.hea"), str(files[1])]
+    one, deadly, other = prepare_files(given, FORMAT, workers=2)
+    assert (one.record, other.record) == ("r0.hea", "r1.hea")
+    assert deadly.signal is None
+    assert deadly.error.startswith("deadly.hea: reading it killed the process")
 
 
 def test_few_files_need_no_workers(files, monkeypatch):

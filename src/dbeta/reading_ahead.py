@@ -7,10 +7,13 @@ than a few batches wait in memory.
 
 from __future__ import annotations
 
+import itertools
 import os
+import signal
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,29 +88,56 @@ def prepare_files(
         for file in files:
             yield prepare_file(file, wanted, options)
         return
+    executor = _start(workers)
+
+    def submit(file: str | Path) -> Any:
+        nonlocal executor
+        try:
+            return executor.submit(prepare_file, file, wanted, options)
+        except RuntimeError:  # a worker died since
+            executor = _start(workers)
+            return executor.submit(prepare_file, file, wanted, options)
+
+    def alone(file: str | Path) -> Prepared:
+        try:
+            return submit(file).result()
+        except BrokenExecutor:
+            reason = "reading it killed the process that read it; it may be too large or hostile"
+            return Prepared(file, error=f"{file}: {reason}")
+
+    waiting: deque[tuple[str | Path, Any]] = deque()
+    left = iter(files)
+    try:
+        while True:
+            for file in itertools.islice(left, AHEAD + workers - len(waiting)):
+                waiting.append((file, submit(file)))
+            if not waiting:
+                return
+            file, future = waiting.popleft()
+            try:
+                yield future.result()
+            except BrokenExecutor:
+                # A worker died, perhaps of its file, and with it all that was under way: each is read again, alone
+                lost = [file, *(file for file, _ in waiting)]
+                waiting.clear()
+                yield from map(alone, lost)
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+def _start(workers: int) -> Any:
     from loky import get_reusable_executor
 
-    executor = get_reusable_executor(
-        max_workers=workers,
-        initializer=start_worker,
-        # The cores are shared already
-        env={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-    )
-    waiting: deque[Any] = deque()
-    try:
-        for file in files:
-            waiting.append(executor.submit(prepare_file, file, wanted, options))
-            if len(waiting) > AHEAD + workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        for one in waiting:
-            one.cancel()
+    # One thread for each worker: the cores are shared already
+    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return get_reusable_executor(max_workers=workers, initializer=start_worker, env=threads)
 
 
 def start_worker() -> None:
     """What each worker does first."""
+    # Ctrl-C is for the program, which then ends its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):
         # The model's threads wait for each other, so one that must wait for a reader holds up all
         os.nice(10)
