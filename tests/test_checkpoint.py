@@ -222,6 +222,8 @@ def test_bfloat16_where_the_processor_has_units_for_it(monkeypatch, able, expect
 def test_an_unknown_precision(micro_checkpoint):
     with pytest.raises(DBetaError, match=r"auto, float32, bfloat16, int8, not float64"):
         load(micro_checkpoint, precision="float64")
+    with pytest.raises(DBetaError, match="there is no device bogus"):
+        load(micro_checkpoint, device="bogus")
     with pytest.raises(DBetaError, match="int8 is for processors"):
         load(micro_checkpoint, precision="int8", device="meta")
 
@@ -246,9 +248,31 @@ def test_the_default_conditions_need_no_text_encoder(with_texts, micro_checkpoin
     assert "text_tower" in vars(model.model)
 
 
-@pytest.mark.parametrize("name", ["text_proj.bias", "text_encoder.t5.block.0.layer.1.layer_norm.weight"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "text_proj.bias",
+        "text_encoder.t5.block.0.layer.1.layer_norm.weight",
+        "text_encoder.t5.block.0.layer.0.SelfAttention.q.weight",
+    ],
+)
 def test_texts_of_other_weights_are_not_used(with_texts, make_ecg, name):
     change_weights(with_texts, lambda weights: weights.update({name: weights[name] * 1.01 + 0.01}))
+    model = load(with_texts)
+    model.diagnose(make_ecg())
+    assert "text_tower" in vars(model.model)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes"),
+    [
+        ("config.json", {"text_attention_mask": False}),
+        ("preprocessor_config.json", {"max_text_tokens": 4}),
+        ("preprocessor_config.json", {"lower_case": False}),
+    ],
+)
+def test_texts_under_other_settings_are_not_used(with_texts, make_ecg, file, changes):
+    change_json(with_texts / file, **changes)
     model = load(with_texts)
     model.diagnose(make_ecg())
     assert "text_tower" in vars(model.model)

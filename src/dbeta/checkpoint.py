@@ -54,7 +54,10 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
     name_or_path = bundled_checkpoint() if name_or_path is None else name_or_path
     check_precision(precision)
     folder = _folder(name_or_path)
-    target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    try:
+        target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    except (RuntimeError, TypeError):
+        raise DBetaError(f"there is no device {device}; name one as torch does: cpu, cuda or cuda:1") from None
     if precision == "int8" and target.type != "cpu":
         raise DBetaError(f"the precision int8 is for processors, not for {target.type}; leave it out there")
     try:
@@ -72,7 +75,7 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
             _check_text_part(weights, config)
         dtype = fastest_dtype(target) if precision == "auto" else PRECISIONS[precision]
         model = DualEncoder(config, weights, target, dtype)
-        texts = _read_texts(texts_file, _fingerprint(weights, tokenizer_file))
+        texts = _read_texts(texts_file, _fingerprint(weights, config, processor, tokenizer_file))
     except ImportError:
         raise
     except Misfit as error:
@@ -161,7 +164,8 @@ def save_text_embeddings(folder: Path) -> None:
     model = load(folder, device="cpu", precision="float32")
     texts = list(dict.fromkeys(prompt for condition in default_conditions() for prompt in condition.prompts))
     embeds = torch.from_numpy(model.embed_text(texts))
-    made_from = _fingerprint(folder / WEIGHTS_FILE, folder / "tokenizer.json")
+    config, processor = DBetaConfig.from_pretrained(folder), model.processor
+    made_from = _fingerprint(folder / WEIGHTS_FILE, config, processor, folder / "tokenizer.json")
     partial = folder / f".{TEXTS_FILE}.partial"
     save_file({"text_embeds": embeds}, partial, metadata={"texts": json.dumps(texts), "made_from": made_from})
     # The library lets nobody else read what it writes
@@ -181,16 +185,16 @@ def _read_texts(file: str | Path | None, made_from: str) -> dict[str, np.ndarray
     return dict(zip(json.loads(about["texts"]), embeds, strict=True))
 
 
-def _fingerprint(weights: Path, tokenizer: str | Path | None) -> str:
-    """What the text tower is known by: its projection, pooler and norms, which any training changes, and its tokenizer.
+def _fingerprint(weights: Path, config: DBetaConfig, processor: DBetaProcessor, tokenizer: str | Path | None) -> str:
+    """What decides a text's embedding: tokenizer, settings, and of each tensor the first row, which training changes.
 
-    Not all of it: reading the whole of T5 is what the kept embeddings spare.
+    Not whole tensors: reading the whole of T5 is what the kept embeddings spare.
     """
-    digest = hashlib.sha256()
+    settings = [config.text_config.to_dict(), config.text_attention_mask, processor.max_text_tokens]
+    digest = hashlib.sha256(json.dumps([*settings, processor.lower_case], sort_keys=True, default=str).encode())
     with safe_open(weights, framework="np") as file:
         for name in sorted(name for name in file.keys() if name.startswith("text_")):  # noqa: SIM118
-            if not name.startswith("text_encoder.") or len(file.get_slice(name).get_shape()) == 1:
-                digest.update(name.encode() + file.get_tensor(name).tobytes())
+            digest.update(name.encode() + file.get_slice(name)[:1].tobytes())
     if tokenizer is not None:
         digest.update(Path(tokenizer).read_bytes())
     return digest.hexdigest()

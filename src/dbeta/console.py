@@ -49,7 +49,9 @@ class Failures:
 
     def add(self, file: str | Path, message: str) -> None:
         """Note what is wrong with a file."""
-        self.messages.append(message if Path(file).name in message else f"{file}: {message}")
+        if str(file) not in message:
+            message = f"{file}: {message.removeprefix(f'{Path(file).name}: ')}"
+        self.messages.append(message)
 
     def end(self) -> None:
         """Name the failures, if any, and exit with 1."""

@@ -91,7 +91,8 @@ class DBetaTransformer(TransformerMixin, BaseEstimator):
 
     def _check_settings(self) -> None:
         check_precision(self.precision)
-        if not isinstance(self.batch_size, int | np.integer) or self.batch_size < 1:
+        whole = isinstance(self.batch_size, int | np.integer) and not isinstance(self.batch_size, bool)
+        if not whole or self.batch_size < 1:
             raise DBetaError(f"the batch size is a positive whole number, not {self.batch_size!r}")
         if isinstance(self.model, DBeta) and (self.device is not None or self.precision != "auto"):
             raise DBetaError("the model is loaded already; leave device and precision out, or give its folder as model")

@@ -51,7 +51,7 @@ class DBeta:
         """Keep the parts together."""
         self.model = model if isinstance(model, DualEncoder) else model.eval()
         self.processor = processor
-        self.panel = panel
+        self.panel = None if panel is None else panel.float()
         self.batch_size = batch_size
         self._text_cache: dict[str, np.ndarray] = dict(text_embeddings or {})
 
@@ -208,7 +208,7 @@ class DBeta:
         """Mid-rank percentile of each score (n, conditions) among the panel's scores."""
         if self.panel is None:
             return np.full_like(scores, np.nan)
-        panel = np.sort(self.panel.float().numpy() @ directions.T, axis=0)  # (panel, conditions)
+        panel = np.sort(self.panel.numpy() @ directions.T, axis=0)  # (panel, conditions)
         ranks = [
             (np.searchsorted(column, scores[:, i], "left") + np.searchsorted(column, scores[:, i], "right")) / 2
             for i, column in enumerate(panel.T)

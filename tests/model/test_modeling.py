@@ -303,3 +303,12 @@ def test_base_trains_a_step_in_less_than_12_gb():
     )
     assert result.returncode == 0, result.stderr
     assert int(result.stdout.split()[-1]) < 12e9
+
+
+@torch.no_grad()
+def test_a_narrow_model_takes_what_the_processor_gives(micro_model):
+    model, ecg = micro_model(initializer_range=0.2), torch.randn(2, 12, 1000)
+    expected = model.embed_ecg(ecg)
+    narrow = model.bfloat16()(ecg).ecg_embeds
+    assert narrow.dtype == torch.bfloat16
+    assert torch.cosine_similarity(narrow.float(), expected).min() > 0.99

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dbeta.cli.common import silence_libraries
 from dbeta.console import note, progress
 from dbeta.errors import DBetaError
+
+if TYPE_CHECKING:
+    from dbeta.model.config import DBetaConfig
 
 
 def convert(
@@ -51,11 +54,21 @@ def convert(
         return
     with progress("converting") as advance:
         config = convert_official(checkpoint, out, tokenizer=tokenizer, settings=settings, advance=advance)
-    note(f"{out} holds {PARTS_IN_WORDS[config.parts]}")
+    note(f"{out} holds {PARTS_IN_WORDS[config.parts]}; layers: {layer_counts(config)}")
     guessed = {name: value for name, value in unheld(config).items() if name.endswith(("_heads", "_layer"))}
     note(f"assumed, as no tensor shows it: {_in_words(guessed)} and more that README.md lists; --set changes it")
     if tokenizer is None and config.parts != "ecg":
         note(f"no tokenizer: it can embed recordings, but diagnose needs one. {TOKENIZER_HINT.replace('`', '')}")
+
+
+def layer_counts(config: DBetaConfig) -> str:
+    """Layers of each stack: a checkpoint that lost its last one is complete by all else."""
+    counts = {"ECG encoder": config.ecg_layers}
+    if config.parts != "ecg":
+        counts["text encoder"] = config.text_config.num_layers
+    if config.parts == "all":
+        counts |= {"fusion": config.fusion_layers, "MEM decoder": config.mem_layers}
+    return ", ".join(f"{part} {count}" for part, count in counts.items())
 
 
 def _in_words(settings: dict[str, object]) -> str:

@@ -32,6 +32,7 @@ class ConvTokens(nn.Module):
     def forward(self, ecg: Tensor) -> Tensor:
         """Tokens of (B, leads, samples) as (B, tokens, channels)."""
         first, *others = self.convs
+        ecg = ecg.to(self.norm.weight.dtype)  # the processor gives float32, whatever the model's weights
         x = nn.functional.gelu(self.norm(first(ecg)))
         if self.dtype_after_norm is not None:
             x = x.to(self.dtype_after_norm)

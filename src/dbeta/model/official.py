@@ -1,7 +1,8 @@
 """The authors' checkpoints ⇄ ours: reading them safely, and every tensor from one layout to the other.
 
 Special here: this is the one place where a pickle is opened, by `torch.load(weights_only=True)`, which builds tensors
-and runs nothing. All figures are kept bit by bit; float16 and bfloat16 become the float32 of the same value.
+and runs nothing. What was learnt is kept bit by bit; float16 and bfloat16 become the float32 of the same value. The
+positions of the MEM decoder, which are sines, are computed anew.
 """
 
 from __future__ import annotations
