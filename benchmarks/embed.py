@@ -4,7 +4,8 @@
 
 Over the same recordings (those of FOLDER, or WFDB records made for this): reading alone, in this process and ahead in
 worker processes; the model alone, on recordings that are read already; and both together as `dbeta embed` runs them.
-Together bound by the model means: the whole takes about as long as the model alone, and reading alone takes less.
+Bound by the model means: reading ahead takes less than the model alone. Where both share few cores, the whole takes
+about the sum of their work.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--model", help="checkpoint folder or hub id; by default the bundled model")
+    parser.add_argument("--base", action="store_true", help="a model of the paper's size with random weights")
     parser.add_argument("--records", type=int, default=2000)
     parser.add_argument("--json", type=Path, help="write the figures there")
     args = parser.parse_args()
@@ -39,10 +41,20 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if args.folder is None:
             write_recordings(Path(folder), args.records)
+        if args.base:
+            args.model = str(random_base(Path(folder) / "base"))
         files = dbeta.find_ecgs(args.folder or folder)[: args.records]
         figures = measure(files, dbeta.load(args.model))
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def random_base(folder: Path) -> Path:
+    """A checkpoint of the paper's ECG encoder with random weights."""
+    config = dbeta.DBetaConfig.base(parts="ecg", ets_cosine=False)
+    dbeta.DBetaModel(config).save_pretrained(folder)
+    dbeta.DBetaProcessor.of_model(config).save_pretrained(folder)
+    return folder
 
 
 def write_recordings(folder: Path, count: int) -> None:
