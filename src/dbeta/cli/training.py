@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dbeta.cli.common import Model, load_model, silence_libraries
+from dbeta.cli.common import Model, Precision, load_model, silence_libraries
 from dbeta.console import note, print_metrics, progress
 
 
@@ -60,6 +60,7 @@ def evaluate_zero_shot(
     fold: Annotated[
         int | None, typer.Option(help="Official fold  \\[default: 10, the test fold; 9 where the data lack it]")
     ] = None,
+    precision: Precision = None,
 ) -> None:
     """Score how well words alone rank a benchmark's recordings.
 
@@ -68,7 +69,7 @@ def evaluate_zero_shot(
     from dbeta.evaluation.benchmarks import load_benchmark
     from dbeta.evaluation.zero_shot import evaluate_zero_shot as evaluate
 
-    dbeta = load_model(model)
+    dbeta = load_model(model, precision)
     task = load_benchmark(benchmark, raw, fold)
     output.mkdir(parents=True, exist_ok=True)  # before the work, so that a wrong name costs none
     with progress("reading records") as advance:
