@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dbeta.corpus.build import build_corpus, decode_signal, encode_signal, load_corpus, read_ptb_xl_table
+from dbeta.corpus.build import build_corpus, read_ptb_xl_table
+from dbeta.corpus.store import decode_signal, encode_signal, load_corpus
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError
 
@@ -74,6 +75,7 @@ def test_splits_are_the_official_folds(micro_corpus):
 
 def test_counts_are_written_beside_it(micro_corpus):
     counts = json.loads((micro_corpus / "corpus.json").read_text())
+    assert counts.pop("vocabulary") == sorted({one for row in load_corpus(micro_corpus)["findings"] for one in row})
     assert counts == {
         "source": "ptb-xl",
         "records": 34,

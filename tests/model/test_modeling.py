@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dbeta.corpus.build import encode_signal
+from dbeta.corpus.store import encode_signal
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel, DBetaOutput, losses
 from dbeta.processing import DBetaProcessor

@@ -9,8 +9,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from dbeta.corpus.build import encode_signal
 from dbeta.corpus.reports import wordings
+from dbeta.corpus.store import encode_signal
 from dbeta.model.losses import IGNORED
 from dbeta.processing import DBetaProcessor
 from dbeta.training.collate import PretrainCollator, Text, mask_leads, mask_tokens, pair_sign, random_restore

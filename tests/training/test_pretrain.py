@@ -10,7 +10,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from dbeta.corpus.build import decode_signal, load_corpus
+from dbeta.corpus.store import decode_signal, load_corpus
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.processing import DBetaProcessor

@@ -1,9 +1,4 @@
-"""Raw dataset → corpus: an Arrow dataset of recordings, reports and findings that training and evaluation read.
-
-A corpus row holds `record_id`, `signal` (int16 microvolts as bytes, leads × samples in the standard lead order),
-`sampling_rate`, `report`, `findings` (English phrases that hold for the record), `statements` (the source's own
-codes), `patient_id`, `split`, `age`, `sex` and `device`.
-"""
+"""Raw dataset → corpus (see `dbeta.corpus.store` for what that holds)."""
 
 from __future__ import annotations
 
@@ -20,7 +15,8 @@ import numpy as np
 import pandas as pd
 
 from dbeta.corpus.reports import clean_report
-from dbeta.ecg import ECG, FLAT, LEADS
+from dbeta.corpus.store import FLOATS, LISTS, STRINGS, encode_signal
+from dbeta.ecg import FLAT
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.reading import read_ecg
 
@@ -84,9 +80,12 @@ def build_ptb_xl(raw: Path, rejected: dict[str, str]) -> Iterator[tuple[int, dic
             continue
         row = {
             "record_id": str(record["ecg_id"]),
+            "source": "ptb-xl",
+            "file": record["filename_hr"],
             **encode_signal(ecg),
             "report": clean_report(str(record["report"])),
             "findings": record["findings"],
+            "unknown": [],
             "statements": record["codes"],
             "patient_id": str(int(record["patient_id"])),
             "split": {VALIDATION_FOLD: "validation", TEST_FOLD: "test"}.get(record["strat_fold"], "train"),
@@ -98,21 +97,6 @@ def build_ptb_xl(raw: Path, rejected: dict[str, str]) -> Iterator[tuple[int, dic
 
 
 SOURCES = {"ptb-xl": build_ptb_xl}
-
-
-def encode_signal(ecg: ECG) -> dict[str, Any]:
-    """A recording as corpus columns `signal` and `sampling_rate`; voltages beyond ±32.767 mV are clipped."""
-    microvolts = np.nan_to_num(np.round(ecg.standard().signal * 1000.0))
-    return {
-        "signal": np.clip(microvolts, -32767, 32767).astype("<i2").tobytes(),
-        "sampling_rate": ecg.sampling_rate,
-    }
-
-
-def decode_signal(row: dict[str, Any]) -> ECG:
-    """The recording of a corpus row."""
-    signal = np.frombuffer(row["signal"], "<i2").reshape(len(LEADS), -1).astype(np.float32) / 1000.0
-    return ECG(signal, row["sampling_rate"], LEADS, report=row.get("report", ""), patient_id=row.get("patient_id"))
 
 
 def build_corpus(source: str, raw: Path, out: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -139,18 +123,20 @@ def build_corpus(source: str, raw: Path, out: Path, progress: Progress | None = 
     if out.exists():
         raise DBetaError(f"{out}: already exists; name a new folder or remove this one")
 
-    strings = ("record_id", "report", "patient_id", "split", "sex", "device")
     features = Features(
-        {name: Value("string") for name in strings}
-        | {"signal": Value("binary"), "sampling_rate": Value("float32"), "age": Value("float32")}
-        | {"findings": Sequence(Value("string")), "statements": Sequence(Value("string"))}
+        {name: Value("string") for name in STRINGS}
+        | {name: Value("float32") for name in FLOATS}
+        | {name: Sequence(Value("string")) for name in LISTS}
+        | {"signal": Value("binary")}
     )
     rejected: dict[str, str] = {}
     kept: list[tuple[str, str]] = []
+    vocabulary: set[str] = set()
 
     def rows() -> Iterator[dict[str, Any]]:
         for total, row in SOURCES[source](raw, rejected):
             kept.append((row["patient_id"], row["split"]))
+            vocabulary.update(row["findings"])
             if progress is not None:
                 progress(len(kept) + len(rejected), total)
             yield row
@@ -171,6 +157,7 @@ def build_corpus(source: str, raw: Path, out: Path, progress: Progress | None = 
             "patients": len({patient for patient, _ in kept}),
             "rejected": len(rejected),
             "splits": {str(name): int(n) for name, n in splits.items()},
+            "vocabulary": sorted(vocabulary),
         }
         (partial / "corpus.json").write_text(json.dumps(counts, indent=2) + "\n")
         pd.DataFrame(rejected.items(), columns=["record", "reason"]).to_csv(partial / "rejected.csv", index=False)
@@ -207,22 +194,3 @@ def existing_folder(folder: Path) -> Path:
     if not folder.is_dir():
         raise DBetaError(f"{folder}: no such folder; make it first")
     return folder
-
-
-def load_corpus(path: Path, split: str | None = None) -> Any:
-    """Load a corpus as a `datasets.Dataset`, the whole of it or one split.
-
-    Raises:
-        DBetaError: the folder is not a corpus, or the split is empty.
-    """
-    from datasets import load_from_disk
-
-    if not (path / "corpus.json").is_file():
-        raise DBetaError(f"{path}: not a corpus; make one with `dbeta corpus build`")
-    corpus = load_from_disk(str(path))
-    if split is None:
-        return corpus
-    keep = [i for i, name in enumerate(corpus["split"]) if name == split]
-    if not keep:
-        raise DBetaError(f"{path}: has no records in split {split!r}")
-    return corpus.select(keep)

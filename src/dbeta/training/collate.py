@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dbeta.corpus.build import decode_signal
 from dbeta.corpus.reports import write_report
+from dbeta.corpus.store import decode_signal
 from dbeta.ecg import FLAT
 from dbeta.errors import DBetaWarning
 from dbeta.model import DBetaConfig

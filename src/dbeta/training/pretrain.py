@@ -26,8 +26,8 @@ from torch.nn.functional import normalize
 from transformers import AutoTokenizer, Trainer, TrainingArguments
 
 from dbeta.checkpoint import PANEL_FILE, save_text_embeddings
-from dbeta.corpus.build import decode_signal, load_corpus
 from dbeta.corpus.reports import wordings
+from dbeta.corpus.store import decode_signal, load_corpus
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.errors import DBetaError
 from dbeta.inference import DBeta
