@@ -58,8 +58,8 @@ print(model.embed("record.hea").shape)
 
 ## What it computes
 
-What the published code computes, its defects included: the switches `text_attention_mask`, `mem_target`,
-`ets_full_view` and `ets_cosine` of `config.json` stand as published.
+What the published code computes, its defects included: the switches `text_attention_mask`, `mem_target`, `voltage`,
+`reconstruct_misaligned`, `ets_full_view` and `ets_cosine` of `config.json` stand as published.
 
 A checkpoint holds no settings. These were {how}:
 

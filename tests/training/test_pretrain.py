@@ -15,17 +15,12 @@ from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.processing import DBetaProcessor
 from dbeta.training import pretrain as module
+from dbeta.training import validation
 from dbeta.training.collate import PretrainCollator
-from dbeta.training.pretrain import (
-    LOSSES,
-    PRESETS,
-    Recipe,
-    embed_corpus,
-    load_recipe,
-    pretrain,
-    training_arguments,
-    zero_shot_auroc,
-)
+from dbeta.training.pretrain import pretrain
+from dbeta.training.recipe import PRESETS, Recipe, load_recipe, training_arguments
+from dbeta.training.trainer import LOSSES
+from dbeta.training.validation import embed_corpus, zero_shot_auroc
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 FILES = {
@@ -87,12 +82,12 @@ def test_there_are_recipes():
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
-def test_every_recipe_loads_and_its_settings_are_known(path):
+def test_every_recipe_loads_and_its_settings_are_known(path, tmp_path):
     recipe = load_recipe(path)
     config = PRESETS[recipe.preset](**recipe.model)
     assert set(recipe.model) <= set(config.to_dict())
     PretrainCollator(DBetaProcessor(), config, **recipe.collator)
-    module.TrainingArguments(**(recipe.training | {"output_dir": "x", "bf16": False, "fp16": False}))
+    training_arguments(recipe.training | {"use_cpu": True, "bf16": False}, tmp_path)
 
 
 def test_a_recipe_and_its_changes(recipe_file):
@@ -102,14 +97,14 @@ def test_a_recipe_and_its_changes(recipe_file):
     changes = [
         "model.ecg_mask_ratio=0.25",
         "training.max_steps=10",
-        "collator.entailment=false",
+        "collator.pairs=pair",
         "output=runs/a=b",
         "model.loss_weights.etm=0.5",
     ]
     changed = load_recipe(file, changes)
     assert changed.model == {"ecg_mask_ratio": 0.25, "lead_mask_prob": 0.1, "loss_weights": {"etm": 0.5}}
     assert changed.training == {"max_steps": 10}
-    assert changed.collator == {"entailment": False}
+    assert changed.collator == {"pairs": "pair"}
     assert changed.output == "runs/a=b"
 
 
@@ -283,7 +278,7 @@ def test_zero_shot_auroc_against_known_scores(trained, micro_corpus, monkeypatch
     monkeypatch.setattr(model, "embed_text", lambda **_: torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
     for scores, expected in ((normal, 1.0), (1 - normal, 0.0), (torch.full((20, 1), 0.5), 0.5)):
         embeds = torch.cat([scores, torch.ones(20, 1)], dim=1)
-        monkeypatch.setattr(module, "embed_corpus", lambda *_, embeds=embeds: embeds)
+        monkeypatch.setattr(validation, "embed_corpus", lambda *_, embeds=embeds: embeds)
         assert zero_shot_auroc(model, processor, corpus) == expected
 
 

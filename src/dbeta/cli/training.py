@@ -44,8 +44,8 @@ def pretrain(
 
     Example: dbeta pretrain recipes/tiny.yaml --set training.num_train_epochs=2 --output runs/short
     """
-    from dbeta.training.pretrain import load_recipe
     from dbeta.training.pretrain import pretrain as run
+    from dbeta.training.recipe import load_recipe
 
     silence_libraries()
     changes = [*(changes or []), *([f"output={output}"] if output else [])]

@@ -15,6 +15,7 @@ A row holds
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,48 @@ def load_corpus(path: Path, split: str | None = None) -> Any:
     if not keep:
         raise DBetaError(f"{path}: has no records in split {split!r}")
     return corpus.select(keep)
+
+
+class CorpusRows:
+    """Some rows of a corpus for training: signals are views of the memory-mapped file, not copies.
+
+    Args:
+        corpus: the whole of it (`load_corpus`).
+        rows: numbers of the rows meant, (n,) int.
+    """
+
+    #: What training reads of a row, besides its signal.
+    COLUMNS = ("sampling_rate", "report", "findings", "unknown")
+
+    def __init__(self, corpus: Any, rows: np.ndarray) -> None:
+        """Keep the columns at hand."""
+        self.corpus = corpus
+        self.table = corpus.data
+        self.rows = rows
+        # A scalar of Arrow's would copy its bytes
+        chunks = corpus.data.column("signal").chunks
+        self.ends = np.cumsum([len(chunk) for chunk in chunks])
+        self.offsets = [
+            np.frombuffer(chunk.buffers()[1], "<i4")[chunk.offset : chunk.offset + len(chunk) + 1] for chunk in chunks
+        ]
+        self.bytes = [memoryview(chunk.buffers()[2]) for chunk in chunks]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For worker processes that are not forked: views cannot be pickled, the corpus names its files."""
+        return CorpusRows, (self.corpus, self.rows)
+
+    def __len__(self) -> int:
+        """How many they are."""
+        return len(self.rows)
+
+    def __getitem__(self, wanted: Sequence[int]) -> dict[str, list[Any]]:
+        """Columns of the rows at these places."""
+        rows = self.rows[list(wanted)]
+        columns = {name: self.table.column(name).take(rows).to_pylist() for name in self.COLUMNS}
+        return columns | {"signal": [self._signal(int(row)) for row in rows]}
+
+    def _signal(self, row: int) -> memoryview:
+        chunk = int(np.searchsorted(self.ends, row, side="right"))
+        at = row - (int(self.ends[chunk - 1]) if chunk else 0)
+        start, end = self.offsets[chunk][at : at + 2]
+        return self.bytes[chunk][start:end]

@@ -42,6 +42,9 @@ class DBetaConfig(PretrainedConfig):
         mem_layers: its layers.
         mem_heads: its attention heads.
         mem_target: "full" predicts the recording; "lead_masked" predicts what the encoder was shown (published code).
+        voltage: whether the encoder is told each lead's amplitude, which its GroupNorm takes away (`Voltage`).
+        reconstruct_misaligned: whether MLM and MEM also learn from pairs that do not belong together (the published
+            code), where what is hidden cannot follow from the other modality.
         hidden_dropout: dropout of every sub-layer.
         attention_dropout: dropout of the ECG encoder's attention weights.
         ecg_mask_ratio: share of ECG tokens hidden from the encoder in pretraining.
@@ -84,6 +87,8 @@ class DBetaConfig(PretrainedConfig):
         mem_layers: int = 4,
         mem_heads: int = 6,
         mem_target: str = "full",
+        voltage: bool = True,
+        reconstruct_misaligned: bool = False,
         hidden_dropout: float = 0.1,
         attention_dropout: float = 0.1,
         ecg_mask_ratio: float = 0.75,
@@ -99,6 +104,8 @@ class DBetaConfig(PretrainedConfig):
         """Store the values; a dictionary for `text_config` becomes a `T5Config`."""
         if parts not in PARTS:
             raise ValueError(f"parts is one of {', '.join(PARTS)}, not {parts!r}")
+        if voltage and signal_scale != "mv":
+            raise ValueError(f'voltage needs signal_scale="mv"; with {signal_scale!r} set voltage to false')
         if text_config is None:
             text_config = FLAN_T5_BASE
         if isinstance(text_config, dict):
@@ -125,6 +132,8 @@ class DBetaConfig(PretrainedConfig):
         self.mem_layers = mem_layers
         self.mem_heads = mem_heads
         self.mem_target = mem_target
+        self.voltage = voltage
+        self.reconstruct_misaligned = reconstruct_misaligned
         self.hidden_dropout = hidden_dropout
         self.attention_dropout = attention_dropout
         self.ecg_mask_ratio = ecg_mask_ratio
@@ -164,20 +173,20 @@ class DBetaConfig(PretrainedConfig):
 
         Args:
             faithful: also take over what the published code does where this project does better by default
-                (T5 without its mask, lead-masked MEM target, ETS of the masked views on raw inner products).
+                (T5 without its mask, lead-masked MEM target, no voltage, reconstruction of misaligned pairs, ETS of
+                the masked views on raw inner products).
             **changes: any other argument of `DBetaConfig`.
         """
-        published = {
-            "text_attention_mask": False,
-            "mem_target": "lead_masked",
-            "ets_full_view": False,
-            "ets_cosine": False,
-        }
-        return cls(**(published | changes if faithful else changes))
+        return cls(**(PUBLISHED_SWITCHES | changes if faithful else changes))
 
     @classmethod
-    def tiny(cls, **changes: Any) -> DBetaConfig:
-        """Under 7 M parameters: 500 Hz input, 120 ms per token, a small T5 encoder trained from nothing."""
+    def tiny(cls, *, faithful: bool = False, **changes: Any) -> DBetaConfig:
+        """Under 7 M parameters: 500 Hz input, 120 ms per token, a small T5 encoder trained from nothing.
+
+        Args:
+            faithful: switches as in the published code (see `base`).
+            **changes: any other argument of `DBetaConfig`.
+        """
         width = 192
         sizes: dict[str, Any] = {
             "conv_layers": [[32, 10, 5], [96, 4, 2], [192, 4, 2], [192, 5, 3]],
@@ -208,8 +217,18 @@ class DBetaConfig(PretrainedConfig):
             "hidden_dropout": 0.0,
             "attention_dropout": 0.0,
         }
-        return cls(**(sizes | changes))
+        return cls(**(sizes | (PUBLISHED_SWITCHES if faithful else {}) | changes))
 
+
+#: What the published code does where this project does better by default.
+PUBLISHED_SWITCHES: dict[str, Any] = {
+    "text_attention_mask": False,
+    "mem_target": "lead_masked",
+    "voltage": False,
+    "reconstruct_misaligned": True,
+    "ets_full_view": False,
+    "ets_cosine": False,
+}
 
 #: Flan-T5-base's encoder (Chung et al. 2022, arXiv 2210.11416).
 FLAN_T5_BASE: dict[str, Any] = {

@@ -1,10 +1,13 @@
 """The ECG encoder: convolutions to tokens, convolutional positions, class token, post-norm transformer.
 
 Special here: GroupNorm over time after the first convolution (one group per channel), weight norm of the position
-convolution over its kernel axis, and LayerNorm *before* the stack instead of after it (paper section 3.2).
+convolution over its kernel axis, and LayerNorm *before* the stack instead of after it (paper section 3.2). What
+GroupNorm takes away, absolute voltage, comes back as a shift of the class token.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +79,46 @@ class ConvPositions(nn.Module):
         return nn.functional.gelu(y).transpose(1, 2)
 
 
+#: Windows that a recording is cut into for its amplitude; of 10 s each has at least a beat above 30 a minute.
+AMPLITUDE_WINDOWS = 5
+#: mV below which a deflection is noise.
+LOWEST_AMPLITUDE = 0.01
+
+
+def log_amplitude(ecg: Tensor) -> Tensor:
+    """How far each lead swings up and down: log millivolts, (B, 2·leads) float32, first all up, then all down.
+
+    A recording is cut into five windows and the second largest deflection from the window's mean counts, so that a
+    single artefact does not, nor a recording of which half is padding. A flat lead gives log 0.01.
+
+    Args:
+        ecg: (B, leads, samples) in mV.
+    """
+    x = ecg.float()
+    x = x[..., : x.shape[-1] // AMPLITUDE_WINDOWS * AMPLITUDE_WINDOWS].unflatten(-1, (AMPLITUDE_WINDOWS, -1))
+    mean = x.mean(dim=-1)  # (B, leads, windows)
+    swings = torch.stack([x.amax(dim=-1) - mean, mean - x.amin(dim=-1)], dim=1)  # (B, 2, leads, windows)
+    second = swings.topk(2, dim=-1).values[..., 1]
+    return second.clamp(min=LOWEST_AMPLITUDE).log().flatten(1)
+
+
+class Voltage(nn.Module):
+    """Each lead's amplitude in millivolts → a shift of the class token, (B, leads, samples) → (B, D).
+
+    GroupNorm over time makes the tokens the same for a recording of ten times the voltage, yet hypertrophy and low
+    voltage are defined by it (Sokolow and Lyon 1949: S in V1 and R in V5).
+    """
+
+    def __init__(self, config: DBetaConfig) -> None:
+        """Make the projection."""
+        super().__init__()
+        self.project = nn.Linear(2 * len(config.leads), config.hidden_size)
+
+    def forward(self, ecg: Tensor) -> Tensor:
+        """The shift."""
+        return self.project(log_amplitude(ecg).to(self.project.weight.dtype))
+
+
 class EncoderLayer(nn.Module):
     """A post-norm transformer layer with exact GELU."""
 
@@ -109,20 +152,25 @@ class ECGEncoder(nn.Module):
         self.token_proj = nn.Linear(channels, width)
         self.positions = ConvPositions(config)
         self.class_token = nn.Parameter(torch.zeros(width))
+        self.voltage = Voltage(config) if config.voltage else None
         self.norm = nn.LayerNorm(width)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.ecg_layers))
         self.dropout = nn.Dropout(config.hidden_dropout)
+        # Both names are what `PreTrainedModel.gradient_checkpointing_enable` sets
+        self.gradient_checkpointing = False
+        self._gradient_checkpointing_func: Any = None
 
     def embed(self, ecg: Tensor) -> Tensor:
         """Tokens with positions, before the class token and the transformer: (B, tokens, D)."""
         x = self.dropout(self.token_proj(self.token_norm(self.tokens(ecg))))
         return x + self.positions(x)
 
-    def encode(self, tokens: Tensor, ids_restore: Tensor | None = None) -> Tensor:
+    def encode(self, tokens: Tensor, ecg: Tensor, ids_restore: Tensor | None = None) -> Tensor:
         """Run the transformer over embedded tokens.
 
         Args:
             tokens: (B, N, D) of `embed`.
+            ecg: (B, leads, samples) that they were made of, for its voltage.
             ids_restore: (B, N) int64; the inverse of a permutation whose first tokens stay visible, the others are
                 hidden (MAE, He et al. 2022, section 3). None: all are visible.
 
@@ -132,23 +180,29 @@ class ECGEncoder(nn.Module):
         if ids_restore is not None:
             keep = ids_restore.argsort(dim=1)[:, : self.n_kept]
             tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
-        x = self._with_class_token(tokens)
+        x = self._with_class_token(tokens, ecg)
         for layer in self.layers:
-            x = layer(x)
+            if self.gradient_checkpointing and self.training:
+                x = self._gradient_checkpointing_func(layer.__call__, x)
+            else:
+                x = layer(x)
         return x
 
     def class_feature(self, ecg: Tensor) -> Tensor:
         """The class token's output alone, (B, 1, D): the last layer computes nothing else."""
-        x = self._with_class_token(self.embed(ecg))
+        x = self._with_class_token(self.embed(ecg), ecg)
         *layers, last = self.layers
         for layer in layers:
             x = layer(x)
         return last(x[:, :1], x)
 
-    def _with_class_token(self, tokens: Tensor) -> Tensor:
-        x = torch.cat([self.class_token.expand(len(tokens), 1, -1), tokens], dim=1)
+    def _with_class_token(self, tokens: Tensor, ecg: Tensor) -> Tensor:
+        token = self.class_token.expand(len(tokens), 1, -1)
+        if self.voltage is not None:
+            token = token + self.voltage(ecg)[:, None]
+        x = torch.cat([token.to(tokens.dtype), tokens], dim=1)
         return self.dropout(self.norm(x))
 
     def forward(self, ecg: Tensor, ids_restore: Tensor | None = None) -> Tensor:
         """Recordings (B, leads, samples) → (B, 1 + tokens, D), class token first."""
-        return self.encode(self.embed(ecg), ids_restore)
+        return self.encode(self.embed(ecg), ecg, ids_restore)

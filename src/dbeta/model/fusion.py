@@ -5,6 +5,8 @@ Special here: in each layer both modalities read the *inputs* of that layer, not
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +49,8 @@ class Fusion(nn.Module):
         self.modality = nn.Embedding(2, config.hidden_size)
         self.text_layers = nn.ModuleList(FusionLayer(config) for _ in range(config.fusion_layers))
         self.ecg_layers = nn.ModuleList(FusionLayer(config) for _ in range(config.fusion_layers))
+        self.gradient_checkpointing = False
+        self._gradient_checkpointing_func: Any = None
 
     def forward(self, text: Tensor, ecg: Tensor, text_mask: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Fuse text (B, T, D) with ECG (B, N, D).
@@ -65,8 +69,16 @@ class Fusion(nn.Module):
         for i, (text_layer, ecg_layer) in enumerate(zip(self.text_layers, self.ecg_layers, strict=True)):
             if i == self.mem_layer:
                 before = ecg
-            text, ecg = text_layer(text, ecg, text_mask, None), ecg_layer(ecg, text, None, text_mask)
+            text, ecg = (
+                self._run(text_layer, text, ecg, text_mask, None),
+                self._run(ecg_layer, ecg, text, None, text_mask),
+            )
         return text, ecg, before
+
+    def _run(self, layer: nn.Module, *inputs: Tensor | None) -> Tensor:
+        if self.gradient_checkpointing and self.training:
+            return self._gradient_checkpointing_func(layer.__call__, *inputs)
+        return layer(*inputs)
 
 
 class Pooler(nn.Module):

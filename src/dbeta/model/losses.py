@@ -1,10 +1,15 @@
-"""The four losses of pretraining, each a plain function of tensors (paper section 3.3)."""
+"""The four losses of pretraining, each a plain function of tensors (paper section 3.3).
+
+Special here: where several processes train together, a mean is over the items of all of them (`parallel`).
+"""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from dbeta.model.parallel import mean_over_all, rank
 
 #: Label of a text token that MLM does not predict (the convention of `torch.nn.functional.cross_entropy`).
 IGNORED = -100
@@ -20,9 +25,8 @@ def mlm_loss(logits: Tensor, labels: Tensor) -> Tensor:
     Returns:
         Scalar; 0 where no token of the batch was replaced.
     """
-    if not (labels != IGNORED).any():
-        return logits.sum() * 0.0
-    return F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED)
+    total = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
+    return mean_over_all(total, (labels != IGNORED).sum().float())
 
 
 def mem_targets(ecg: Tensor, n_tokens: int, samples_per_token: int) -> Tensor:
@@ -59,41 +63,39 @@ def mem_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """
     error = (prediction.float() - target.float()).square().mean(dim=(-2, -1))  # (B, tokens)
     weight = mask.to(error.dtype)
-    return (error * weight).sum() / weight.sum().clamp(min=1)
+    return mean_over_all((error * weight).sum(), weight.sum())
 
 
 def etm_loss(logits: Tensor, aligned: Tensor) -> Tensor:
     """Cross-entropy of (misaligned, aligned) logits (B, 2) against `aligned` (B,)."""
-    return F.cross_entropy(logits.float(), aligned.long())
+    total = F.cross_entropy(logits.float(), aligned.long(), reduction="sum")
+    return mean_over_all(total, torch.tensor(float(len(logits)), device=logits.device))
 
 
-def ets_labels(aligned: Tensor, text_ids: Tensor | None = None) -> Tensor:
-    """The sign of every ECG-text pair of a batch.
-
-    +1 on the diagonal where the pair is aligned, −1 elsewhere. Two texts with the same id are the same text: then
-    record i goes with text j as it goes with text i, so the pair takes row i's sign instead of a false −1.
+def ets_labels(aligned: Tensor, n_texts: int | None = None) -> Tensor:
+    """The sign of every ECG-text pair: +1 where the text is the ECG's own and the pair is aligned, −1 elsewhere.
 
     Args:
         aligned: (B,) bool or int, whether text i belongs to ECG i.
-        text_ids: (B,) int, equal where texts are equal; None: all differ.
+        n_texts: how many texts there are, this process's own after those of the processes before it; default B.
 
     Returns:
-        (B, B) float32 of +1 and −1; rows are ECGs, columns are texts.
+        (B, n_texts) float32 of +1 and −1; rows are ECGs, columns are texts.
     """
-    sign = aligned.float() * 2 - 1  # (B,)
-    same = torch.eye(len(aligned), dtype=torch.bool, device=aligned.device)
-    if text_ids is not None:
-        same |= text_ids[:, None] == text_ids[None, :]
-    return torch.where(same, sign[:, None], torch.full_like(sign, -1.0)[:, None])
+    n = len(aligned)
+    signs = torch.full((n, n_texts or n), -1.0, device=aligned.device)
+    at = torch.arange(n, device=aligned.device)
+    signs[at, at + rank() * n] = aligned.float() * 2 - 1
+    return signs
 
 
 def ets_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Sigmoid loss of the ECG-text similarities: −mean log σ(y·s) over the pairs whose label is not 0.
 
     Args:
-        logits: (B, B) similarities, rows ECGs, columns texts.
-        labels: (B, B) of +1, −1, or 0 where the pair says nothing.
+        logits: (B, T) similarities, rows ECGs, columns texts.
+        labels: (B, T) of +1, −1, or 0 where the pair says nothing.
     """
     weight = (labels != 0).float()
     loss = F.softplus(-labels * logits.float()) * weight
-    return loss.sum() / weight.sum().clamp(min=1)
+    return mean_over_all(loss.sum(), weight.sum())

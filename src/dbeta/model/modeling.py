@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from dbeta.model.config import DBetaConfig
 from dbeta.model.ecg_encoder import ECGEncoder
 from dbeta.model.fusion import Fusion, Pooler
 from dbeta.model.heads import ETMHead, MEMHead, MLMHead
+from dbeta.model.parallel import gather
 from dbeta.model.text_encoder import TextEncoder
 
 
@@ -39,7 +41,8 @@ class DBetaOutput(ModelOutput):
         mlm_logits: (B, T, V).
         mem_logits: (B, tokens, leads, samples per token).
         etm_logits: (B, 2) of (misaligned, aligned).
-        ets_logits: (B, B), rows ECGs, columns texts.
+        ets_logits: (B, texts), rows ECGs, columns texts: the batch's, those of other processes among them in
+            training, then `prompt_ids`.
     """
 
     loss: Tensor | None = None
@@ -63,6 +66,9 @@ class DBetaModel(PreTrainedModel):
     base_model_prefix = "dbeta"
     main_input_name = "ecg"
     _supports_sdpa = True
+    supports_gradient_checkpointing = True
+    #: What FSDP shards one by one.
+    _no_split_modules: ClassVar[list[str]] = ["EncoderLayer", "FusionLayer", "T5Block", "DecoderBlock"]
 
     def __init__(self, config: DBetaConfig) -> None:
         """Build the model with fresh weights."""
@@ -146,6 +152,8 @@ class DBetaModel(PreTrainedModel):
         ets_labels: Tensor | None = None,
         target_ecg: Tensor | None = None,
         target_ids: Tensor | None = None,
+        prompt_ids: Tensor | None = None,
+        prompt_mask: Tensor | None = None,
     ) -> DBetaOutput:
         """Both encoders, the fusion, and every loss whose targets are given; of ECGs or texts alone, their embedding.
 
@@ -156,9 +164,11 @@ class DBetaModel(PreTrainedModel):
             ids_restore: (B, tokens) int64 masking of the ECG tokens (`ECGEncoder.encode`); gives the MEM loss.
             mlm_labels: (B, T) int64, −100 where nothing is to be predicted; gives the MLM loss.
             aligned: (B,) whether text i belongs to ECG i; gives the ETM and the ETS loss.
-            ets_labels: (B, B) of +1, −1 and 0 (no say) in place of those that follow from `aligned`.
+            ets_labels: (B, texts) of +1, −1 and 0 (no say) in place of those that follow from `aligned`.
             target_ecg: (B, leads, samples) the whole recording, for `mem_target="full"`; default `ecg`.
             target_ids: (B, T) int64 the text before tokens were replaced, for `ets_full_view`; default `input_ids`.
+            prompt_ids: (K, T') int64 further texts for ETS; with them `ets_labels` must be given.
+            prompt_mask: (K, T') their padding mask.
 
         Returns:
             Losses, logits and embeddings; `ecg_embeds` or `text_embeds` alone where the other input is missing.
@@ -177,18 +187,21 @@ class DBetaModel(PreTrainedModel):
         text_mask = None if attention_mask is None else attention_mask.bool()
 
         tokens = self.ecg_encoder.embed(ecg)  # (B, tokens, D)
-        ecg_stream = self.ecg_proj(self.ecg_encoder.encode(tokens, ids_restore))  # (B, 1 + kept, D)
+        ecg_stream = self.ecg_proj(self.ecg_encoder.encode(tokens, ecg, ids_restore))  # (B, 1 + kept, D)
         text_stream = self.text_proj(self.text_encoder(input_ids, attention_mask))  # (B, T, D)
 
         if config.ets_full_view and ids_restore is not None:
-            out.ecg_embeds = self.ecg_pooler(self.ecg_proj(self.ecg_encoder.encode(tokens)))
+            out.ecg_embeds = self.ecg_pooler(self.ecg_proj(self.ecg_encoder.encode(tokens, ecg)))
         else:
             out.ecg_embeds = self.ecg_pooler(ecg_stream)
         if config.ets_full_view and target_ids is not None:
             out.text_embeds = self.embed_text(target_ids, attention_mask)
         else:
             out.text_embeds = self.text_pooler(text_stream)
-        out.ets_logits = self.similarity(out.ecg_embeds, out.text_embeds)
+        texts = gather(out.text_embeds) if self.training else out.text_embeds
+        if prompt_ids is not None:
+            texts = torch.cat([texts, self.embed_text(prompt_ids, prompt_mask)])
+        out.ets_logits = self.similarity(out.ecg_embeds, texts)
 
         text_fused, ecg_fused, before_mem = self.fusion(text_stream, ecg_stream, text_mask)
         text_class, ecg_class = self.fused_text_pooler(text_fused), self.fused_ecg_pooler(ecg_fused)
@@ -196,17 +209,21 @@ class DBetaModel(PreTrainedModel):
         out.etm_logits = self.etm_head(text_class, ecg_class)
         out.mlm_logits = self.mlm_head(text_fused)
 
+        teaches = torch.ones(len(ecg), dtype=torch.bool, device=ecg.device)  # (B,)
+        if aligned is not None and not config.reconstruct_misaligned:
+            teaches = aligned.bool()
         if mlm_labels is not None:
+            mlm_labels = mlm_labels.masked_fill(~teaches[:, None], losses.IGNORED)
             out.mlm_loss = losses.mlm_loss(out.mlm_logits, mlm_labels)
         if ids_restore is not None:
             out.mem_logits = self.mem_head(before_mem, ids_restore)
             whole = target_ecg if target_ecg is not None and config.mem_target == "full" else ecg
             target = losses.mem_targets(whole, config.n_tokens, config.samples_per_token)
-            hidden = losses.token_mask(ids_restore, config.n_kept_tokens)
+            hidden = losses.token_mask(ids_restore, config.n_kept_tokens) & teaches[:, None]
             out.mem_loss = losses.mem_loss(out.mem_logits, target, hidden)
         if aligned is not None:
             out.etm_loss = losses.etm_loss(out.etm_logits, aligned)
-            signs = losses.ets_labels(aligned) if ets_labels is None else ets_labels
+            signs = losses.ets_labels(aligned, len(texts)) if ets_labels is None else ets_labels
             out.ets_loss = losses.ets_loss(out.ets_logits, signs)
 
         parts = {name: out.get(f"{name}_loss") for name in ("mlm", "mem", "etm", "ets")}

@@ -41,7 +41,7 @@ FIXED_TEXT = {"feed_forward_proj": "gated-gelu", "relative_attention_max_distanc
 SETTABLE = {
     name: PUBLISHED[name]
     for name in inspect.signature(DBetaConfig.__init__).parameters
-    if name in PUBLISHED and name not in ("text_config", "loss_weights", "parts", "ets_cosine")
+    if name in PUBLISHED and name not in ("text_config", "loss_weights", "parts", "ets_cosine", "voltage")
 }
 CHOICES = {"signal_scale": ("mv", "lead_zscore"), "mem_target": ("full", "lead_masked")}
 #: How torch says, without naming it, that a pickle asks for more than tensors.

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from dbeta.corpus.store import read_counts
 
 CARD = """---
 library_name: dbeta
@@ -31,7 +33,8 @@ print(model.diagnose("record.hea"))
 
 Zero-shot AUROC on the validation split, mean over the {n_findings} findings with at least {fewest} positive records,
 each finding's phrase as the prompt: **{figure}** at step {step} of {steps}. That step was kept for this figure, so
-it is no test result; `dbeta evaluate zero-shot` measures on a benchmark.
+it is no test result; `dbeta evaluate zero-shot` measures on a benchmark. `training.png` shows the run,
+`training_log.json` has its figures, and `last/` the model of the last step.
 
 ## Recipe
 
@@ -40,23 +43,29 @@ it is no test result; `dbeta evaluate zero-shot` measures on a benchmark.
 """
 
 
-def write_card(folder: Path, *, name: str, parameters: int, corpus: Path, recipe: dict[str, Any], **facts: Any) -> None:
+def write_card(
+    folder: Path, *, name: str, parameters: int, corpora: Sequence[Path], recipe: dict[str, Any], **facts: Any
+) -> None:
     """Write `README.md` into a checkpoint folder.
 
     Args:
         folder: the checkpoint.
         name: of the model, as a heading.
         parameters: how many the model has.
-        corpus: the corpus it was trained on, with its `corpus.json`.
+        corpora: what it was trained on, each with its `corpus.json`.
         recipe: the run's settings.
         **facts: `figure`, `step`, `steps`, `n_findings` and `fewest` of the validation.
     """
-    counts = json.loads((corpus / "corpus.json").read_text())
-    splits = ", ".join(f"{n:,} {split}" for split, n in counts["splits"].items())
-    data = (
-        f"`{counts['source']}`: {counts['records']:,} records of {counts['patients']:,} patients ({splits}); "
-        f"{counts['rejected']:,} could not be read. Only the training split is learnt from."
-    )
+    data = "\n".join(_describe(corpus) for corpus in corpora)
     dumped = yaml.safe_dump(recipe, sort_keys=False)
     text = CARD.format(name=name, millions=parameters / 1e6, data=data, recipe=dumped, **facts)
     (folder / "README.md").write_text(text)
+
+
+def _describe(corpus: Path) -> str:
+    counts = read_counts(corpus)
+    splits = ", ".join(f"{n:,} {split}" for split, n in counts["splits"].items())
+    return (
+        f"- `{counts['source']}`: {counts['records']:,} records of {counts['patients']:,} patients ({splits}); "
+        f"{counts['rejected']:,} could not be read. Only the training split is learnt from."
+    )

@@ -1,54 +1,52 @@
 """Corpus rows → one pretraining batch: which text each ECG gets, and what is hidden from the model.
 
-Special here: a misaligned pair really carries another record's text, and the sign of every ECG-text pair of the batch
-follows from what the text states (entailment) instead of from the diagonal alone.
+Special here: all that is random about a row follows from the run's seed and the row's position in it, so that a batch
+is the same in whichever process, worker or resumed run it is made; and a misaligned pair really carries another text.
 """
 
 from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dbeta.corpus.reports import write_report
+from dbeta.corpus.negatives import Negatives, record_text
+from dbeta.corpus.reports import wordings, write_report
 from dbeta.corpus.store import decode_signal
-from dbeta.ecg import FLAT
+from dbeta.ecg import FLAT, LEADS
 from dbeta.errors import DBetaWarning
 from dbeta.model import DBetaConfig
-from dbeta.model.losses import IGNORED, ets_labels
+from dbeta.model.losses import IGNORED
+from dbeta.preparing import prepare_signal
 from dbeta.processing import DBetaProcessor
+from dbeta.training.pairs import RULES, Record, Text, batch_signs, encode_facts, pair_sign
 
-
-@dataclass(frozen=True)
-class Text:
-    """A text of a batch and what is known of it.
-
-    Attributes:
-        text: the words.
-        source: index of the batch's row that it was made from.
-        states: the findings it states, or None for an original report, whose content is not known.
-    """
-
-    text: str
-    source: int
-    states: frozenset[str] | None
+#: A report that is drawn for a negative and turns out to hold is drawn again so often; then the pair stays aligned.
+DRAWS = 4
 
 
 class PretrainCollator:
-    """Makes batches for `DBetaModel.forward`; all randomness follows from torch's global seed.
+    """Makes batches; `finish_batch` then gives what `DBetaModel.forward` takes.
 
     Args:
         processor: the model's.
         config: the model's; gives the masking ratios.
-        written_share: probability that a record's text is a sentence written from its findings, not its report.
-        misaligned_share: share of pairs whose text is another record's.
-        entailment: whether pair signs follow from findings; otherwise +1 on the aligned diagonal and for equal texts.
+        decided: for each corpus the findings that it decides for its records (`vocabulary` of `corpus.json`); by
+            default those that occur in the batch.
+        negatives: for each corpus its table of farthest reports (N3S); by default misaligned texts come from the batch.
+        seed: of the run.
+        global_batch: records that all processes use between two positions of the same step.
+        written_share: probability that a text is a sentence written from its record's findings, not its report.
+        misaligned_share: probability that a record gets a text that does not hold for it (paper: 1/2).
+        negatives_seen: whether the model sees that text; the published code shows the record's own text and calls the
+            pair misaligned all the same.
+        pairs: how the sign of a pair is found, "pair", "equal" or "entailment" (`dbeta.training.pairs`).
+        prompts: short single-finding texts that are added to each batch for ETS, all findings at most.
         gain_jitter: standard deviation of a random log-gain per lead, against overfitting to voltages.
         crop: probability that a record is cut to a random window of half its length or more, padded as short
             recordings are: against overfitting, and so that short recordings are nothing new.
@@ -60,9 +58,15 @@ class PretrainCollator:
         processor: DBetaProcessor,
         config: DBetaConfig,
         *,
+        decided: Sequence[Iterable[str]] | None = None,
+        negatives: Sequence[Negatives] | None = None,
+        seed: int = 0,
+        global_batch: int = 1,
         written_share: float = 0.5,
         misaligned_share: float = 0.5,
-        entailment: bool = True,
+        negatives_seen: bool = True,
+        pairs: str = "entailment",
+        prompts: int = 0,
         gain_jitter: float = 0.0,
         crop: float = 0.0,
         max_stated: int = 3,
@@ -70,129 +74,217 @@ class PretrainCollator:
         """Store the settings.
 
         Raises:
-            ValueError: a share or probability is not between 0 and 1.
+            ValueError: a share or probability is not between 0 and 1, or another setting is out of its range.
         """
         shares = {"written_share": written_share, "misaligned_share": misaligned_share, "crop": crop}
         for name, share in shares.items():
             if not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise ValueError(f"{name} should lie between 0 and 1, not {share!r}")
+        if pairs not in RULES:
+            raise ValueError(f"pairs is one of {', '.join(RULES)}, not {pairs!r}")
+        for name, count, least in (("prompts", prompts, 0), ("max_stated", max_stated, 1)):
+            if not isinstance(count, int) or count < least:
+                raise ValueError(f"{name} should be a whole number of at least {least}, not {count!r}")
+        if not isinstance(gain_jitter, int | float) or gain_jitter < 0:
+            raise ValueError(f"gain_jitter should be at least 0, not {gain_jitter!r}")
         self.processor = processor
         self.config = config
+        self.input_format = processor.input_format
+        self.decided = None if decided is None else [frozenset(one) for one in decided]
+        self.vocabulary = None if self.decided is None else sorted(frozenset().union(*self.decided))
+        self.negatives = negatives
+        self.seed = seed
+        self.global_batch = global_batch
         self.written_share = written_share
         self.misaligned_share = misaligned_share
-        self.entailment = entailment
+        self.negatives_seen = negatives_seen
+        self.pairs = pairs
+        self.prompts = prompts if pairs == "entailment" else 0
         self.gain_jitter = gain_jitter
         self.crop = crop
         self.max_stated = max_stated
 
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        """Batch corpus rows; keys are arguments of `DBetaModel.forward`, shapes as there."""
-        rng = random.Random(int(torch.randint(2**62, ())))
-        findings = [frozenset(row["findings"]) for row in rows]
-        reports = [row["report"] for row in rows]
-        texts = [self._text(i, row, rng) for i, row in enumerate(rows)]
-        texts, aligned = self._misalign(texts, findings, reports, rng)
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Batch corpus rows.
 
-        signals = torch.stack([self._signal(row, rng) for row in rows])
-        if self.gain_jitter:
-            signals = signals * (torch.randn(*signals.shape[:2], 1) * self.gain_jitter).exp()
-        tokens = self.processor.tokens([text.text for text in texts])
+        A row without `position` gets one of torch's global seed.
+
+        Returns:
+            Arguments of `DBetaModel.forward`, shapes as there, but the ECG whole, with `hidden_leads` (B, leads) bool,
+            and in place of `ets_labels` the `facts` they follow from (`encode_facts`).
+        """
+        positions = [int(row.get("position", torch.randint(2**40, ()))) for row in rows]
+        generators = [np.random.Generator(np.random.Philox(key=[self.seed, position])) for position in positions]
+        records = self._records(rows)
+        own = [self._text(row["report"], row["findings"], rng) for row, rng in zip(rows, generators, strict=True)]
+        texts, aligned = self._misalign(rows, records, own, generators)
+        shown = texts if self.negatives_seen else own
+        prompts = self._prompts(records, positions[0] // self.global_batch)
+        vocabulary = self.vocabulary or sorted(frozenset().union(*(one.decided | one.findings for one in records)))
+        columns = {name: i for i, name in enumerate(vocabulary)}
+
+        tokens = self.processor.tokens([text.words for text in shown])
         masked_ids, mlm_labels = mask_tokens(
-            tokens["input_ids"],
-            self.processor.tokenizer,
-            self.config.text_mask_ratio,
+            tokens["input_ids"], self.processor.tokenizer, self.config.text_mask_ratio, generators
         )
-        return {
-            "ecg": mask_leads(signals, self.config.lead_mask_prob),
-            "target_ecg": signals,
-            "ids_restore": random_restore(len(rows), self.config.n_tokens),
+        batch: dict[str, Any] = {
+            "ecg": torch.from_numpy(self._signals(rows, generators)),
+            "hidden_leads": hide_leads(len(self.input_format.leads), self.config.lead_mask_prob, generators),
+            "ids_restore": random_restore(self.config.n_tokens, generators),
             "input_ids": masked_ids,
             "target_ids": tokens["input_ids"],
             "attention_mask": tokens["attention_mask"],
             "mlm_labels": mlm_labels,
             "aligned": aligned,
-            "ets_labels": self._signs(texts, findings, reports, aligned),
+            "facts": encode_facts(records, own, shown, prompts, columns),
         }
+        if prompts:
+            ids = self.processor.tokens([text.words for text in prompts])
+            batch |= {"prompt_ids": ids["input_ids"], "prompt_mask": ids["attention_mask"]}
+        return batch
 
-    def _signal(self, row: dict[str, Any], rng: random.Random) -> Tensor:
-        ecg = decode_signal(row)
-        if rng.random() < self.crop:
-            samples = ecg.signal.shape[1]
-            length = rng.randint(samples // 2, samples)
-            start = rng.randint(0, samples - length)
-            window = ecg.signal[:, start : start + length]
-            if (np.ptp(window, axis=1) >= FLAT).any():  # else nothing would be left of the record
-                ecg.signal = window
+    def _records(self, rows: Sequence[Mapping[str, Any]]) -> list[Record]:
+        if self.decided is None:
+            every = frozenset(name for row in rows for name in row["findings"])
+            decided = [every] * len(rows)
+        else:
+            decided = [self.decided[row.get("corpus", 0)] for row in rows]
+        return [
+            Record(row["report"], frozenset(row["findings"]), known - frozenset(row.get("unknown", ())))
+            for row, known in zip(rows, decided, strict=True)
+        ]
+
+    def _text(self, report: str, findings: Iterable[str], rng: np.random.Generator) -> Text:
+        names = sorted(findings)
+        if names and (not report or rng.random() < self.written_share):
+            count = int(rng.integers(1, min(len(names), self.max_stated) + 1))
+            states = [names[i] for i in rng.permutation(len(names))[:count]]
+            words = write_report(states, random.Random(int(rng.integers(2**62))))
+            return Text(words, frozenset(states), complete=True)
+        return Text(report, frozenset(names))
+
+    def _misalign(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        records: Sequence[Record],
+        own: list[Text],
+        generators: Sequence[np.random.Generator],
+    ) -> tuple[list[Text], Tensor]:
+        """Give a random share of records a text that does not hold for them; (B,) bool of the others."""
+        texts = list(own)
+        aligned = torch.ones(len(own), dtype=torch.bool)
+        for i, (row, record, rng) in enumerate(zip(rows, records, generators, strict=True)):
+            if rng.random() >= self.misaligned_share:
+                continue
+            other = self._far_text(row, record, rng) if self.negatives else self._other_text(record, own, rng)
+            if other is not None:
+                texts[i] = other
+                aligned[i] = False
+        return texts, aligned
+
+    def _far_text(self, row: Mapping[str, Any], record: Record, rng: np.random.Generator) -> Text | None:
+        """A text far from the record's own, by N3S (paper section 3.4)."""
+        assert self.negatives is not None
+        table = self.negatives[row.get("corpus", 0)]
+        own = table.id_of(record_text(row))
+        if own < 0:
+            return None
+        for _ in range(DRAWS):
+            drawn = table.draw(own, rng.random())
+            text = self._text(table.reports[drawn], table.findings[drawn], rng)
+            if self.pairs != "entailment" or pair_sign(text, record) < 0:
+                return text
+        return None
+
+    def _other_text(self, record: Record, own: Sequence[Text], rng: np.random.Generator) -> Text | None:
+        """Another record's text of the batch."""
+        if self.pairs == "entailment":
+            others = [text for text in own if pair_sign(text, record) < 0]
+        else:
+            others = [text for text in own if text.words != record.report]
+        return others[int(rng.integers(len(others)))] if others else None
+
+    def _prompts(self, records: Sequence[Record], step: int) -> list[Text]:
+        """Single findings in words, the same in every process of a step."""
+        if not self.prompts:
+            return []
+        names = self.vocabulary or sorted(frozenset().union(*(one.findings for one in records)))
+        rng = random.Random(f"{self.seed} {step}")
+        chosen = rng.sample(names, min(self.prompts, len(names)))
+        return [Text(rng.choice(wordings(name)), frozenset([name]), complete=True) for name in chosen]
+
+    def _signals(self, rows: Sequence[Mapping[str, Any]], generators: Sequence[np.random.Generator]) -> np.ndarray:
+        """(B, leads, samples) float32."""
+        wanted = self.input_format
+        out = np.empty((len(rows), len(wanted.leads), wanted.n_samples), np.float32)
+        plain = wanted.leads == LEADS and wanted.signal_scale == "mv"
+        for x, row, rng in zip(out, rows, generators, strict=True):
+            microvolts = np.frombuffer(row["signal"], "<i2").reshape(len(LEADS), -1)
+            window = self._window(microvolts.shape[1], rng)
+            fits = row["sampling_rate"] == wanted.sampling_rate and window.stop - window.start >= wanted.n_samples
+            if plain and fits:  # what `prepare_signal` would make of it, forty times as fast
+                np.multiply(microvolts[:, window][:, : wanted.n_samples], np.float32(1e-3), out=x)
+            else:
+                x[:] = self._prepared(row, window)
+            if self.gain_jitter:
+                x *= np.exp(rng.standard_normal((len(x), 1), np.float32) * self.gain_jitter)
+        return out
+
+    def _window(self, samples: int, rng: np.random.Generator) -> slice:
+        if rng.random() >= self.crop:
+            return slice(0, samples)
+        length = int(rng.integers(samples // 2, samples + 1))
+        start = int(rng.integers(0, samples - length + 1))
+        return slice(start, start + length)
+
+    def _prepared(self, row: Mapping[str, Any], window: slice) -> np.ndarray:
+        ecg = decode_signal(dict(row))
+        cut = ecg.signal[:, window]
+        if (np.ptp(cut, axis=1) >= FLAT).any():  # else nothing would be left of the record
+            ecg.signal = cut
         with warnings.catch_warnings():
             # flat leads and short recordings were reported when the corpus was built
             warnings.simplefilter("ignore", DBetaWarning)
-            return torch.from_numpy(self.processor.signal(ecg))
-
-    def _text(self, i: int, row: dict[str, Any], rng: random.Random) -> Text:
-        findings = list(row["findings"])
-        if findings and (not row["report"] or rng.random() < self.written_share):
-            states = rng.sample(findings, rng.randint(1, min(len(findings), self.max_stated)))
-            return Text(write_report(states, rng), i, frozenset(states))
-        return Text(row["report"], i, None)
-
-    def _misalign(
-        self, texts: list[Text], findings: Sequence[frozenset[str]], reports: Sequence[str], rng: random.Random
-    ) -> tuple[list[Text], Tensor]:
-        """Give a random share of records a text of the batch that does not hold for them; (B,) bool of the others."""
-        chosen = list(texts)
-        aligned = torch.ones(len(texts), dtype=torch.bool)
-        share = self.misaligned_share * len(texts)
-        for i in rng.sample(range(len(texts)), int(share + rng.random())):
-            others = [text for text in texts if pair_sign(text, i, findings, reports) < 0]
-            if others:
-                chosen[i] = rng.choice(others)
-                aligned[i] = False
-        return chosen, aligned
-
-    def _signs(
-        self, texts: Sequence[Text], findings: Sequence[frozenset[str]], reports: Sequence[str], aligned: Tensor
-    ) -> Tensor:
-        if self.entailment:
-            pairs = [[pair_sign(text, i, findings, reports) for text in texts] for i in range(len(texts))]
-            return torch.tensor(pairs, dtype=torch.float32)
-        number = {text: i for i, text in enumerate(dict.fromkeys(one.text for one in texts))}
-        return ets_labels(aligned, torch.tensor([number[one.text] for one in texts]))
+            return prepare_signal(ecg, self.input_format)
 
 
-def pair_sign(text: Text, i: int, findings: Sequence[frozenset[str]], reports: Sequence[str]) -> int:
-    """Whether a text holds for record `i` of a batch: +1 yes, −1 no, 0 not known.
+def finish_batch(batch: Mapping[str, Any], pairs: str = "entailment") -> dict[str, Tensor]:
+    """What is left to do where the model is: zero the hidden leads, and find the sign of every ECG-text pair.
 
-    A text that states findings holds for every record that has them all. A report holds for its own record and for
-    those with the same report; where the other record has all findings of the report's record, nobody knows.
+    Args:
+        batch: of `PretrainCollator`, on any device.
+        pairs: rule for the signs, as the collator's.
     """
-    if text.states is not None:
-        return 1 if text.states <= findings[i] else -1
-    if text.source == i or reports[text.source] == reports[i]:
-        return 1
-    known = findings[text.source]
-    return 0 if known and known <= findings[i] else -1
+    ready = {name: value for name, value in batch.items() if name not in ("facts", "hidden_leads")}
+    ready["target_ecg"] = batch["ecg"]
+    ready["ecg"] = batch["ecg"].masked_fill(batch["hidden_leads"][..., None], 0.0)
+    ready["ets_labels"] = batch_signs(batch["facts"], batch["aligned"], pairs)
+    return ready
 
 
-def mask_leads(ecg: Tensor, probability: float) -> Tensor:
-    """Random lead masking: each lead of (B, leads, samples) is zeroed with this probability; one always stays."""
-    hidden = torch.rand(ecg.shape[:2]) < probability  # (B, leads)
-    spared = torch.randint(ecg.shape[1], (len(ecg), 1))
-    hidden = hidden.scatter(1, spared, False)
-    return ecg.masked_fill(hidden[..., None], 0.0)
+def hide_leads(leads: int, probability: float, generators: Sequence[np.random.Generator]) -> Tensor:
+    """Random lead masking: (B, leads) bool, each lead True with this probability; one always stays."""
+    hidden = np.stack([rng.random(leads) < probability for rng in generators])
+    spared = [int(rng.integers(leads)) for rng in generators]
+    hidden[np.arange(len(hidden)), spared] = False
+    return torch.from_numpy(hidden)
 
 
-def random_restore(batch: int, n_tokens: int) -> Tensor:
-    """A random token permutation per record, inverted, as `ECGEncoder.encode` takes it: (batch, tokens) int64."""
-    return torch.rand(batch, n_tokens).argsort(dim=1).argsort(dim=1)
+def random_restore(n_tokens: int, generators: Sequence[np.random.Generator]) -> Tensor:
+    """A random token permutation per record, inverted, as `ECGEncoder.encode` takes it: (B, tokens) int64."""
+    return torch.from_numpy(np.stack([rng.permutation(n_tokens) for rng in generators]))
 
 
-def mask_tokens(input_ids: Tensor, tokenizer: Any, ratio: float) -> tuple[Tensor, Tensor]:
+def mask_tokens(
+    input_ids: Tensor, tokenizer: Any, ratio: float, generators: Sequence[np.random.Generator]
+) -> tuple[Tensor, Tensor]:
     """BERT's masking (Devlin et al. 2019, section 3.1): of the chosen tokens 80 % are hidden, 10 % random, 10 % kept.
 
     Args:
         input_ids: (B, T) int64.
         tokenizer: gives special tokens; its mask token, or T5's free `<extra_id_0>` where it has none.
         ratio: share of the ordinary tokens to choose.
+        generators: a source of randomness for each row; what it gives does not depend on the padding.
 
     Returns:
         Masked ids and labels, both (B, T); labels are −100 where nothing was chosen.
@@ -200,10 +292,15 @@ def mask_tokens(input_ids: Tensor, tokenizer: Any, ratio: float) -> tuple[Tensor
     mask_id = tokenizer.mask_token_id
     if mask_id is None:
         mask_id = tokenizer.convert_tokens_to_ids("<extra_id_0>")
-    special = torch.isin(input_ids, torch.tensor(tokenizer.all_special_ids))
-    chosen = (torch.rand(input_ids.shape) < ratio) & ~special
-    labels = input_ids.masked_fill(~chosen, IGNORED)
-    roll = torch.rand(input_ids.shape)
-    masked = input_ids.masked_fill(chosen & (roll < 0.8), mask_id)
-    random_ids = torch.randint(len(tokenizer), input_ids.shape)
-    return torch.where(chosen & (roll >= 0.9), random_ids, masked), labels
+    ids = input_ids.numpy()
+    ordinary = ~np.isin(ids, tokenizer.all_special_ids)
+    masked, labels = ids.copy(), np.full_like(ids, IGNORED)
+    for row, target, replaced, usual, rng in zip(ids, labels, masked, ordinary, generators, strict=True):
+        at = np.flatnonzero(usual)
+        at = at[rng.random(len(at)) < ratio]
+        target[at] = row[at]
+        roll = rng.random(len(at))
+        replaced[at[roll < 0.8]] = mask_id
+        random_ones = at[roll >= 0.9]
+        replaced[random_ones] = rng.integers(len(tokenizer), size=len(random_ones))
+    return torch.from_numpy(masked), torch.from_numpy(labels)

@@ -1,186 +1,108 @@
-"""Pretraining: a recipe file → a checkpoint folder, on `transformers.Trainer`.
+"""Pretraining: a recipe → a checkpoint folder.
 
-Special here: every loss is logged by name, and the checkpoint that ranks the validation split's findings best without
-ever having been trained on it (zero-shot) is the one that is kept.
+Special here: the checkpoint that ranks the validation split's findings best without ever having been trained on it
+(zero-shot) is the one that is kept, the last one beside it.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-import sys
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
+from accelerate.utils import broadcast_object_list
+from datasets import concatenate_datasets
 from safetensors.torch import save_file
-from sklearn.metrics import roc_auc_score
-from torch import Tensor
-from torch.nn.functional import normalize
-from transformers import AutoTokenizer, Trainer, TrainingArguments
+from transformers import AutoTokenizer
 
 from dbeta.checkpoint import PANEL_FILE, save_text_embeddings
+from dbeta.corpus.negatives import Negatives
 from dbeta.corpus.reports import wordings
-from dbeta.corpus.store import decode_signal, load_corpus
+from dbeta.corpus.store import CorpusRows, load_corpus, read_counts
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.errors import DBetaError
-from dbeta.inference import DBeta
 from dbeta.model import DBetaModel
 from dbeta.model.config import PRESETS
+from dbeta.model.parallel import world_size
 from dbeta.processing import DBetaProcessor
 from dbeta.training.card import write_card
 from dbeta.training.collate import PretrainCollator
+from dbeta.training.figures import draw_log
+from dbeta.training.recipe import Optimization, Recipe, training_arguments
+from dbeta.training.stream import TrainingStream
+from dbeta.training.trainer import PretrainTrainer, last_checkpoint, remove_incomplete
+from dbeta.training.validation import FEWEST_POSITIVES, common_findings, embed_corpus, zero_shot_auroc
 
-LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
-#: A validation finding with fewer positives than this says more about chance than about the model.
-FEWEST_POSITIVES = 10
-#: What a recipe's key holds, in words.
-KINDS = {str: "a name", dict: "settings of its own"}
+#: Recordings of the training split that percentiles are taken among.
+PANEL_SIZE = 4096
 
 
 @dataclass
-class Recipe:
-    """A training run.
+class Data:
+    """What a run learns from.
 
     Attributes:
-        preset: model sizes, "tiny" or "base".
-        corpus: folder made by `dbeta corpus build`.
-        output: folder for the checkpoint.
-        tokenizer: "train" (on the corpus's training split), or a folder or hub id.
-        text_encoder: folder or hub id of pretrained T5 weights; None trains it from nothing.
-        model: changes to the preset (`DBetaConfig`).
-        collator: arguments of `PretrainCollator`.
-        training: arguments of `transformers.TrainingArguments`.
+        training: the training records of each corpus that have words to learn from.
+        weights: share of each in what is drawn.
+        validation: the validation splits together.
+        decided: the findings that each corpus decides.
+        negatives: each corpus's table of farthest reports, where the recipe asks for it.
     """
 
-    preset: str = "tiny"
-    corpus: str = "runs/corpus/ptb-xl"
-    output: str = "runs/tiny"
-    tokenizer: str = "train"
-    text_encoder: str | None = None
-    model: dict[str, Any] = field(default_factory=dict)
-    collator: dict[str, Any] = field(default_factory=dict)
-    training: dict[str, Any] = field(default_factory=dict)
+    training: list[CorpusRows]
+    weights: list[float]
+    validation: Any
+    decided: list[list[str]]
+    negatives: list[Negatives] | None
+
+    @property
+    def records(self) -> int:
+        """Training records of all corpora."""
+        return sum(map(len, self.training))
+
+    def texts(self) -> list[str]:
+        """What a tokenizer is trained on: the reports, the findings as often as they are stated, and their wordings."""
+        reports, stated = [], []
+        for rows in self.training:
+            reports += rows.table.column("report").take(rows.rows).to_pylist()
+            stated += [one for row in rows.table.column("findings").take(rows.rows).to_pylist() for one in row]
+        return [*reports, *stated, *(words for finding in sorted(set(stated)) for words in wordings(finding))]
 
 
-def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
-    """Read a recipe and apply `key=value` changes; a dot reaches inside (`training.max_steps=10`).
+def load_data(recipe: Recipe) -> Data:
+    """Open a recipe's corpora.
 
     Raises:
-        DBetaError: the file is missing or no recipe, or a key is unknown.
+        DBetaError: one is missing, has nothing to learn from, no validation split, or no table of negatives.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DBetaError(f"{path}: cannot be read as a recipe ({str(error).splitlines()[0]})") from None
-    if not isinstance(content, dict):
-        raise DBetaError(f"{path}: not a recipe; it should hold keys such as preset, corpus and training")
-    for change in changes or []:
-        key, equals, value = change.partition("=")
-        if not equals:
-            raise DBetaError(f"--set {change}: write it as key=value")
-        *parents, last = key.split(".")
-        place = content
-        for parent in parents:
-            if place.get(parent) is None:
-                place[parent] = {}
-            place = place[parent]
-            if not isinstance(place, dict):
-                raise DBetaError(f"--set {change}: {parent} holds a single value")
-        try:
-            place[last] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise DBetaError(f"--set {change}: {value!r} is not a YAML value") from None
-    defaults = asdict(Recipe())
-    for key, value in content.items():
-        if key not in defaults:
-            raise DBetaError(f"{path}: unknown key {key!r}; a recipe has {', '.join(defaults)}")
-        kind = dict if isinstance(defaults[key], dict) else str
-        if value is not None and not isinstance(value, kind):
-            raise DBetaError(f"{path}: {key} should hold {KINDS[kind]}, not {value!r}")
-    recipe = Recipe(**{key: value for key, value in content.items() if value is not None})
-    if str(recipe.preset) not in PRESETS:
-        raise DBetaError(f"{path}: unknown preset {recipe.preset!r}; choose one of {', '.join(PRESETS)}")
-    return recipe
+    training, validation, decided, tables = [], [], [], []
+    for path in recipe.corpora:
+        counts = read_counts(path)
+        corpus = load_corpus(path)
+        worded = [
+            i
+            for i, (split, *texts) in enumerate(zip(corpus["split"], corpus["report"], corpus["findings"], strict=True))
+            if split == "train" and any(texts)
+        ]
+        if not worded:
+            raise DBetaError(f"{path}: no training record has a report or findings to learn from")
+        training.append(CorpusRows(corpus, np.array(worded)))
+        if "validation" in counts["splits"]:
+            validation.append(load_corpus(path, "validation"))
+        decided.append(counts["vocabulary"])
+        if recipe.negatives == "n3s":
+            tables.append(Negatives.load(path))
+    if not validation:
+        raise DBetaError(f"{', '.join(map(str, recipe.corpora))}: has no records in split 'validation'")
+    return Data(training, list(recipe.corpora.values()), concatenate_datasets(validation), decided, tables or None)
 
 
-class PretrainTrainer(Trainer):
-    """`Trainer` that logs each loss by name and measures zero-shot AUROC in evaluation."""
-
-    def __init__(self, *args: Any, processor: DBetaProcessor, **kwargs: Any) -> None:
-        """Keep the processor for evaluation."""
-        super().__init__(*args, **kwargs)
-        self.processor = processor
-        self._sums: dict[str, list[Tensor]] = {name: [] for name in LOSSES}
-
-    def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
-        """The weighted loss; its parts are remembered for the log."""
-        output = model(**inputs)
-        for name in LOSSES:
-            self._sums[name].append(output[name].detach())
-        return (output.loss, output) if return_outputs else output.loss
-
-    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add the mean of each loss since the last log."""
-        if "loss" in logs:
-            for name, values in self._sums.items():
-                if values:
-                    logs[name] = round(float(torch.stack(values).mean()), 4)
-                    values.clear()
-        super().log(logs, *args, **kwargs)
-
-    def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Zero-shot AUROC over the findings of the validation split, as `eval_zero_shot`."""
-        dataset = self.eval_dataset if eval_dataset is None else eval_dataset
-        metrics = {"eval_zero_shot": zero_shot_auroc(self.model, self.processor, dataset)}
-        self.log(metrics)
-        self.control: Any = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-
-def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batch_size: int = 64) -> Tensor:
-    """Embeddings of a corpus's recordings, unit length: (n, D) float32 on the CPU."""
-    with evaluating(model, processor, batch_size) as dbeta:
-        return normalize(torch.from_numpy(dbeta.embed(decode_signal(row) for row in corpus)), dim=-1)
-
-
-@contextmanager
-def evaluating(model: DBetaModel, processor: DBetaProcessor, batch_size: int = 64) -> Iterator[DBeta]:
-    """The model as inference uses it, put back into training afterwards if it was."""
-    was_training = model.training
-    try:
-        yield DBeta(model, processor, batch_size=batch_size)
-    finally:
-        model.train(was_training)
-
-
-def common_findings(corpus: Any) -> list[str]:
-    """The findings of a corpus that at least `FEWEST_POSITIVES` records have, and as many have not."""
-    counts = Counter(finding for row in corpus["findings"] for finding in set(row))
-    return sorted(name for name, n in counts.items() if FEWEST_POSITIVES <= n <= len(corpus) - FEWEST_POSITIVES)
-
-
-def zero_shot_auroc(model: DBetaModel, processor: DBetaProcessor, corpus: Any) -> float:
-    """Macro AUROC over the findings of a corpus, each finding's phrase as the prompt; NaN where there are none."""
-    findings = [set(row) for row in corpus["findings"]]
-    names = common_findings(corpus)
-    if not names:
-        return float("nan")
-    embeds = embed_corpus(model, processor, corpus)
-    with evaluating(model, processor) as dbeta:
-        prompts = normalize(torch.from_numpy(dbeta.embed_text(names)), dim=-1)
-    scores = (embeds @ prompts.T).numpy()
-    pairs = zip(names, scores.T, strict=True)
-    return float(np.mean([roc_auc_score([name in one for one in findings], column) for name, column in pairs]))
-
-
-def build_model(recipe: Recipe, texts: list[str]) -> tuple[DBetaModel, DBetaProcessor]:
+def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBetaProcessor]:
     """A fresh model and its processor, as a recipe says.
 
     Args:
@@ -192,7 +114,8 @@ def build_model(recipe: Recipe, texts: list[str]) -> tuple[DBetaModel, DBetaProc
     except (TypeError, ValueError) as error:
         raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
     if recipe.tokenizer == "train":
-        tokenizer: Any = train_tokenizer(texts, config.text_config.vocab_size)
+        # One process's for all: who counts in another order may merge in another
+        tokenizer: Any = broadcast_object_list([train_tokenizer(texts, config.text_config.vocab_size)])[0]
     else:
         try:
             tokenizer = AutoTokenizer.from_pretrained(recipe.tokenizer)
@@ -222,49 +145,62 @@ def build_model(recipe: Recipe, texts: list[str]) -> tuple[DBetaModel, DBetaProc
     return model, processor
 
 
-def training_arguments(settings: dict[str, Any], steps_dir: Path) -> TrainingArguments:
-    """A recipe's training settings as `TrainingArguments`.
+def count_steps(args: Any, records: int) -> int:
+    """Steps of a run: `max_steps`, or what `num_train_epochs` times the records make."""
+    if args.max_steps > 0:
+        return args.max_steps
+    per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * world_size()
+    return max(1, round(args.num_train_epochs * records / per_step))
+
+
+def make_trainer(recipe: Recipe, data: Data) -> PretrainTrainer:
+    """Everything of a run, ready to train.
 
     Raises:
-        DBetaError: a setting is unknown or of the wrong kind.
+        DBetaError: a setting of the recipe is wrong.
     """
-    own = {
-        "output_dir": str(steps_dir),
-        "report_to": [],
-        "remove_unused_columns": False,
-        "logging_first_step": True,
-        "disable_tqdm": not sys.stderr.isatty(),
-        "dataloader_pin_memory": torch.cuda.is_available(),
-    }
-    typed = dict(settings)
-    for key, value in settings.items():
-        default = getattr(TrainingArguments, key, None)
-        if isinstance(value, str) and isinstance(default, int | float) and not isinstance(default, bool):
-            try:
-                typed[key] = type(default)(float(value))  # YAML reads 1e-3, without a point, as text
-            except ValueError:
-                raise DBetaError(f"recipe: training.{key} should be a number, not {value!r}") from None
+    args = training_arguments(recipe.training, Path(recipe.output) / "steps")
+    optimization = Optimization.of(recipe.optimizer)
+    torch.manual_seed(args.seed)
+    model, processor = build_model(recipe, data.texts() if recipe.tokenizer == "train" else [])
+    per_batch = args.per_device_train_batch_size * world_size()
+    args.max_steps = count_steps(args, data.records)
+    length = args.max_steps * args.gradient_accumulation_steps * per_batch
     try:
-        args = TrainingArguments(**(own | typed))
+        collator = PretrainCollator(
+            processor,
+            model.config,
+            **(
+                {"decided": data.decided, "negatives": data.negatives, "seed": args.seed, "global_batch": per_batch}
+                | recipe.collator
+            ),
+        )
     except (TypeError, ValueError) as error:
-        raise DBetaError(f"recipe: the training settings are wrong ({error})") from None
-    if args.per_device_train_batch_size < 1:
-        raise DBetaError("recipe: training.per_device_train_batch_size should be at least 1")
-    return args
+        raise DBetaError(f"recipe: the collator's settings are wrong ({error})") from None
+    return PretrainTrainer(
+        model=model,
+        args=args,
+        train_dataset=TrainingStream(data.training, data.weights, length, args.seed),
+        eval_dataset=data.validation,
+        data_collator=collator,
+        processor=processor,
+        pairs=collator.pairs,
+        optimization=optimization,
+    )
 
 
 def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
-    """Run a recipe and write the checkpoint: weights, configuration, processor, reference panel.
+    """Run a recipe and write the checkpoint: weights, configuration, processor, reference panel, log and pictures.
 
     Args:
         recipe: the run.
         resume: go on from the last of the run's own checkpoints; from the beginning where there is none yet.
 
     Returns:
-        The checkpoint's folder, `recipe.output`.
+        The checkpoint's folder, `recipe.output`: the best step by validation; its subfolder `last` holds the last.
 
     Raises:
-        DBetaError: the recipe, the corpus or the output folder cannot be used.
+        DBetaError: the recipe, the corpus or the output folder cannot be used, or a loss was not finite.
     """
     output = Path(recipe.output)
     if (output / "model.safetensors").exists():
@@ -272,55 +208,67 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     steps_dir = output / "steps"
     if steps_dir.exists() and any(steps_dir.iterdir()) and not resume:
         raise DBetaError(f"{output}: an unfinished run lies here; go on with --resume or remove it")
-    train = load_corpus(Path(recipe.corpus), "train")
-    paired = [i for i, texts in enumerate(zip(train["report"], train["findings"], strict=True)) if any(texts)]
-    if not paired:
-        raise DBetaError(f"{recipe.corpus}: no training record has a report or findings to learn from")
-    train = train.select(paired)
-    validation = load_corpus(Path(recipe.corpus), "validation")
+    data = load_data(recipe)
+    trainer = make_trainer(recipe, data)
+    if trainer.is_world_process_zero():
+        remove_incomplete(steps_dir)
+    trainer.accelerator.wait_for_everyone()
+    start = last_checkpoint(steps_dir) if resume else None
+    trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    write_result(trainer, recipe, data)
+    return output
 
-    args = training_arguments(recipe.training, steps_dir)
-    torch.manual_seed(args.seed)
-    stated = [finding for row in train["findings"] for finding in row]
-    texts = [*train["report"], *stated, *(words for finding in sorted(set(stated)) for words in wordings(finding))]
-    model, processor = build_model(recipe, texts)
-    try:
-        collator = PretrainCollator(processor, model.config, **recipe.collator)
-    except (TypeError, ValueError) as error:
-        raise DBetaError(f"recipe: the collator's settings are wrong ({error})") from None
-    trainer = PretrainTrainer(
-        model=model,
-        args=args,
-        train_dataset=train,
-        eval_dataset=validation,
-        data_collator=collator,
-        processor=processor,
-    )
-    trainer.train(resume_from_checkpoint=resume and any(steps_dir.glob("checkpoint-*")))
 
+def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
+    """Write a finished run's checkpoint; what every process computes together, the first one writes."""
+    output = Path(recipe.output)
+    model, processor, state = trainer.model, trainer.processor, trainer.state
+    figure = zero_shot_auroc(model, processor, data.validation)
+    panel = embed_corpus(model, processor, _panel_rows(data))
+    if not trainer.is_world_process_zero():
+        trainer.accelerator.wait_for_everyone()
+        return
     partial = output / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     model.save_pretrained(partial)
     processor.save_pretrained(partial)
-    panel = embed_corpus(model, processor, train)
     save_file({"ecg_embeds": panel.half().contiguous()}, partial / PANEL_FILE)
     save_text_embeddings(partial)
-    (partial / "training_log.json").write_text(json.dumps(trainer.state.log_history, indent=1) + "\n")
+    (partial / "training_log.json").write_text(json.dumps(state.log_history, indent=1) + "\n")
+    draw_log(state.log_history, partial / "training.png")
     write_card(
         partial,
         name=output.name,
         parameters=sum(one.numel() for one in model.parameters()),
-        corpus=Path(recipe.corpus),
+        corpora=list(recipe.corpora),
         recipe=asdict(recipe),
-        figure=round(zero_shot_auroc(model, processor, validation), 4),
-        n_findings=len(common_findings(validation)),
+        figure=round(figure, 4),
+        n_findings=len(common_findings(data.validation)),
         fewest=FEWEST_POSITIVES,
-        step=trainer.state.best_global_step or trainer.state.global_step,
-        steps=trainer.state.global_step,
+        step=state.best_global_step if trainer.args.load_best_model_at_end else state.global_step,
+        steps=state.global_step,
     )
+    last = last_checkpoint(output / "steps")
+    if last is not None:
+        (partial / "last").mkdir()
+        for name in ("config.json", "model.safetensors"):
+            shutil.copyfile(last / name, partial / "last" / name)
+        processor.save_pretrained(partial / "last")
     mode = (partial / "config.json").stat().st_mode
+    shutil.rmtree(output / "last", ignore_errors=True)
     for file in sorted(partial.iterdir(), key=lambda file: file.name == "model.safetensors"):
-        file.chmod(mode)  # safetensors lets nobody else read what it writes
+        if file.is_file():
+            file.chmod(mode)  # safetensors lets nobody else read what it writes
         file.rename(output / file.name)
     partial.rmdir()
-    return output
+    trainer.accelerator.wait_for_everyone()
+
+
+def _panel_rows(data: Data) -> Any:
+    """Training recordings for the reference panel, evenly from all corpora."""
+    share = max(1, PANEL_SIZE // len(data.training))
+    parts = []
+    for one in data.training:
+        step = max(1, len(one) // share)
+        parts.append(one.corpus.select(one.rows[::step][:share]))
+    return concatenate_datasets(parts)

@@ -1,0 +1,346 @@
+"""What each correction of the published method is worth: many small runs of the same length, side by side.
+
+    dbeta corpus build ptb-xl PTB-XL-FOLDER runs/corpus/ptb-xl && dbeta corpus negatives runs/corpus/ptb-xl
+    python benchmarks/ablation.py runs/corpus/ptb-xl [--json FILE] [--steps 228] [--seeds 3] [--only NAME ...]
+
+Every run trains a model of 1.3 M parameters at 125 Hz from nothing on PTB-XL's folds 1–8 at hand, and is measured on
+fold 9, which nothing was chosen by: the last step counts. Zero-shot: macro AUROC of the five super-classes, and of all
+findings with at least ten positives, each asked for by its prompts. Probe: logistic regression on the frozen embeddings
+of a patient-wise tenth of the training records, super-classes; hypertrophy and low voltage from all training records.
+ETM: how often the model tells a record's own report from another one of fold 9. Figures are means over the seeds; the
+intervals are 95 %, by bootstrap over patients of that mean; ± is the standard deviation over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from dbeta.corpus.store import CorpusRows, decode_signal, encode_signal
+from dbeta.ecg import ECG, LEADS
+from dbeta.errors import DBetaWarning
+from dbeta.evaluation.conditions import super_class_conditions
+from dbeta.preparing import InputFormat, prepare_signal
+from dbeta.training.collate import PretrainCollator, finish_batch
+from dbeta.training.pretrain import Data, load_data, make_trainer
+from dbeta.training.recipe import Recipe
+from dbeta.training.validation import common_findings, evaluating
+
+RATE = 125
+SIZES: dict[str, Any] = {
+    "sampling_rate": RATE,
+    "n_samples": 10 * RATE,
+    "conv_layers": [[64, 7, 5], [128, 5, 3]],
+    "conv_pos_kernel": 32,
+    "conv_pos_groups": 8,
+    "hidden_size": 128,
+    "ecg_layers": 3,
+    "ecg_heads": 4,
+    "ecg_intermediate_size": 384,
+    "text_config": {
+        "vocab_size": 1024,
+        "d_model": 128,
+        "d_kv": 32,
+        "d_ff": 256,
+        "num_layers": 2,
+        "num_heads": 4,
+        "feed_forward_proj": "gated-gelu",
+        "dropout_rate": 0.0,
+    },
+    "max_text_tokens": 48,
+    "fusion_layers": 2,
+    "fusion_heads": 4,
+    "fusion_intermediate_size": 256,
+    "mem_layer": 1,
+    "mem_hidden_size": 64,
+    "mem_layers": 1,
+    "mem_heads": 2,
+    "initializer_range": 0.05,
+}
+#: The published method, defects included, as far as data and size allow.
+FAITHFUL = Recipe(
+    preset="tiny",
+    negatives="n3s",
+    model=SIZES | {"faithful": True},
+    collator={"written_share": 0.0, "misaligned_share": 0.5, "negatives_seen": False, "pairs": "pair"},
+    optimizer={"head_rate": 1.0, "schedule": "three_stage"},
+    training={
+        "per_device_train_batch_size": 64,
+        "learning_rate": 1e-3,
+        "weight_decay": 0.01,
+        "adam_beta2": 0.98,
+        "adam_epsilon": 1e-6,
+        "logging_steps": 20,
+        "save_strategy": "no",
+        "eval_strategy": "no",
+        "use_cpu": True,
+        "disable_tqdm": True,
+    },
+)
+SEEN = {"negatives_seen": True}
+ENTAILMENT = {"pairs": "entailment", "written_share": 0.5, "prompts": 80}
+#: Name → changes to the model and to the collator.
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "faithful": ({}, {}),
+    "N3S seen": ({}, SEEN),
+    "text mask": ({"text_attention_mask": True}, {}),
+    "equal reports": ({}, {"pairs": "equal"}),
+    "MEM target": ({"mem_target": "full"}, {}),
+    "voltage": ({"voltage": True}, {}),
+    "full view": ({"ets_full_view": True}, {}),
+    "learnt scale": ({"ets_cosine": True}, {}),
+    "entailment": ({}, ENTAILMENT),
+    "all together": ({"faithful": False}, SEEN | ENTAILMENT),
+}
+#: Findings that are defined by voltage.
+VOLTAGE = ("left ventricular hypertrophy", "low qrs voltage")
+RESAMPLES = 300
+console = Console(width=150)
+
+
+@dataclass
+class Fold:
+    """Records to measure on, or to fit a probe on.
+
+    Attributes:
+        rows: corpus rows.
+        patients: of each.
+        labels: finding → (records,) of 0 and 1.
+    """
+
+    rows: Any
+    patients: list[str]
+    labels: dict[str, np.ndarray]
+
+
+def main() -> None:
+    """Train, measure, print, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument(
+        "--json", type=Path, help="write the figures there; runs that are in it already are not repeated"
+    )
+    parser.add_argument("--steps", type=int, default=228)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("--threads", type=int, help="of torch")
+    args = parser.parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    warnings.simplefilter("ignore", DBetaWarning)
+    data, training, test = prepare(args.corpus)
+    done: dict[str, Any] = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    runs = done.setdefault("runs", {})
+    for seed in range(args.seeds):
+        for name in args.only:
+            key = f"{name}/{seed}/{args.steps}"
+            if key not in runs:
+                runs[key] = run(name, seed, args.steps, data, training, test)
+                console.print(f"{key}: {runs[key]['seconds']:.0f} s, super {runs[key]['super']:.3f}")
+                save(args.json, done)
+    done["table"] = summarise(args, runs, test)
+    save(args.json, done)
+
+
+def save(file: Path | None, content: dict[str, Any]) -> None:
+    """Write the figures so far, whole or not at all."""
+    if file is not None:
+        partial = file.with_name(file.name + ".partial")
+        partial.write_text(json.dumps(content, indent=1) + "\n")
+        partial.replace(file)
+
+
+def prepare(corpus: Path) -> tuple[Data, Fold, Fold]:
+    """The corpus at 125 Hz in memory, once for all runs."""
+    data = load_data(replace(FAITHFUL, corpus=str(corpus)))
+    rows = data.training[0]
+    training = at_rate(rows.corpus.select(rows.rows))
+    test = at_rate(data.validation)
+    small = replace(data, training=[CorpusRows(training, np.arange(len(training)))], validation=test)
+    return small, fold(training), fold(test)
+
+
+def at_rate(corpus: Any) -> Any:
+    """Its rows with signals resampled."""
+    wanted = InputFormat(RATE, 10 * RATE)
+
+    def resample(row: dict[str, Any]) -> dict[str, Any]:
+        return encode_signal(ECG(prepare_signal(decode_signal(row), wanted), RATE, LEADS))
+
+    return datasets.Dataset.from_list([row | resample(row) for row in corpus])
+
+
+def fold(corpus: Any) -> Fold:
+    """What is asked of its records."""
+    findings = [set(row) for row in corpus["findings"]]
+    names = {name for one in findings for name in one}
+    labels = {name: np.array([int(name in one) for one in findings]) for name in names}
+    return Fold(corpus, list(corpus["patient_id"]), labels)
+
+
+def super_labels(test: Fold) -> dict[str, np.ndarray]:
+    """The super-classes of records that have one, by the condition that stands for each."""
+    return {one.name.lower(): test.labels[one.name.lower()] for one in super_class_conditions().values()}
+
+
+def run(name: str, seed: int, steps: int, data: Data, training: Fold, test: Fold) -> dict[str, Any]:
+    """Train one model and measure it; scores are kept, so that intervals can be made of several seeds."""
+    model_changes, collator_changes = VARIANTS[name]
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = replace(
+            FAITHFUL,
+            output=folder,
+            model=FAITHFUL.model | model_changes,
+            collator=FAITHFUL.collator | collator_changes,
+            training=FAITHFUL.training | {"max_steps": steps, "seed": seed},
+        )
+        trainer = make_trainer(recipe, data)
+        trainer.remove_callback(trainer.callback_handler.callbacks[-1].__class__)  # its printing
+        trainer.train()
+    seconds = time.perf_counter() - start
+    model, processor = trainer.model, trainer.processor
+    with evaluating(model, processor) as dbeta:
+        embeds = dbeta.embed(decode_signal(row) for row in test.rows)
+        train_embeds = dbeta.embed(decode_signal(row) for row in training.rows)
+        asked = list(dict.fromkeys([*super_labels(test), *common_findings(test.rows)]))
+        directions = np.stack([dbeta.embed_condition(one) for one in asked])
+    unit = embeds / np.linalg.norm(embeds, axis=1, keepdims=True)
+    scores = dict(zip(asked, (unit @ directions.T).T, strict=True))
+    tenth = tenth_of_patients(training.patients)
+    supers = list(super_labels(test))
+    probe = {one: fit_probe(train_embeds[tenth], training.labels[one][tenth], embeds) for one in supers}
+    volts = {
+        one: fit_probe(train_embeds, training.labels[one], embeds)
+        for one in VOLTAGE
+        if one in test.labels and one in training.labels
+    }
+    return {
+        "seconds": seconds,
+        "super": macro(test, {one: scores[one] for one in supers}),
+        "etm_accuracy": etm_accuracy(trainer, data, test),
+        "last_losses": {key: value for key, value in trainer.state.log_history[-2].items() if key.endswith("loss")},
+        "scores": {
+            kind: {one: rounded(x) for one, x in table.items()}
+            for kind, table in {"zero-shot": scores, "probe": probe, "voltage": volts}.items()
+        },
+    }
+
+
+def rounded(scores: np.ndarray) -> list[float]:
+    """Scores as JSON holds them."""
+    return [round(float(x), 5) for x in scores]
+
+
+def tenth_of_patients(patients: Sequence[str]) -> np.ndarray:
+    """The rows of a random tenth of the patients, the same for every run."""
+    names = sorted(set(patients))
+    chosen = set(np.random.default_rng(0).permutation(names)[: max(1, len(names) // 10)])
+    return np.array([i for i, one in enumerate(patients) if one in chosen])
+
+
+def fit_probe(x: np.ndarray, y: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Scores of a linear probe."""
+    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
+    return probe.fit(x, y).decision_function(test)
+
+
+@torch.no_grad()
+def etm_accuracy(trainer: Any, data: Data, test: Fold) -> float:
+    """How often the ETM head is right on whole ECGs and texts of fold 9, half of them with a report of another."""
+    model, device = trainer.model.eval(), trainer.args.device
+    collator = PretrainCollator(
+        trainer.processor, model.config, decided=data.decided, written_share=0.0, misaligned_share=0.5, pairs="equal"
+    )
+    right = total = 0
+    rows = [row | {"position": i} for i, row in enumerate(test.rows) if row["report"]]
+    for at in range(0, len(rows) - 1, 64):
+        batch = finish_batch(collator(rows[at : at + 64]), "pair")
+        output = model(batch["target_ecg"].to(device), batch["target_ids"], batch["attention_mask"])
+        right += int((output.etm_logits.argmax(dim=-1) == batch["aligned"].long()).sum())
+        total += len(batch["aligned"])
+    return right / total
+
+
+def macro(test: Fold, scores: dict[str, np.ndarray], rows: np.ndarray | None = None) -> float:
+    """Mean AUROC over findings, of all records or of some; records without any super-class count as well."""
+    values = []
+    for name, x in scores.items():
+        y = test.labels[name]
+        y, x = (y, x) if rows is None else (y[rows], x[rows])
+        if 0 < y.sum() < len(y):
+            values.append(roc_auc_score(y, x))
+    return float(np.mean(values)) if values else float("nan")
+
+
+def interval(test: Fold, tables: list[dict[str, np.ndarray]]) -> list[float]:
+    """[value, low, high] of the mean over seeds of a macro AUROC, resampling patients."""
+    names, of = np.unique(test.patients, return_inverse=True)
+    members = [np.flatnonzero(of == i) for i in range(len(names))]
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(RESAMPLES):
+        rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+        values.append(np.mean([macro(test, table, rows) for table in tables]))
+    whole = float(np.mean([macro(test, table) for table in tables]))
+    low, high = np.nanpercentile(values, [2.5, 97.5])
+    return [round(whole, 4), round(float(low), 4), round(float(high), 4)]
+
+
+def summarise(args: argparse.Namespace, runs: dict[str, Any], test: Fold) -> dict[str, Any]:
+    """The table: variants × figures."""
+    supers = list(super_labels(test))
+    figures: dict[str, tuple[str, Any]] = {
+        "zero-shot super": ("zero-shot", supers),
+        "zero-shot findings": ("zero-shot", common_findings(test.rows)),
+        "10 % probe super": ("probe", supers),
+        "probe LVH": ("voltage", VOLTAGE[:1]),
+        "probe low voltage": ("voltage", VOLTAGE[1:]),
+    }
+    counts = {one: int(test.labels[one].sum()) for one in (*supers, *VOLTAGE) if one in test.labels}
+    view = Table(title=f"fold 9: {len(test.rows)} records, positives {counts}; {args.steps} steps, {args.seeds} seeds")
+    view.add_column("variant")
+    for column in (*figures, "ETM accuracy"):
+        view.add_column(column, justify="right")
+    table: dict[str, Any] = {}
+    for name in args.only:
+        mine = [runs[f"{name}/{seed}/{args.steps}"] for seed in range(args.seeds)]
+        cells, row = [], {}
+        for column, (kind, asked) in figures.items():
+            tables = [
+                {one: np.array(x[one]) for one in asked if one in x} for x in (one["scores"][kind] for one in mine)
+            ]
+            if not tables[0]:
+                cells.append("–")
+                continue
+            spread = statistics.pstdev([macro(test, one) for one in tables])
+            row[column] = [*interval(test, tables), round(spread, 4)]
+            cells.append("{:.3f} ({:.3f}–{:.3f}) ±{:.3f}".format(*row[column]))
+        accuracy = [one["etm_accuracy"] for one in mine]
+        row["ETM accuracy"] = [round(statistics.mean(accuracy), 4), round(statistics.pstdev(accuracy), 4)]
+        view.add_row(name, *cells, "{:.3f} ±{:.3f}".format(*row["ETM accuracy"]))
+        table[name] = row
+    console.print(view)
+    return table
+
+
+if __name__ == "__main__":
+    main()

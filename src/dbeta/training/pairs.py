@@ -1,0 +1,152 @@
+"""Which text holds for which ECG of a batch: the signs that ETS learns.
+
+Special here: the facts about records and texts are small tensors, so that those of other processes can be gathered and
+no pair across processes is mistaken for a positive or a negative.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dbeta.model.losses import ets_labels
+from dbeta.model.parallel import gather, rank
+
+#: How signs are found: as published, +1 for the aligned pair alone; also for equal texts; or by what texts state.
+RULES = ("pair", "equal", "entailment")
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text and what is known of it.
+
+    Attributes:
+        words: the text.
+        states: the findings that are known to be in it.
+        complete: whether it states nothing else, as a text written from findings does; a report may say more.
+    """
+
+    words: str
+    states: frozenset[str] = frozenset()
+    complete: bool = False
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a record.
+
+    Attributes:
+        report: its own, empty where there is none.
+        findings: those that hold.
+        decided: the findings of which somebody decided whether they hold.
+    """
+
+    report: str
+    findings: frozenset[str]
+    decided: frozenset[str]
+
+
+def pair_sign(text: Text, record: Record) -> int:
+    """Whether a text holds for a record: +1 yes, −1 no, 0 not known (entailment; FACTS of the simulation probe).
+
+    A text that states findings holds for every record that has them all, does not hold where one is known to be
+    absent, and says nothing where one is undecided. A report holds for the records with the same report; where a record
+    has all findings that the report is known to state, nobody knows; a report of which nothing is known is taken not to
+    hold, as in plain contrastive learning.
+    """
+    if text.words == record.report and not text.complete:
+        return 1
+    missing = text.states - record.findings
+    if missing & record.decided or not text.states:
+        return -1
+    return 0 if missing or not text.complete else 1
+
+
+def text_key(words: str) -> int:
+    """A number that equal texts share, in every process; 0 for no text."""
+    if not words:
+        return 0
+    return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "little") >> 1 or 1
+
+
+def encode_facts(
+    records: Sequence[Record], own: Sequence[Text], texts: Sequence[Text], prompts: Sequence[Text], vocabulary: Any
+) -> dict[str, Tensor]:
+    """The facts of a batch as tensors.
+
+    Args:
+        records: B.
+        own: B, the text of its own that each record has or would have.
+        texts: B, the text that each is paired with.
+        prompts: K further texts.
+        vocabulary: every finding → its column, F in all.
+
+    Returns:
+        `records` (B, F) int8 of +1 holds, −1 does not, 0 undecided; `record_keys` (B, 2) of report and own text;
+        `states` (B, F) bool, `keys` (B,) and `complete` (B,) of the texts; `prompt_states` (K, F) bool.
+    """
+    table = torch.zeros(len(records), len(vocabulary), dtype=torch.int8)
+    for i, record in enumerate(records):
+        table[i, [vocabulary[name] for name in record.decided]] = -1
+        table[i, [vocabulary[name] for name in record.findings]] = 1
+
+    def states(of: Sequence[Text]) -> Tensor:
+        found = torch.zeros(len(of), len(vocabulary), dtype=torch.bool)
+        for i, text in enumerate(of):
+            found[i, [vocabulary[name] for name in text.states]] = True
+        return found
+
+    return {
+        "records": table,
+        "record_keys": torch.tensor(
+            [[text_key(record.report), text_key(text.words)] for record, text in zip(records, own, strict=True)]
+        ),
+        "states": states(texts),
+        "keys": torch.tensor([text_key(text.words) for text in texts]),
+        "complete": torch.tensor([text.complete for text in texts]),
+        "prompt_states": states(prompts),
+    }
+
+
+def batch_signs(facts: Mapping[str, Tensor], aligned: Tensor, rule: str) -> Tensor:
+    """The sign of every ECG of this process with every text of all processes, then with the prompts.
+
+    Args:
+        facts: of this process (`encode_facts`).
+        aligned: (B,) bool, whether text i belongs to ECG i.
+        rule: one of `RULES`.
+
+    Returns:
+        (B, processes · B + K) float32 of +1, −1 and 0.
+    """
+    keys = gather(facts["keys"])  # (T,)
+    signs = ets_labels(aligned, len(keys))
+    if rule == "pair":
+        return signs
+    same = (facts["record_keys"][:, :, None] == keys).any(dim=1)  # (B, T)
+    if rule == "equal":
+        return torch.where(same, 1.0, signs)
+    states, complete = gather(facts["states"].byte()), gather(facts["complete"].byte()).bool()
+    entailed = _entailment(facts["records"], states)
+    own = torch.arange(len(aligned), device=aligned.device)
+    known = states.bool().any(dim=1)
+    by_report = torch.where(known, entailed.clamp(max=0.0), -1.0)
+    by_report = torch.where(same, 1.0, by_report)
+    signs = torch.where(complete, entailed, by_report)
+    # A pair that is called misaligned is a negative, whatever its words
+    at = own + rank() * len(own)
+    signs[own, at] = torch.where(aligned, signs[own, at], -1.0)
+    return torch.cat([signs, _entailment(facts["records"], facts["prompt_states"])], dim=1)
+
+
+def _entailment(records: Tensor, states: Tensor) -> Tensor:
+    """+1 where a record has all that a text states, −1 where it is known to lack some of it, else 0: (B, T)."""
+    wanted = states.float().T  # (F, T)
+    lacks = (records == -1).float() @ wanted
+    undecided = (records == 0).float() @ wanted
+    return torch.where(lacks > 0, -1.0, torch.where(undecided > 0, 0.0, 1.0))

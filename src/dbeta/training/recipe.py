@@ -1,0 +1,190 @@
+"""A recipe: one YAML file that says all of a training run."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from transformers import TrainingArguments
+
+from dbeta.checkpoint import fastest_dtype
+from dbeta.errors import DBetaError
+from dbeta.model.config import PRESETS
+
+#: What a recipe's key holds, in words.
+KINDS = {str: "a name", dict: "settings of its own"}
+SCHEDULES = ("three_stage",)
+
+
+@dataclass
+class Recipe:
+    """A training run.
+
+    Attributes:
+        preset: model sizes, "tiny" or "base".
+        corpus: folder made by `dbeta corpus build`, or several with the weight of each in what is drawn.
+        output: folder for the checkpoint.
+        tokenizer: "train" (on the training split), or a folder or hub id.
+        text_encoder: folder or hub id of pretrained T5 weights; None trains it from nothing.
+        negatives: where misaligned texts come from: "n3s" (`dbeta corpus negatives`) or "batch".
+        model: changes to the preset (`DBetaConfig`; `faithful: true` for the published switches).
+        collator: arguments of `PretrainCollator`.
+        optimizer: `head_rate`, how many times the encoders' learning rate heads and fusion get, and `schedule`:
+            "three_stage" with shares `warmup` and `hold`, or none for `training.lr_scheduler_type`.
+        training: arguments of `transformers.TrainingArguments`; `bf16: auto` where the processor has units for it.
+    """
+
+    preset: str = "tiny"
+    corpus: str | dict[str, float] = "runs/corpus/ptb-xl"
+    output: str = "runs/tiny"
+    tokenizer: str = "train"
+    text_encoder: str | None = None
+    negatives: str = "batch"
+    model: dict[str, Any] = field(default_factory=dict)
+    collator: dict[str, Any] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def corpora(self) -> dict[Path, float]:
+        """Each corpus's folder and weight."""
+        mixed = self.corpus if isinstance(self.corpus, dict) else {self.corpus: 1.0}
+        return {Path(path): weight for path, weight in mixed.items()}
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """The `optimizer` section of a recipe.
+
+    Attributes:
+        head_rate: learning rate of heads, projections and fusion, in units of the encoders'.
+        schedule: "three_stage", or None for that of `TrainingArguments`.
+        warmup: share of the steps in which the rate rises from 1 % to its full value.
+        hold: share in which it stays; then it falls to 1 %, by the same factor each step (wav2vec 2.0's schedule).
+    """
+
+    head_rate: float = 1.0
+    schedule: str | None = None
+    warmup: float = 0.1
+    hold: float = 0.4
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> Optimization:
+        """Check a recipe's section.
+
+        Raises:
+            DBetaError: a setting is unknown or out of its range.
+        """
+        known = asdict(cls())
+        for key, value in settings.items():
+            if key not in known:
+                raise DBetaError(f"recipe: unknown setting optimizer.{key}; there are {', '.join(known)}")
+            if key == "schedule":
+                if value is not None and value not in SCHEDULES:
+                    raise DBetaError(f"recipe: optimizer.schedule is three_stage or left out, not {value!r}")
+            elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+                raise DBetaError(f"recipe: optimizer.{key} should be a number of at least 0, not {value!r}")
+        made = cls(**settings)
+        if made.warmup + made.hold > 1:
+            raise DBetaError("recipe: optimizer.warmup and optimizer.hold are shares of the run; together at most 1")
+        return made
+
+
+def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
+    """Read a recipe and apply `key=value` changes; a dot reaches inside (`training.max_steps=10`).
+
+    Raises:
+        DBetaError: the file is missing or no recipe, or a key is unknown.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DBetaError(f"{path}: cannot be read as a recipe ({str(error).splitlines()[0]})") from None
+    if not isinstance(content, dict):
+        raise DBetaError(f"{path}: not a recipe; it should hold keys such as preset, corpus and training")
+    for change in changes or []:
+        _apply(content, change)
+    defaults = asdict(Recipe())
+    for key, value in content.items():
+        if key not in defaults:
+            raise DBetaError(f"{path}: unknown key {key!r}; a recipe has {', '.join(defaults)}")
+        if key == "corpus" and isinstance(value, dict):
+            _check_weights(path, value)
+            continue
+        kind = dict if isinstance(defaults[key], dict) else str
+        if value is not None and not isinstance(value, kind):
+            raise DBetaError(f"{path}: {key} should hold {KINDS[kind]}, not {value!r}")
+    recipe = Recipe(**{key: value for key, value in content.items() if value is not None})
+    for key, choices in (("preset", PRESETS), ("negatives", ("n3s", "batch"))):
+        if str(getattr(recipe, key)) not in choices:
+            raise DBetaError(f"{path}: unknown {key} {getattr(recipe, key)!r}; choose one of {', '.join(choices)}")
+    return recipe
+
+
+def _apply(content: dict[str, Any], change: str) -> None:
+    """Carry out one `key=value`."""
+    key, equals, value = change.partition("=")
+    if not equals:
+        raise DBetaError(f"--set {change}: write it as key=value")
+    *parents, last = key.split(".")
+    place = content
+    for parent in parents:
+        if place.get(parent) is None:
+            place[parent] = {}
+        place = place[parent]
+        if not isinstance(place, dict):
+            raise DBetaError(f"--set {change}: {parent} holds a single value")
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise DBetaError(f"--set {change}: {value!r} is not a YAML value") from None
+
+
+def _check_weights(path: Path, corpora: dict[Any, Any]) -> None:
+    for name, weight in corpora.items():
+        good = isinstance(weight, int | float) and not isinstance(weight, bool) and weight > 0
+        if not isinstance(name, str) or not good:
+            raise DBetaError(f"{path}: corpus {name!r} should have a weight above 0, not {weight!r}")
+    if not corpora:
+        raise DBetaError(f"{path}: corpus names no folder")
+
+
+def training_arguments(settings: dict[str, Any], steps_dir: Path) -> TrainingArguments:
+    """A recipe's training settings as `TrainingArguments`.
+
+    Raises:
+        DBetaError: a setting is unknown or of the wrong kind.
+    """
+    own = {
+        "output_dir": str(steps_dir),
+        "report_to": [],
+        "remove_unused_columns": False,
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,
+        "disable_tqdm": not sys.stderr.isatty(),
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
+    typed = dict(settings)
+    for key, value in settings.items():
+        default = getattr(TrainingArguments, key, None)
+        if isinstance(value, str) and isinstance(default, int | float) and not isinstance(default, bool):
+            try:
+                typed[key] = type(default)(float(value))  # YAML reads 1e-3, without a point, as text
+            except ValueError:
+                raise DBetaError(f"recipe: training.{key} should be a number, not {value!r}") from None
+    if typed.get("bf16") == "auto":
+        gpu = torch.cuda.is_available() and not typed.get("use_cpu")
+        typed["bf16"] = fastest_dtype(torch.device("cuda" if gpu else "cpu")) == torch.bfloat16
+    if not torch.cuda.is_available():
+        typed.setdefault("use_cpu", True)
+    try:
+        args = TrainingArguments(**(own | typed))
+    except (TypeError, ValueError) as error:
+        raise DBetaError(f"recipe: the training settings are wrong ({error})") from None
+    if args.per_device_train_batch_size < 1:
+        raise DBetaError("recipe: training.per_device_train_batch_size should be at least 1")
+    return args
