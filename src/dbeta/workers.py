@@ -10,7 +10,7 @@ import itertools
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import BrokenExecutor
 from types import SimpleNamespace
 from typing import Any, TypeVar
@@ -38,7 +38,7 @@ def map_in_workers(
     workers: int,
     ahead: int,
     killed: Callable[[Item], Result],
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """The function of each item, in the items' order, worked out ahead of whoever takes the results.
 
     Args:
