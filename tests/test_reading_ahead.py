@@ -15,7 +15,8 @@ from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.inference import DBeta
 from dbeta.preparing import InputFormat, prepare_signal
 from dbeta.reading import read_ecg
-from dbeta.reading_ahead import prepare_file, prepare_files, quicken_wfdb
+from dbeta.reading_ahead import prepare_file, prepare_files
+from dbeta.workers import quicken_wfdb
 
 FORMAT = InputFormat()
 
@@ -158,7 +159,7 @@ def test_wfdb_reads_the_same_when_quickened(files):
     code = f"""
 import numpy as np
 from dbeta.reading import read_ecg
-from dbeta.reading_ahead import quicken_wfdb
+from dbeta.workers import quicken_wfdb
 before = [read_ecg(file) for file in {[str(files[0]), str(files[1])]}]
 quicken_wfdb()
 quicken_wfdb()

@@ -63,17 +63,9 @@ def prepare_signal(ecg: ECG, wanted: InputFormat) -> np.ndarray:
         ecg = ecg.standard()
     except DBetaError as error:
         raise DBetaError(f"{name}: {error}") from None
-    if ecg.sampling_rate < LOWEST_SAMPLING_RATE:
-        raise DBetaError(
-            f"{name}: {ecg.sampling_rate:g} Hz is too slow to show a QRS complex; "
-            f"at least {LOWEST_SAMPLING_RATE:g} Hz is needed"
-        )
-    if ecg.sampling_rate > HIGHEST_SAMPLING_RATE:
-        raise DBetaError(f"{name}: {ecg.sampling_rate:g} Hz is no ECG's sampling rate; check it")
+    check_extent(ecg.sampling_rate, ecg.duration, name)
     if ecg.sampling_rate < DETAILED_SAMPLING_RATE:
         _warn(f"{name}: only {ecg.sampling_rate:g} Hz, fine detail is missing and findings are less certain")
-    if ecg.duration < SHORTEST:
-        raise DBetaError(f"{name}: {ecg.duration:.3g} s is too short to hold a heartbeat; give at least {SHORTEST} s")
     full_length = float(ecg.meta.get("duration", ecg.duration))
     if full_length > wanted.duration + 1:
         _warn(f"{name}: {full_length:.1f} s long, only the first {wanted.duration:g} s are used")
@@ -100,15 +92,45 @@ def prepare_signal(ecg: ECG, wanted: InputFormat) -> np.ndarray:
     return x.astype(np.float32)
 
 
+def check_extent(sampling_rate: float, duration: float, name: str) -> None:
+    """Refuse a recording that cannot show a heartbeat.
+
+    Args:
+        sampling_rate: Hz.
+        duration: seconds.
+        name: of the recording, for the message.
+
+    Raises:
+        DBetaError: the sampling rate is absurd or too low to show a QRS complex, or the recording too short.
+    """
+    if sampling_rate < LOWEST_SAMPLING_RATE:
+        raise DBetaError(
+            f"{name}: {sampling_rate:g} Hz is too slow to show a QRS complex; "
+            f"at least {LOWEST_SAMPLING_RATE:g} Hz is needed"
+        )
+    if sampling_rate > HIGHEST_SAMPLING_RATE:
+        raise DBetaError(f"{name}: {sampling_rate:g} Hz is no ECG's sampling rate; check it")
+    if duration < SHORTEST:
+        raise DBetaError(f"{name}: {duration:.3g} s is too short to hold a heartbeat; give at least {SHORTEST} s")
+
+
+def fill_gaps(signal: np.ndarray) -> None:
+    """Interpolate missing samples (not finite) of (leads, samples) in place; a lead that has none at all becomes 0."""
+    finite = np.isfinite(signal)
+    if finite.all():
+        return
+    at = np.arange(signal.shape[1])
+    for row, good in zip(signal, finite, strict=True):
+        row[~good] = np.interp(at[~good], at[good], row[good]) if good.any() else 0.0
+
+
 def _without_gaps(x: np.ndarray, leads: tuple[str, ...], name: str) -> np.ndarray:
     finite = np.isfinite(x)
     if not finite.any():
         raise DBetaError(f"{name}: holds no signal, every sample is missing")
     if not finite.all():
         _warn(f"{name}: {(~finite).mean():.1%} of the samples are missing, interpolated")
-        at = np.arange(x.shape[1])
-        for row, good in zip(x, finite, strict=True):
-            row[~good] = np.interp(at[~good], at[good], row[good]) if good.any() else 0.0
+        fill_gaps(x)
     flat = [lead for lead, row in zip(leads, x, strict=True) if np.ptp(row) < FLAT]
     if len(flat) == len(leads):
         raise DBetaError(f"{name}: holds no signal, every lead is flat")

@@ -1,22 +1,15 @@
 """Files → model input in worker processes, so that the model never waits for a disk or a parser.
 
-Special here: workers are loky's, which, unlike those of `multiprocessing`, neither copy a process that runs threads
-nor need the `if __name__ == "__main__"` of their caller's script; results come in the order of the files, and no more
-than a few batches wait in memory.
+Special here: results come in the order of the files, and no more than a few batches wait in memory.
 """
 
 from __future__ import annotations
 
-import itertools
-import os
-import signal
 import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,11 +17,10 @@ import numpy as np
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.preparing import InputFormat, prepare_signal
 from dbeta.reading import read_ecg
+from dbeta.workers import KILLED, default_workers, map_in_workers
 
 #: Fewer files are read sooner than workers start.
 FEWEST_FILES = 32
-#: Reading is done before so many processes share it.
-MOST_WORKERS = 16
 #: Files that are read or lie ready while the model works, besides one for each worker.
 AHEAD = 96
 
@@ -83,81 +75,10 @@ def prepare_files(
         One for each file, in their order; a file that cannot be used is told by its `error`, never raised.
     """
     if workers is None:
-        workers = min(_cores(), MOST_WORKERS) if len(files) >= FEWEST_FILES else 0
-    if workers == 0:
-        for file in files:
-            yield prepare_file(file, wanted, options)
-        return
-    executor = _start(workers)
+        workers = default_workers() if len(files) >= FEWEST_FILES else 0
 
-    def submit(file: str | Path) -> Any:
-        nonlocal executor
-        try:
-            return executor.submit(prepare_file, file, wanted, options)
-        except RuntimeError:  # a worker died since
-            executor = _start(workers)
-            return executor.submit(prepare_file, file, wanted, options)
+    def killed(file: str | Path) -> Prepared:
+        return Prepared(file, error=f"{file}: {KILLED}")
 
-    def alone(file: str | Path) -> Prepared:
-        try:
-            return submit(file).result()
-        except BrokenExecutor:
-            reason = "reading it killed the process that read it; it may be too large or hostile"
-            return Prepared(file, error=f"{file}: {reason}")
-
-    waiting: deque[tuple[str | Path, Any]] = deque()
-    left = iter(files)
-    try:
-        while True:
-            for file in itertools.islice(left, AHEAD + workers - len(waiting)):
-                waiting.append((file, submit(file)))
-            if not waiting:
-                return
-            file, future = waiting.popleft()
-            try:
-                yield future.result()
-            except BrokenExecutor:
-                # A worker died, perhaps of its file, and with it all that was under way: each is read again, alone
-                lost = [file, *(file for file, _ in waiting)]
-                waiting.clear()
-                yield from map(alone, lost)
-    finally:
-        for _, future in waiting:
-            future.cancel()
-
-
-def _start(workers: int) -> Any:
-    from loky import get_reusable_executor
-
-    # One thread for each worker: the cores are shared already
-    threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    return get_reusable_executor(max_workers=workers, initializer=start_worker, env=threads)
-
-
-def start_worker() -> None:
-    """What each worker does first."""
-    # Ctrl-C is for the program, which then ends its workers
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        # The model's threads wait for each other, so one that must wait for a reader holds up all
-        os.nice(10)
-    quicken_wfdb()
-
-
-def quicken_wfdb() -> None:
-    """Give wfdb its tables of header fields as dictionaries, in a process of our own.
-
-    It looks each field of each lead up in a DataFrame, which is 12 of the 14 ms that reading a 12-lead record takes.
-    """
-    from wfdb.io import _header
-
-    for name in ("SIGNAL_SPECS", "RECORD_SPECS"):
-        table: Any = getattr(_header, name, None)
-        if hasattr(table, "loc") and hasattr(table, "columns"):
-            cells = {(row, column): table.at[row, column] for row in table.index for column in table.columns}
-            setattr(_header, name, SimpleNamespace(index=list(table.index), loc=cells))
-
-
-def _cores() -> int:
-    # Not `cpu_count`: a job on a cluster may be confined to some of them
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    prepare = partial(prepare_file, wanted=wanted, options=options)
+    yield from map_in_workers(prepare, files, workers=workers, ahead=AHEAD, killed=killed)

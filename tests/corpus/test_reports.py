@@ -2,6 +2,7 @@
 
 import random
 
+import pandas as pd
 import pytest
 
 from dbeta.corpus.reports import clean_report, wordings, write_report
@@ -22,11 +23,56 @@ NAMES = ("sinus rhythm", "left axis deviation", "atrial fibrillation", "a findin
         ("Linkslagetyp. Überleitung gestört", "linkslagetyp. überleitung gestört"),
         ("  ", ""),
         ("***", ""),
+        ("nan", ""),
+        ("TRACE ONLY REQUESTED.", ""),
+        ("trace only requested. EDIT: CLBBB", "edit: clbbb"),
+        ("Sinus rhythm. Unconfirmed report.", "sinus rhythm."),
+        ("** Unconfirmed **", ""),
+        ("Schrittmacher EKG 4.46                     unbestätigter Bericht", "schrittmacher ecg"),
+        ("Sinusrhythmus Lagetyp normal 4.46         unbestätigter Be", "sinusrhythmus lagetyp normal"),
+        ("sinusrhythmus 4.46   unbestätigter bericht EDIT: NORM 100", "sinusrhythmus edit: norm 100"),
+        ("inferiorer infarkt alter unbest. 4.46   unbest", "inferiorer infarkt alter unbest."),
+        ("Standard 12-lead ECG. Atrial fibrillation", "atrial fibrillation"),
+        ("Report not available; no previous ECGs available for comparison", ""),
+        ("Interpretation made without knowing patient's gender/age. Normal ECG.", "normal ecg."),
+        # what can be seen in the trace, or is part of a finding, stays
+        ("--- Warning: Data quality may affect interpretation ---", "warning: data quality may affect interpretation"),
+        ("*** Poor data quality", "poor data quality"),
+        ("Inferior infarct. Age undetermined.", "inferior infarct. age undetermined."),
+        ("Sinus rhythm. Compared with tracing of 9:9:91, it is unchanged.",) * 2,
     ],
 )
 def test_clean_report(raw, clean):
+    clean = clean.lower()
     assert clean_report(raw) == clean
     assert clean_report(clean) == clean
+
+
+@pytest.mark.parametrize(
+    "lines, clean",
+    [
+        (["Sinus rhythm", "Normal EKG", None, float("nan"), ""], "sinus rhythm. normal ecg"),
+        (["Sinus rhythm.", "*** Acute MI ***", "= abnormal ECG ="], "sinus rhythm. acute mi. abnormal ecg"),
+        (["Possible infarct,", "age undetermined"], "possible infarct, age undetermined"),
+        (["Trace only requested", float("nan")], ""),
+        (("Sinus rhythm", "Unconfirmed diagnosis", "Artifact in lead(s) V1"), "sinus rhythm. artifact in lead(s) v1"),
+        (["--- Suspect arm lead reversal", "Pediatric ECG interpretation"], "suspect arm lead reversal"),
+        ([float("nan")] * 18, ""),
+        ([], ""),
+    ],
+)
+def test_the_lines_of_a_machine_report_become_one_text(lines, clean):
+    assert clean_report(lines) == clean
+    assert clean_report(clean) == clean
+
+
+@pytest.mark.shared
+def test_real_reports_are_cleaned_once_and_for_all(shared):
+    reports = pd.read_csv(shared / "ptb-xl" / "reports-folds-1-9.csv.xz")["report"]
+    cleaned = reports.map(clean_report)
+    assert (cleaned.map(clean_report) == cleaned).all()
+    assert set(reports[cleaned == ""].str.strip(" .").str.lower()) == {"", "trace only", "trace only requested"}
+    assert not cleaned.str.contains(r"4\.46|bericht|ekg|trace only|unbestätig").any()
 
 
 def test_wordings_are_lower_case_and_never_none():

@@ -13,19 +13,31 @@ from dbeta.console import note, print_metrics, progress
 
 
 def corpus_build(
-    source: Annotated[str, typer.Argument(help="Kind of dataset: ptb-xl")],
-    raw: Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded")],
+    source: Annotated[str, typer.Argument(help="ptb-xl, mimic-iv-ecg, challenge-2021, code-15 or manifest")],
+    raw: Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded; a manifest's CSV or Parquet file")],
     out: Annotated[Path, typer.Argument(help="Corpus folder to make")],
+    seconds: Annotated[float, typer.Option(help="Store longer recordings up to this")] = 60.0,
 ) -> None:
-    """Turn a dataset into an Arrow corpus.
+    """Turn a dataset into an Arrow corpus with a data card; interrupted and started again, it goes on.
+
+    A manifest lists your own recordings in a column path (files relative to it) and, if you have them, report,
+    patient_id, split, findings (";" between), age, sex, device, record_id, sampling_rate and leads.
 
     Example: dbeta corpus build ptb-xl ptb-xl-1.0.3/ runs/corpus/ptb-xl
+
+    Example: dbeta corpus build mimic-iv-ecg mimic-iv-ecg-1.0/ runs/corpus/mimic
+
+    Example: dbeta corpus build manifest archive/recordings.csv runs/corpus/archive
     """
     from dbeta.corpus.build import build_corpus
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    with progress("reading records") as advance:
-        counts = build_corpus(source, raw, out, advance)
+    try:
+        with progress("reading records") as advance:
+            counts = build_corpus(source, raw, out, advance, seconds=seconds)
+    except KeyboardInterrupt:
+        note("interrupted; the same command goes on from here")
+        raise
     splits = ", ".join(f"{n} {name}" for name, n in counts["splits"].items())
     note(f"{counts['records']} records of {counts['patients']} patients in {out} ({splits})")
     if counts["rejected"]:

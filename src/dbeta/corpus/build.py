@@ -1,196 +1,263 @@
-"""Raw dataset → corpus (see `dbeta.corpus.store` for what that holds)."""
+"""Raw dataset → corpus (see `dbeta.corpus.store` for what that holds).
+
+Special here: shards are written one at a time, under their names only when complete, so that a build that was
+interrupted in any way goes on with the first shard that is missing; memory holds the table of records and the few
+records under way, never a corpus.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import os
 import shutil
-import tempfile
-import uuid
 import warnings
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from dbeta.corpus.reports import clean_report
-from dbeta.corpus.store import FLOATS, LISTS, STRINGS, encode_signal
-from dbeta.ecg import FLAT
+from dbeta.corpus.card import Tally, write_card
+from dbeta.corpus.records import READ_COLUMNS, Outcome, complete_row, read_records
+from dbeta.corpus.sources import SOURCES
+from dbeta.corpus.sources.base import Source
+from dbeta.corpus.store import FORMAT, LISTS, read_shard, shard_name, write_shard
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.reading import read_ecg
+from dbeta.workers import KILLED, default_workers, map_in_workers
 
-#: PTB-XL's diagnostic super-classes in words (Wagner et al. 2020, table 6).
-SUPER_CLASSES = {
-    "NORM": "normal ECG",
-    "MI": "myocardial infarction",
-    "STTC": "ST/T change",
-    "CD": "conduction disturbance",
-    "HYP": "hypertrophy",
-}
-
-#: PTB-XL's official folds (Wagner et al. 2020): 1–8 train, 9 validation, 10 test.
-TEST_FOLD, VALIDATION_FOLD = 10, 9
+#: Rows of a shard: 120 MB of records of 10 s at 500 Hz.
+SHARD_SIZE = 1024
+#: Records that a worker reads at a time.
+CHUNK_SIZE = 16
+#: Fewer records are read sooner than workers start.
+FEWEST_RECORDS = 32
+#: Seconds of a recording that are stored, by default.
+SECONDS = 60.0
 
 Progress = Callable[[int, int], None]
 
 
-def read_ptb_xl_table(raw: Path) -> pd.DataFrame:
-    """PTB-XL's records and labels as `ecgbench` derives them, plus columns `filename_hr`, `codes` and `findings`.
-
-    A statement counts whatever its likelihood, as in the published benchmarks. `findings` are the statements'
-    descriptions and the names of their super-classes.
-
-    Raises:
-        DBetaError: `raw` is not PTB-XL's folder.
-    """
-    for name in ("ptbxl_database.csv", "scp_statements.csv"):
-        if not (raw / name).is_file():
-            raise DBetaError(f"{raw}: {name} is missing; name the folder that holds PTB-XL as downloaded")
-    from ecgbench.labels import load_labels
-
-    table = load_labels("ptbxl", raw)
-    files = pd.read_csv(raw / "ptbxl_database.csv", usecols=["ecg_id", "filename_hr"], index_col="ecg_id")
-    table["filename_hr"] = files["filename_hr"]
-    phrase = pd.read_csv(raw / "scp_statements.csv", index_col=0)["description"].to_dict()
-    table["codes"] = [list(codes) for codes in table["scp_codes"]]
-    phrase |= {f"class {name}": words for name, words in SUPER_CLASSES.items()}
-    table["findings"] = [
-        list(dict.fromkeys(phrase[key] for key in (*codes, *(f"class {name}" for name in classes)) if key in phrase))
-        for codes, classes in zip(table["codes"], table["superclasses"], strict=True)
-    ]
-    return table
-
-
-def build_ptb_xl(raw: Path, rejected: dict[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Rows of a PTB-XL corpus, each with how many there are in all; official folds 1–8 train, 9 validate, 10 test.
+def build_corpus(
+    source: str,
+    raw: Path,
+    out: Path,
+    progress: Progress | None = None,
+    *,
+    seconds: float = SECONDS,
+    workers: int | None = None,
+    shard_size: int = SHARD_SIZE,
+) -> dict[str, Any]:
+    """Build a corpus folder, or go on with one whose build was interrupted.
 
     Args:
-        raw: PTB-XL's folder as downloaded (500 Hz records).
-        rejected: receives record → reason for records that cannot be read.
-    """
-    table = read_ptb_xl_table(raw)
-    for record in table.reset_index().to_dict("records"):
-        try:
-            ecg = read_ecg(raw / record["filename_hr"])
-            if (np.ptp(np.nan_to_num(ecg.signal), axis=1) < FLAT).all():
-                raise DBetaError(f"{raw / record['filename_hr']}: holds no signal, every lead is flat")
-        except DBetaError as error:
-            rejected[record["filename_hr"]] = str(error)
-            continue
-        row = {
-            "record_id": str(record["ecg_id"]),
-            "source": "ptb-xl",
-            "file": record["filename_hr"],
-            **encode_signal(ecg),
-            "report": clean_report(str(record["report"])),
-            "findings": record["findings"],
-            "unknown": [],
-            "statements": record["codes"],
-            "patient_id": str(int(record["patient_id"])),
-            "split": {VALIDATION_FOLD: "validation", TEST_FOLD: "test"}.get(record["strat_fold"], "train"),
-            "age": record["age"],
-            "sex": {0: "male", 1: "female"}.get(record["sex"], "unknown"),
-            "device": str(record["device"]).strip(),
-        }
-        yield len(table), row
-
-
-SOURCES = {"ptb-xl": build_ptb_xl}
-
-
-def build_corpus(source: str, raw: Path, out: Path, progress: Progress | None = None) -> dict[str, Any]:
-    """Build a corpus folder.
-
-    Args:
-        source: one of `SOURCES`.
-        raw: the dataset as downloaded.
-        out: folder to make; written beside itself and renamed when complete.
-        progress: called with (records done, records in all).
+        source: one of `dbeta.corpus.sources.SOURCES`.
+        raw: the dataset as downloaded; for "manifest", the CSV or Parquet file.
+        out: folder to make; written beside itself, as `out.partial`, and renamed when complete.
+        progress: called with (records done, records in all), those of an earlier start included.
+        seconds: longer recordings are stored only up to this.
+        workers: processes that read; by default one for each core where there are many records, else none.
+        shard_size: records of a shard.
 
     Returns:
-        Counts: `records`, `rejected`, `patients`, and records per split.
+        What `corpus.json` says: `records`, `rejected`, `patients`, records per split, `vocabulary`.
 
     Raises:
-        DBetaError: the source is unknown, `raw` is not such a dataset, `out` exists, or no record could be read.
+        DBetaError: the source is unknown, `raw` is not such a dataset, `out` exists or cannot be written, or no record
+            could be read.
     """
-    from datasets import Features, Sequence, Value
-
     if source not in SOURCES:
         raise DBetaError(f"{source}: no such source; choose one of {', '.join(SOURCES)}")
-    if not raw.is_dir():
-        raise DBetaError(f"{raw}: no such folder; name the folder of the dataset as downloaded")
+    if not raw.exists():
+        raise DBetaError(f"{raw}: no such folder; name the folder of the dataset as downloaded, or the manifest")
+    if source != "manifest" and not raw.is_dir():
+        raise DBetaError(f"{raw}: is not a folder; name the folder of the dataset as downloaded")
     if out.exists():
         raise DBetaError(f"{out}: already exists; name a new folder or remove this one")
-
-    features = Features(
-        {name: Value("string") for name in STRINGS}
-        | {name: Value("float32") for name in FLOATS}
-        | {name: Sequence(Value("string")) for name in LISTS}
-        | {"signal": Value("binary")}
-    )
-    rejected: dict[str, str] = {}
-    kept: list[tuple[str, str]] = []
-    vocabulary: set[str] = set()
-
-    def rows() -> Iterator[dict[str, Any]]:
-        for total, row in SOURCES[source](raw, rejected):
-            kept.append((row["patient_id"], row["split"]))
-            vocabulary.update(row["findings"])
-            if progress is not None:
-                progress(len(kept) + len(rejected), total)
-            yield row
-        if not kept:
-            reason = next(iter(rejected.values()), "it lists no records")
-            raise DBetaError(f"{raw}: not one record could be read ({reason})")
-
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
+    if not out.parent.is_dir():
+        raise DBetaError(f"{out.parent}: no such folder; make it first")
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise DBetaError(f"the seconds to store must be a positive number, not {seconds}")
+    content = SOURCES[source](raw)
+    if workers is None:
+        workers = default_workers() if len(content.table) >= FEWEST_RECORDS else 0
+    build = _Build(source, content, out.with_name(out.name + ".partial"), seconds, shard_size, workers)
+    command = f"dbeta corpus build {source} {raw} {out}" + (f" --seconds {seconds:g}" if seconds != SECONDS else "")
     try:
-        with tempfile.TemporaryDirectory(dir=existing_folder(out.parent)) as cache, warnings.catch_warnings():
-            warnings.simplefilter("ignore", DBetaWarning)
-            _save(rows, features, cache, partial)
-        splits = pd.Series([split for _, split in kept]).value_counts()
-        counts = {
-            "source": source,
-            "records": len(kept),
-            "patients": len({patient for patient, _ in kept}),
-            "rejected": len(rejected),
-            "splits": {str(name): int(n) for name, n in splits.items()},
-            "vocabulary": sorted(vocabulary),
-        }
-        (partial / "corpus.json").write_text(json.dumps(counts, indent=2) + "\n")
-        pd.DataFrame(rejected.items(), columns=["record", "reason"]).to_csv(partial / "rejected.csv", index=False)
-        partial.rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        build.prepare()
+        build.read(progress or (lambda done, total: None))
+        counts = build.finish(raw, command)
+        build.folder.rename(out)
+        for rest in [out / "plan.json", *out.glob("*.outcome.json")]:
+            rest.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise DBetaError(
+            f"{out}: cannot be written ({reason}); make room and start again: what is done is kept"
+        ) from error
     return counts
 
 
-def _save(rows: Callable[[], Iterator[dict[str, Any]]], features: Any, cache: str, out: Path) -> None:
-    """Write rows to Arrow as they come, so that memory does not grow with the corpus."""
-    from datasets import Dataset
-    from datasets.exceptions import DatasetGenerationError
-    from datasets.utils import disable_progress_bars, enable_progress_bars
+@dataclass
+class _Build:
+    """One build: its plan, and how far it has come, which is what lies in its folder."""
 
-    disable_progress_bars()
+    source: str
+    content: Source
+    folder: Path
+    seconds: float
+    shard_size: int
+    workers: int
+    shards: list[range] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shards = _cut(range(len(self.content.table)), self.shard_size)
+
+    def path(self, number: int) -> Path:
+        return self.folder / shard_name(number, len(self.shards))
+
+    def outcome(self, number: int) -> Path:
+        return self.path(number).with_suffix(".outcome.json")
+
+    def prepare(self) -> None:
+        """Make the folder; what an earlier start left there is kept only if it had the same plan."""
+        plan = {
+            "format": FORMAT,
+            "source": self.source,
+            "records": len(self.content.table),
+            "table": _fingerprint(self.content.table),
+            "seconds": self.seconds,
+            "shard_size": self.shard_size,
+        }
+        file = self.folder / "plan.json"
+        if self.folder.exists() and _load(file) != plan:
+            if file.exists():
+                message = "was begun from other records or with other settings, and is begun anew"
+                warnings.warn(f"{self.folder}: {message}", DBetaWarning, stacklevel=3)
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(exist_ok=True)
+        if not file.exists():
+            _write(file, json.dumps(plan, indent=2))
+
+    def read(self, progress: Progress) -> None:
+        """Read what is missing and write it, shard by shard."""
+        table = self.content.table
+        missing = [number for number in range(len(self.shards)) if not self.path(number).exists()]
+        done = len(table) - sum(len(self.shards[number]) for number in missing)
+        if done:
+            progress(done, len(table))
+
+        def chunks() -> Iterator[list[dict[str, Any]]]:
+            columns = [name for name in READ_COLUMNS if name in table]
+            for number in missing:
+                yield from (self._records(rows, columns) for rows in _cut(self.shards[number], CHUNK_SIZE))
+
+        def rows(number: int, rejected: list[Any], notes: Counter[str]) -> Iterator[dict[str, Any]]:
+            nonlocal done
+            for chunk in _cut(self.shards[number], CHUNK_SIZE):
+                for record, outcome in zip(self._records(chunk), next(results), strict=True):
+                    notes.update(outcome.notes)
+                    if outcome.columns is None:
+                        rejected.append([record["file"], outcome.error])
+                    else:
+                        yield complete_row(self.source, record, outcome.columns)
+                    done += 1
+                    progress(done, len(table))
+
+        with closing(self._outcomes(chunks())) as results:
+            for number in missing:
+                rejected: list[Any] = []
+                notes: Counter[str] = Counter()
+                temporary = self.path(number).with_suffix(".tmp")
+                write_shard(temporary, rows(number, rejected, notes))
+                _write(self.outcome(number), json.dumps({"rejected": rejected, "notes": notes}))
+                temporary.rename(self.path(number))
+
+    def _records(self, rows: range, columns: list[str] | None = None) -> list[dict[str, Any]]:
+        table = self.content.table if columns is None else self.content.table[columns]
+        return [
+            {str(name): value for name, value in row.items()}
+            for row in table[rows.start : rows.stop].to_dict("records")
+        ]
+
+    def _outcomes(self, chunks: Iterator[list[dict[str, Any]]]) -> Generator[list[Outcome], None, None]:
+        read = partial(read_records, folder=self.content.folder, seconds=self.seconds)
+
+        def killed(chunk: list[dict[str, Any]]) -> list[Outcome]:
+            if len(chunk) == 1:
+                return [Outcome(None, KILLED)]
+            # One of them ends its process: each is read again, alone
+            ones = ([record] for record in chunk)
+            again = map_in_workers(read, ones, workers=self.workers, ahead=0, killed=killed)
+            return [outcome for outcomes in again for outcome in outcomes]
+
+        yield from map_in_workers(read, chunks, workers=self.workers, ahead=2 * self.workers, killed=killed)
+
+    def finish(self, raw: Path, command: str) -> dict[str, Any]:
+        """Write what lies beside the shards; the corpus's counts."""
+        tally = Tally()
+        rejected: list[tuple[str, str]] = []
+        for number in range(len(self.shards)):
+            tally.add(read_shard(self.path(number)))
+            outcome = json.loads(self.outcome(number).read_text(encoding="utf-8"))
+            rejected += [(file, reason) for file, reason in outcome["rejected"]]
+            tally.notes.update(outcome["notes"])
+        if not tally.records:
+            shutil.rmtree(self.folder)
+            file, reason = rejected[0]
+            raise DBetaError(f"{raw}: not one record could be read ({file}: {reason})")
+        counts = {
+            "format": FORMAT,
+            "source": self.source,
+            "records": tally.records,
+            "patients": len(tally.patients),
+            "rejected": len(rejected),
+            "splits": dict(tally.splits.most_common()),
+            "shards": len(self.shards),
+            "vocabulary": self.content.vocabulary,
+        }
+        pd.DataFrame(rejected, columns=["record", "reason"]).to_csv(self.folder / "rejected.csv", index=False)
+        card = write_card(counts, tally, rejected, self.content, self.seconds, command)
+        (self.folder / "README.md").write_text(card, encoding="utf-8")
+        _write(self.folder / "corpus.json", json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
+        return counts
+
+
+def _cut(rows: range, size: int) -> list[range]:
+    return [range(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
+
+
+def _fingerprint(table: pd.DataFrame) -> str:
+    """The same for the same records in the same order."""
+    digest = hashlib.sha256("\x1f".join(table.columns).encode())
+    for name in sorted(table.columns):
+        column = table[name]
+        if name in LISTS or name == "leads":
+            column = column.map("\x1f".join)
+        elif column.dtype.kind not in "fiu":
+            column = column.fillna("").astype(str)
+        digest.update(pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _load(file: Path) -> Any:
+    """What a JSON file holds, or None."""
     try:
-        corpus = Dataset.from_generator(rows, features=features, cache_dir=cache, fingerprint=uuid.uuid4().hex)
-        corpus.save_to_disk(out)
-    except DatasetGenerationError as error:
-        if isinstance(error.__cause__, DBetaError):
-            raise error.__cause__ from None
-        raise
-    finally:
-        enable_progress_bars()
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
-def existing_folder(folder: Path) -> Path:
-    """The folder itself, where it is one.
-
-    Raises:
-        DBetaError: it is missing.
-    """
-    if not folder.is_dir():
-        raise DBetaError(f"{folder}: no such folder; make it first")
-    return folder
+def _write(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = file.with_name(file.name + ".tmp")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    temporary.replace(file)

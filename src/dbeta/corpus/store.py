@@ -10,12 +10,15 @@ A row holds
 - `patient_id`, `split` ("train", "validation" or "test"), `age`, `sex` and `device`.
 
 `corpus.json` beside the shards has the counts and the `vocabulary`: every finding that the source decides.
+
+The shards are Arrow IPC streams, as `datasets` writes and maps into memory; loading copies and writes nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +26,28 @@ import numpy as np
 
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError
+from dbeta.preparing import fill_gaps
 
 STRINGS = ("record_id", "source", "file", "report", "patient_id", "split", "sex", "device")
 LISTS = ("findings", "unknown", "statements")
 FLOATS = ("sampling_rate", "age")
 SPLITS = ("train", "validation", "test")
 
+#: Of the folder; other ones are refused.
+FORMAT = 2
+#: Rows and bytes of signal after which a batch of a shard is written.
+BATCH_ROWS, BATCH_BYTES = 128, 1 << 26
+
 
 def encode_signal(ecg: ECG) -> dict[str, Any]:
-    """A recording as corpus columns `signal` and `sampling_rate`; voltages beyond ±32.767 mV are clipped."""
-    microvolts = np.nan_to_num(np.round(ecg.standard().signal * 1000.0))
+    """A recording as corpus columns `signal` and `sampling_rate`.
+
+    Missing samples are interpolated; voltages beyond ±32.767 mV are clipped.
+    """
+    microvolts = ecg.standard().signal * 1000.0
+    fill_gaps(microvolts)
     return {
-        "signal": np.clip(microvolts, -32767, 32767).astype("<i2").tobytes(),
+        "signal": np.clip(np.round(microvolts), -32767, 32767).astype("<i2").tobytes(),
         "sampling_rate": ecg.sampling_rate,
     }
 
@@ -45,31 +58,81 @@ def decode_signal(row: dict[str, Any]) -> ECG:
     return ECG(signal, row["sampling_rate"], LEADS, report=row.get("report", ""), patient_id=row.get("patient_id"))
 
 
+def shard_name(number: int, count: int) -> str:
+    """The file's name of a shard, counted from 0."""
+    return f"data-{number:05d}-of-{count:05d}.arrow"
+
+
+def write_shard(path: Path, rows: Iterable[dict[str, Any]]) -> None:
+    """Write rows to an Arrow stream as they come; on return they are on the disk."""
+    import pyarrow as pa
+    from datasets import Features, List, Value
+
+    schema = Features(
+        {name: Value("string") for name in STRINGS}
+        | {name: Value("float32") for name in FLOATS}
+        | {name: List(Value("string")) for name in LISTS}
+        | {"signal": Value("binary")}
+    ).arrow_schema
+    with path.open("wb") as sink:
+        with pa.ipc.new_stream(sink, schema) as stream:
+            batch: list[dict[str, Any]] = []
+            size = 0
+            for row in rows:
+                batch.append(row)
+                size += len(row["signal"])
+                if len(batch) == BATCH_ROWS or size >= BATCH_BYTES:
+                    stream.write_batch(pa.RecordBatch.from_pylist(batch, schema))
+                    batch, size = [], 0
+            if batch:
+                stream.write_batch(pa.RecordBatch.from_pylist(batch, schema))
+        sink.flush()
+        os.fsync(sink.fileno())
+
+
+def read_shard(path: Path) -> Any:
+    """A shard as a `pyarrow.Table` that lies in the file, not in memory."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_stream(source).read_all()
+
+
 def read_counts(path: Path) -> dict[str, Any]:
     """What `corpus.json` says of a corpus.
 
     Raises:
-        DBetaError: the folder is not a corpus.
+        DBetaError: the folder is not a corpus, or one of another version.
     """
     if not (path / "corpus.json").is_file():
         raise DBetaError(f"{path}: not a corpus; make one with `dbeta corpus build`")
-    return json.loads((path / "corpus.json").read_text())
+    try:
+        counts = json.loads((path / "corpus.json").read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DBetaError(f"{path / 'corpus.json'}: cannot be read ({error}); build the corpus again") from error
+    if counts.get("format") != FORMAT:
+        raise DBetaError(f"{path}: was made by another version of dbeta; build the corpus again")
+    return counts
 
 
 def load_corpus(path: Path, split: str | None = None) -> Any:
-    """Load a corpus as a `datasets.Dataset`, the whole of it or one split.
+    """Load a corpus as a `datasets.Dataset`, the whole of it or one split; its shards stay on the disk.
 
     Raises:
-        DBetaError: the folder is not a corpus, or the split is empty.
+        DBetaError: the folder is not a corpus or lacks a shard, or the split is empty.
     """
-    from datasets import load_from_disk
+    from datasets import Dataset, concatenate_datasets
 
-    read_counts(path)
-    corpus = load_from_disk(str(path))
+    count = read_counts(path)["shards"]
+    files = [path / shard_name(number, count) for number in range(count)]
+    if missing := [file.name for file in files if not file.is_file()]:
+        raise DBetaError(f"{path}: lacks {missing[0]}; copy the whole folder, or build the corpus again")
+    corpus = concatenate_datasets([Dataset.from_file(str(file)) for file in files])
     if split is None:
         return corpus
-    keep = [i for i, name in enumerate(corpus["split"]) if name == split]
-    if not keep:
+    # The column alone: rows would bring their signals along
+    keep = np.flatnonzero(corpus.data.column("split").to_numpy() == split)
+    if not len(keep):
         raise DBetaError(f"{path}: has no records in split {split!r}")
     return corpus.select(keep)
 

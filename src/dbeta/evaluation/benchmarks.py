@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dbeta.corpus.build import TEST_FOLD, VALIDATION_FOLD, read_ptb_xl_table
+from dbeta.corpus.sources.ptb_xl import TEST_FOLD, VALIDATION_FOLD, read_ptb_xl_table
 from dbeta.errors import DBetaError
 from dbeta.evaluation.conditions import Condition, super_class_conditions
 

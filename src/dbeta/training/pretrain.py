@@ -84,11 +84,9 @@ def load_data(recipe: Recipe) -> Data:
     for path in recipe.corpora:
         counts = read_counts(path)
         corpus = load_corpus(path)
-        worded = [
-            i
-            for i, (split, *texts) in enumerate(zip(corpus["split"], corpus["report"], corpus["findings"], strict=True))
-            if split == "train" and any(texts)
-        ]
+        # Columns by themselves: rows would bring their signals along
+        columns = [corpus.data.column(name).to_pylist() for name in ("split", "report", "findings")]
+        worded = [i for i, (split, *texts) in enumerate(zip(*columns, strict=True)) if split == "train" and any(texts)]
         if not worded:
             raise DBetaError(f"{path}: no training record has a report or findings to learn from")
         training.append(CorpusRows(corpus, np.array(worded)))

@@ -49,7 +49,7 @@ def evaluating(model: DBetaModel, processor: DBetaProcessor, batch_size: int = 6
 
 def common_findings(corpus: Any) -> list[str]:
     """The findings of a corpus that at least `FEWEST_POSITIVES` records have, and as many have not."""
-    counts = Counter(finding for row in corpus["findings"] for finding in set(row))
+    counts = Counter(finding for row in corpus["findings"][:] for finding in set(row))
     return sorted(name for name, n in counts.items() if FEWEST_POSITIVES <= n <= len(corpus) - FEWEST_POSITIVES)
 
 
@@ -58,8 +58,8 @@ def zero_shot_auroc(model: DBetaModel, processor: DBetaProcessor, corpus: Any) -
 
     Records for which a finding is undecided are left out of its figure.
     """
-    findings = [set(row) for row in corpus["findings"]]
-    unknown = [set(row) for row in corpus["unknown"]]
+    findings = [set(row) for row in corpus["findings"][:]]
+    unknown = [set(row) for row in corpus["unknown"][:]]
     names = common_findings(corpus)
     if not names:
         return float("nan")

@@ -1,0 +1,216 @@
+"""The data card of a corpus: what is in it, in numbers and in words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from dbeta.console import NOTICE
+from dbeta.corpus.sources.base import Source
+from dbeta.corpus.store import SPLITS
+from dbeta.ecg import LEADS
+
+#: Reports, findings of no vocabulary, reasons and devices that are listed, the most frequent first.
+LISTED = 15
+
+_CARD = """# Corpus of {source}
+
+{records:,} recordings of {patients:,} patients; {rejected:,} more could not be used. {hours:,.1f} hours of signal.
+{notice}
+
+Made with
+
+    {command}
+
+{notes}
+
+## Splits
+
+{split_rule}.
+
+{splits}
+
+## Signals
+
+Twelve leads in the standard order, int16 microvolts; of longer recordings the first {seconds:g} s.
+
+{rates}
+
+{lengths}
+
+## Reports
+
+{reports}
+
+## Findings
+
+{findings}
+
+## Patients
+
+Age: {age}.
+
+{sexes}
+
+{devices}
+
+## Rejected
+
+{reasons}
+
+## Licence and use
+
+The recordings, reports and labels are the dataset's own, and so is the licence: see there before sharing this folder or
+a model trained on it. {notice}
+"""
+
+
+class Tally:
+    """What the card counts, shard by shard.
+
+    Attributes:
+        records: rows.
+        splits: rows of each split.
+        patients: the split of each patient.
+        notes: what reading the records warned of.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.records = 0
+        self.seconds = 0.0
+        self.splits: Counter[str] = Counter()
+        self.patients: dict[str, str] = {}
+        self.notes: Counter[str] = Counter()
+        self.rates: Counter[float] = Counter()
+        self.lengths: Counter[float] = Counter()
+        self.reports: Counter[str] = Counter()
+        self.findings: Counter[tuple[str, str]] = Counter()
+        self.unknown: Counter[str] = Counter()
+        self.sexes: Counter[str] = Counter()
+        self.devices: Counter[str] = Counter()
+        self.ages: Counter[int] = Counter()
+
+    def add(self, shard: Any) -> None:
+        """Count the rows of a shard, a `pyarrow.Table`."""
+        import pyarrow.compute as pc
+
+        sizes = pc.binary_length(shard.column("signal")).to_numpy()
+        rates = shard.column("sampling_rate").to_numpy().astype(float)
+        durations = sizes / (2 * len(LEADS)) / rates
+        rows = shard.drop_columns("signal").to_pydict()
+        self.records += shard.num_rows
+        self.seconds += float(durations.sum())
+        self.splits.update(rows["split"])
+        self.patients.update(zip(rows["patient_id"], rows["split"], strict=True))
+        self.rates.update(rates.tolist())
+        self.lengths.update(np.round(durations, 1).tolist())
+        self.reports.update(rows["report"])
+        pairs = zip(rows["split"], rows["findings"], strict=True)
+        self.findings.update((split, one) for split, findings in pairs for one in findings)
+        self.unknown.update(one for row in rows["unknown"] for one in row)
+        self.sexes.update(rows["sex"])
+        self.devices.update(rows["device"])
+        self.ages.update(int(age) for age in rows["age"] if age is not None and age == age)
+
+
+def write_card(
+    counts: dict[str, Any],
+    tally: Tally,
+    rejected: Sequence[tuple[str, str]],
+    content: Source,
+    seconds: float,
+    command: str,
+) -> str:
+    """The card, in Markdown.
+
+    Args:
+        counts: what `corpus.json` says.
+        tally: of all shards.
+        rejected: file and reason.
+        content: where the records come from.
+        seconds: of a recording, at most.
+        command: that made the corpus.
+    """
+    patients = Counter(tally.patients.values())
+    warned = [f"{_records(n)} may need a look: {note}." for note, n in tally.notes.most_common(LISTED)]
+    splits = [(name, f"{tally.splits[name]:,}", f"{patients[name]:,}") for name in SPLITS]
+    ages = np.repeat(list(tally.ages), list(tally.ages.values())) if tally.ages else np.array([])
+    low, median, high = np.percentile(ages, [5, 50, 95]) if len(ages) else (0, 0, 0)
+    spread = f"median {median:.0f} years, 5 to 95 % {low:.0f} to {high:.0f}; " if len(ages) else ""
+    return _CARD.format(
+        **{name: counts[name] for name in ("source", "records", "patients", "rejected")},
+        hours=tally.seconds / 3600,
+        notice=NOTICE,
+        command=command,
+        notes="\n".join(f"- {note}" for note in [*content.notes, *warned]) or "There is nothing special about it.",
+        split_rule=content.split_rule[0].upper() + content.split_rule[1:],
+        splits=_table(("split", "records", "patients"), splits),
+        seconds=seconds,
+        rates=_shares("sampling rate", {f"{rate:g} Hz": n for rate, n in tally.rates.most_common(LISTED)}, tally),
+        lengths=_shares("length", {f"{length:g} s": n for length, n in tally.lengths.most_common(LISTED)}, tally),
+        reports=_reports(tally),
+        findings=_findings(tally, counts["vocabulary"]),
+        age=f"{spread}unknown for {tally.records - len(ages):,} records",
+        sexes=_shares("sex", dict(tally.sexes.most_common()), tally),
+        devices=_shares("device", {name or "unknown": n for name, n in tally.devices.most_common(LISTED)}, tally),
+        reasons=_reasons(rejected),
+    )
+
+
+def _records(count: int) -> str:
+    return f"{count:,} record{'' if count == 1 else 's'}"
+
+
+def _reports(tally: Tally) -> str:
+    stated = Counter({report: n for report, n in tally.reports.items() if report})
+    with_report = stated.total()
+    if not with_report:
+        return "There are none."
+    words = np.array([len(report.split()) for report in stated])
+    ends = np.cumsum(np.array(list(stated.values()))[order := np.argsort(words)])
+    low, median, high = (int(words[order][np.searchsorted(ends, share * with_report)]) for share in (0.05, 0.5, 0.95))
+    intro = (
+        f"{_records(with_report)} ({with_report / tally.records:.1%}) have one; {len(stated):,} reports differ. "
+        f"Median {median} words, 5 to 95 % {low} to {high}, at most {words.max()}."
+    )
+    frequent = [(_cell(report), f"{n:,}", f"{n / with_report:.1%}") for report, n in stated.most_common(LISTED)]
+    return f"{intro}\n\n{_table(('most frequent', 'records', 'share'), frequent)}"
+
+
+def _findings(tally: Tally, vocabulary: Sequence[str]) -> str:
+    if not vocabulary:
+        return "None were annotated."
+    rows = []
+    for name in sorted(vocabulary, key=lambda one: (-sum(tally.findings[split, one] for split in SPLITS), one)):
+        in_split = [tally.findings[split, name] for split in SPLITS]
+        rows.append((_cell(name), *(f"{n:,}" for n in (*in_split, sum(in_split), tally.unknown[name]))))
+    intro = f"{len(vocabulary)} findings; a record has a finding, has it not, or nobody decided (unknown)."
+    return f"{intro}\n\n{_table(('finding', *SPLITS, 'all', 'unknown'), rows)}"
+
+
+def _reasons(rejected: Sequence[tuple[str, str]]) -> str:
+    if not rejected:
+        return "None."
+    reasons = Counter(reason for _, reason in rejected)
+    rows = [(_cell(reason), f"{n:,}") for reason, n in reasons.most_common(LISTED)]
+    return f"{_records(len(rejected))}, all in `rejected.csv`.\n\n{_table(('most frequent reasons', 'records'), rows)}"
+
+
+def _shares(name: str, counts: dict[str, int], tally: Tally) -> str:
+    rows = [(_cell(value), f"{n:,}", f"{n / tally.records:.1%}") for value, n in counts.items()]
+    return _table((name, "records", "share"), rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """Text that leaves the table whole."""
+    text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return text if len(text) <= 160 else text[:159] + "…"

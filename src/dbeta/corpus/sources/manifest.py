@@ -1,0 +1,139 @@
+"""Anybody's own archive, listed in a CSV or Parquet file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dbeta.corpus.reports import clean_report
+from dbeta.corpus.sources.base import Source, all_findings, finding_name, hashed_splits, reading
+from dbeta.errors import DBetaError
+
+COLUMNS = (
+    *("path", "report", "patient_id", "split", "findings", "vocabulary", "statements"),
+    *("age", "sex", "device", "record_id", "sampling_rate", "leads"),
+)
+SPLIT_NAMES = {
+    **{"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation"},
+    **{"dev": "validation", "test": "test"},
+}
+
+
+def read_manifest(raw: Path) -> Source:
+    """The records that a manifest lists.
+
+    Its columns, of which only `path` is needed:
+    - `path`: a file that `read_ecg` can read, relative to the manifest; "file.hdf5#exam_id" inside an HDF5 file;
+    - `report`, as text; where the column is missing, what the file itself carries;
+    - `patient_id`: without it a record is its own patient;
+    - `split`: train, validation or test; where it is empty, that of the patient's other records, or by a hash;
+    - `findings`: a list, or text with ";" between; a record with none has none of those that others have;
+    - `vocabulary`: likewise, what was decided for the record, if that is not every finding that occurs;
+    - `statements`: likewise, codes; `age` in years; `sex`; `device`; `record_id`, by default the path;
+    - `sampling_rate` in Hz and `leads` ("I,II,…" or a list), for files that do not carry them.
+
+    Args:
+        raw: a `.csv` or `.parquet` file.
+
+    Raises:
+        DBetaError: it cannot be read, lacks `path`, names something wrong, or puts a patient into two splits.
+    """
+    table = _load(raw)
+    count = len(table)
+    paths = _texts(table["path"])
+    if "" in paths:
+        raise DBetaError(f"{raw}: column path is empty in row {paths.index('') + 1}; name a file in every row")
+    # An absolute path elsewhere stays as it is
+    ids = _texts(table["record_id"]) if "record_id" in table else paths
+    patients = _texts(table["patient_id"]) if "patient_id" in table else [""] * count
+    ids = [own or path for own, path in zip(ids, paths, strict=True)]
+    records = pd.DataFrame(
+        {
+            "record_id": ids,
+            "file": paths,
+            "patient_id": [patient or own for patient, own in zip(patients, ids, strict=True)],
+        }
+    )
+    records["split"], rule = _splits(raw, table, records["patient_id"])
+    vocabulary: list[str] = []
+    if "report" in table:
+        records["report"] = [clean_report(report) for report in _texts(table["report"])]
+    else:
+        records["report"] = [None] * count
+    if "findings" in table:
+        records["findings"] = [[finding_name(one) for one in row] for row in _lists(table["findings"])]
+        vocabulary = all_findings(records["findings"])
+    if "vocabulary" in table:
+        if "findings" not in table:
+            raise DBetaError(f"{raw}: has a column vocabulary but no column findings; add the findings")
+        decided = [{finding_name(one) for one in row} for row in _lists(table["vocabulary"])]
+        vocabulary = sorted({*vocabulary, *(one for row in decided for one in row)})
+        pairs = zip(decided, records["findings"], strict=True)
+        records["unknown"] = [[one for one in vocabulary if one not in own and one not in has] for own, has in pairs]
+    if "statements" in table:
+        records["statements"] = _lists(table["statements"])
+    if "age" in table:
+        records["age"] = pd.to_numeric(table["age"], errors="coerce").to_numpy(float)
+    if "sex" in table:
+        sex = {"m": "male", "male": "male", "f": "female", "female": "female"}
+        records["sex"] = [sex.get(text.lower(), "unknown") for text in _texts(table["sex"])]
+    if "device" in table:
+        records["device"] = _texts(table["device"])
+    if "sampling_rate" in table:
+        records["sampling_rate"] = pd.to_numeric(table["sampling_rate"], errors="coerce").to_numpy(float)
+    if "leads" in table:
+        records["leads"] = _lists(table["leads"], ",")
+    return Source(records, vocabulary, raw.parent, rule)
+
+
+def _load(raw: Path) -> pd.DataFrame:
+    if not raw.is_file() or raw.suffix.lower() not in (".csv", ".parquet"):
+        raise DBetaError(f"{raw}: is not a manifest; name a .csv or .parquet file with a column path")
+    if raw.suffix.lower() == ".parquet":
+        table = reading(raw, lambda: pd.read_parquet(raw))
+    else:
+        table = reading(raw, lambda: pd.read_csv(raw, dtype=str, keep_default_na=False, encoding="utf-8-sig"))
+    table.columns = pd.Index([str(name).strip().lower() for name in table.columns])
+    if "path" not in table:
+        has = ", ".join(table.columns[:20]) or "none"
+        raise DBetaError(f"{raw}: lacks column path and has {has}; name the recordings' files in a column path")
+    return table[[name for name in COLUMNS if name in table]]
+
+
+def _splits(raw: Path, table: pd.DataFrame, patients: pd.Series) -> tuple[list[str], str]:
+    """The split of each record: as given, else that of the patient's other records, else by hash."""
+    hashed, rule = hashed_splits(patients)
+    given = [text.lower() for text in _texts(table["split"])] if "split" in table else []
+    if not any(given):
+        return hashed, rule
+    wrong = next((text for text in given if text and text not in SPLIT_NAMES), None)
+    if wrong is not None:
+        raise DBetaError(f"{raw}: column split holds {wrong!r}; write train, validation or test, or leave it empty")
+    own: dict[str, str] = {}
+    for patient, text in zip(patients, given, strict=True):
+        if text and own.setdefault(patient, SPLIT_NAMES[text]) != SPLIT_NAMES[text]:
+            raise DBetaError(f"{raw}: patient {patient} is in two splits; put all records of a patient in one")
+    splits = [own.get(patient, other) for patient, other in zip(patients, hashed, strict=True)]
+    return splits, "as the manifest says" if all(given) else f"as the manifest says and, where it is silent, {rule}"
+
+
+def _texts(column: pd.Series) -> list[str]:
+    """Cells as text, "" where missing; whole numbers without ".0", as Parquet and pandas make of ids with gaps."""
+    return ["" if value is None or value != value else _text(value).strip() for value in column.tolist()]
+
+
+def _text(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _lists(column: pd.Series, separator: str = ";") -> list[list[str]]:
+    """Cells as lists of words; Parquet can hold lists, CSV text with separators."""
+    rows = []
+    for value in column.tolist():
+        if value is None or (isinstance(value, float) and value != value):
+            value = ""
+        words = value.split(separator) if isinstance(value, str) else list(value)
+        rows.append([str(word).strip() for word in words if str(word).strip()])
+    return rows
