@@ -12,9 +12,7 @@ _SENTINELS = re.compile(r"^[\s*=\-]+|[\s*=\-]+$")
 _SPACES = re.compile(r"\s+")
 _SENTENCE_END = re.compile(r"(?<=[.;!?])\s+")
 #: What PTB-XL's analysis program leaves at the end: its version and "unconfirmed report", cut off anywhere.
-_PROGRAM = re.compile(
-    r"\s*\b4\.(?:46\b(?:\s+u\w*(?:\s+b\w*)?$)?|4$)|\s*\bunbestätig(?:ter bericht\b|\w*(?: b\w*)?$)"
-)
+_PROGRAM = re.compile(r"\s*\b4\.(?:46\b(?:\s+u\w*(?:\s+b\w*)?$)?|4$)|\s*\bunbestätig(?:ter bericht\b|\w*(?: b\w*)?$)")
 #: What PTB-XL's annotators left behind it: statement codes with likelihoods, which are the record's labels.
 _CODES = re.compile(r"\s*(?:\bedit:|consensus label derived from:).*$")
 #: Whole sentences, without their full stop, that say nothing of the heart or of the trace.
