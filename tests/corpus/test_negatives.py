@@ -174,7 +174,7 @@ def test_build_and_load(corpus):
     assert found.about == json.loads((corpus / NEGATIVES_FOLDER / "negatives.json").read_text()) == about
     assert len(found) == 4
     assert found.reports[0] == "sinus rhythm. normal ecg"
-    assert {"sinus rhythm", "normal ECG"} <= found.findings[0]
+    assert "sinus rhythm" in found.findings[0]
     assert found.unknown == [frozenset()] * 4
     assert [found.id_of(report) for report in found.reports] == [0, 1, 2, 3]
     assert found.id_of("a text of another corpus") == -1
