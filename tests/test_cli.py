@@ -77,7 +77,10 @@ def test_help_lists_the_commands_in_order(run):
 
 @pytest.mark.parametrize(
     "command",
-    [["diagnose"], ["embed"], ["plot"], ["info"], ["corpus", "build"], ["pretrain"], ["evaluate", "zero-shot"]],
+    [
+        *(["diagnose"], ["embed"], ["plot"], ["info"], ["corpus", "build"], ["corpus", "negatives"], ["pretrain"]),
+        ["evaluate", "zero-shot"],
+    ],
 )
 def test_every_command_has_an_example(run, command):
     code, out, _ = run(*command, "--help")
@@ -97,6 +100,7 @@ def test_every_command_has_an_example(run, command):
         ["info"],
         ["info", "a.hea", "b.hea"],
         ["corpus", "build", "ptb-xl"],
+        ["corpus", "negatives"],
         ["pretrain"],
         ["evaluate", "zero-shot", "ptb-xl-super", "raw"],
         ["evaluate", "zero-shot", "ptb-xl-super", "raw", "--output", "o", "--fold", "ten"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
@@ -17,15 +18,18 @@ from dbeta.errors import DBetaError
 
 #: Configurations and tokenizers of every kind; of the weights only what `load` reads.
 PATTERNS = ["*.json", "*.model", "model.safetensors", "reference_panel.safetensors", "text_embeddings.safetensors"]
+#: The same for any text encoder; weights only in safetensors, which cannot run code.
+TEXT_ENCODER_PATTERNS = ["*.json", "*.model", "*.txt", "model*.safetensors"]
 #: Seconds the hub has for its first answer.
 PATIENCE = 10.0
 
 
-def download(name: str) -> Path:
+def download(name: str, patterns: Sequence[str] = PATTERNS) -> Path:
     """The folder of a model on the hub, downloaded unless it is in the cache; where the hub fails, as the cache has it.
 
     Args:
         name: hub id, such as "org/name".
+        patterns: files to get.
 
     Raises:
         DBetaError: this is no hub id, or the model is not in the cache and the hub cannot be reached or refuses it.
@@ -33,10 +37,10 @@ def download(name: str) -> Path:
     try:
         # Asked first because it takes a time limit: in a network that swallows packets, `snapshot_download` never ends
         HfApi().model_info(name, timeout=PATIENCE)
-        return Path(snapshot_download(name, allow_patterns=PATTERNS))
+        return Path(snapshot_download(name, allow_patterns=list(patterns)))
     except Exception as error:  # of the hub, of its HTTP library, of the disk
         try:
-            return Path(snapshot_download(name, allow_patterns=PATTERNS, local_files_only=True))
+            return Path(snapshot_download(name, allow_patterns=list(patterns), local_files_only=True))
         except Exception:
             raise DBetaError(f"{name}: {_reason(error)}") from error
 

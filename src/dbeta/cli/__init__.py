@@ -42,6 +42,7 @@ for command in (
 ):
     app.command()(command)
 corpus_app.command("build")(training.corpus_build)
+corpus_app.command("negatives")(training.corpus_negatives)
 evaluate_app.command("zero-shot")(training.evaluate_zero_shot)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(evaluate_app, name="evaluate")

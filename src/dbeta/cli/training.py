@@ -44,6 +44,32 @@ def corpus_build(
         note(f"{counts['rejected']} records could not be read: see {out / 'rejected.csv'}")
 
 
+def corpus_negatives(
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder, as `dbeta corpus build` made it")],
+    encoder: Annotated[
+        str, typer.Option(help="tfidf, or a text encoder's folder or hub id, such as google/flan-t5-small")
+    ] = "tfidf",
+    count: Annotated[int, typer.Option(help="How many of the farthest reports to keep for each")] = 64,
+    batch_size: Annotated[int, typer.Option(help="Texts that go through a text encoder at once")] = 64,
+) -> None:
+    """Find for each training report the farthest others, to train with as negatives.
+
+    Example: dbeta corpus negatives runs/corpus/ptb-xl
+    """
+    from dbeta.corpus.negatives import NEGATIVES_FOLDER, build_negatives
+
+    silence_libraries()
+    with progress("embedding and searching") as advance:
+        about = build_negatives(corpus, encoder, count, advance, batch_size=batch_size)
+    note(f"{about['count']} negatives for each of {about['texts']} unique reports in {corpus / NEGATIVES_FOLDER}")
+    share = about["most_used_percent_share"]
+    note(f"{about['ever_used']:.0%} of the reports serve as negatives; the 1 % used most are {share:.1%} of all")
+    if about["may_be_true"]:
+        note(f"{about['may_be_true']:.2%} of the negatives may be true: too few reports state anything else")
+    if about["without_text"]:
+        note(f"{about['without_text']} of {about['records']} records have neither report nor findings: no negatives")
+
+
 def pretrain(
     recipe: Annotated[Path, typer.Argument(help="A training run, such as recipes/tiny.yaml")],
     changes: Annotated[

@@ -12,9 +12,9 @@ _SENTINELS = re.compile(r"^[\s*=\-]+|[\s*=\-]+$")
 _SPACES = re.compile(r"\s+")
 _SENTENCE_END = re.compile(r"(?<=[.;!?])\s+")
 #: What PTB-XL's analysis program leaves at the end: its version and "unconfirmed report", cut off anywhere.
-_PROGRAM = re.compile(
-    r"\s*\b4\.(?:46\b(?:\s+u\w*(?:\s+b\w*)?(?=$|\s+edit:))?|4$)|\s*\bunbestätig(?:ter bericht\b|\w*(?: b\w*)?$)"
-)
+_PROGRAM = re.compile(r"\s*\b4\.(?:46\b(?:\s+u\w*(?:\s+b\w*)?$)?|4$)|\s*\bunbestätig(?:ter bericht\b|\w*(?: b\w*)?$)")
+#: What PTB-XL's annotators left behind it: statement codes with likelihoods, which are the record's labels.
+_CODES = re.compile(r"\s*(?:\bedit:|consensus label derived from:).*$")
 #: Whole sentences, without their full stop, that say nothing of the heart or of the trace.
 _NO_FINDING = re.compile(
     "|".join(
@@ -54,11 +54,14 @@ def clean_report(text: str | Sequence[str | float | None]) -> str:
        ("unconfirmed report", PTB-XL's "4.46 unbestätigter bericht") and how ("standard 12-lead ecg", "interpretation
        made without knowing patient's gender/age", "no previous ecgs available for comparison").
 
+    5. PTB-XL's "edit: norm 100, irbbb" and "consensus label derived from: {…}" are dropped to the end of the text: they
+       are the labels themselves, in codes.
+
     What is said of the trace stays, for it can be seen there: "poor data quality", "artifact in lead(s) v1", "suspect
     arm lead reversal", "data quality may affect interpretation". So do comparisons with earlier ECGs, which are mixed
-    with findings, and the statement codes after PTB-XL's "edit:".
+    with findings.
 
-    Source: paper, appendix on data processing, for 1 to 3; the sentences of 4 were found in PTB-XL's 19,601 reports of
+    Source: paper, appendix on data processing, for 1 to 3; what 4 and 5 drop was found in PTB-XL's 19,601 reports of
     folds 1–9, or are usual in reports of GE and Philips machines.
 
     Args:
@@ -80,7 +83,7 @@ def clean_report(text: str | Sequence[str | float | None]) -> str:
 def _clean_once(text: str) -> str:
     """One pass over one text, which never gets longer."""
     text = _SPACES.sub(" ", text.lower().replace("ekg", "ecg"))
-    text = _PROGRAM.sub("", text)
+    text = _PROGRAM.sub("", _CODES.sub("", text))
     sentences = [_SENTINELS.sub("", sentence) for sentence in _SENTENCE_END.split(text)]
     text = " ".join(one for one in sentences if not _NO_FINDING.fullmatch(_SENTINELS.sub("", one.rstrip(" .;!?"))))
     return _SENTINELS.sub("", text) if any(character.isalnum() for character in text) else ""
