@@ -273,7 +273,7 @@ def test_zero_shot_auroc_against_known_scores(trained, micro_corpus, monkeypatch
     """Ten of the twenty validation records are normal, and have sinus rhythm; nothing else is frequent enough."""
     model, processor = trained
     corpus = load_corpus(micro_corpus, "validation")
-    normal = torch.tensor([["normal ECG" in row] for row in corpus["findings"]]).float()
+    normal = torch.tensor([["normal ecg" in row] for row in corpus["findings"]]).float()
     assert normal.sum() == 10
     monkeypatch.setattr(model, "embed_text", lambda **_: torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
     for scores, expected in ((normal, 1.0), (1 - normal, 0.0), (torch.full((20, 1), 0.5), 0.5)):

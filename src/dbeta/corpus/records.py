@@ -67,6 +67,9 @@ def _read(record: dict[str, Any], folder: Path, seconds: float) -> Outcome:
         warnings.simplefilter("always", DBetaWarning)
         try:
             ecg = read_ecg(path, **options)
+            # An exam that is not there must not be taken for the number of a row
+            if within and str(ecg.meta["record"]) != within:
+                raise DBetaError(f"{path}: has no recording {within}")
             _check(ecg, str(path))
             outcome = Outcome(encode_signal(ecg) | _said(ecg))
         except DBetaError as error:
@@ -85,7 +88,9 @@ def _check(ecg: ECG, name: str) -> None:
         raise DBetaError(f"{name}: holds no signal, every lead is flat")
     # A spike may be an artefact; a hundredth of all samples is not
     if np.abs(valid).max() > HIGHEST_VOLTAGE and np.quantile(np.abs(valid), 0.99) > HIGHEST_VOLTAGE:
-        raise DBetaError(f"{name}: has voltages beyond {HIGHEST_VOLTAGE:g} mV; its samples may be in another unit")
+        raise DBetaError(
+            f"{name}: has voltages beyond {HIGHEST_VOLTAGE:g} mV: another unit, or an offset; correct it first"
+        )
 
 
 def _said(ecg: ECG) -> dict[str, Any]:

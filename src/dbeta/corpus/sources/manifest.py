@@ -25,7 +25,8 @@ def read_manifest(raw: Path) -> Source:
     """The records that a manifest lists.
 
     Its columns, of which only `path` is needed:
-    - `path`: a file that `read_ecg` can read, relative to the manifest; "file.hdf5#exam_id" inside an HDF5 file;
+    - `path`: a file that `read_ecg` can read, relative to the manifest; "file.hdf5#exam_id" inside an
+      HDF5 file, or "file.hdf5#row" where that has no exam_ids;
     - `report`, as text; where the column is missing, what the file itself carries;
     - `patient_id`: without it a record is its own patient;
     - `split`: train, validation or test; where it is empty, that of the patient's other records, or by a hash;
