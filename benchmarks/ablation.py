@@ -21,16 +21,16 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import datasets
 import numpy as np
 import torch
-from loky import get_reusable_executor
 from rich.console import Console
 from rich.table import Table
 from sklearn.linear_model import LogisticRegression
@@ -150,7 +150,7 @@ def main() -> None:
     args = parser.parse_args()
     done: dict[str, Any] = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     runs = done.setdefault("runs", {})
-    with get_reusable_executor(args.jobs, timeout=None) as executor:
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as executor:
         waiting = {
             executor.submit(run, name, seed, args.steps, args.corpus): f"{name}/{seed}/{args.steps}"
             for seed in range(args.seeds)
