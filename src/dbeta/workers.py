@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import BrokenExecutor
@@ -103,7 +105,15 @@ def start_worker() -> None:
     if hasattr(os, "nice"):
         # The model's threads wait for each other, so one that must wait for a reader holds up all
         os.nice(10)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     quicken_wfdb()
+
+
+def _end_with(program: int) -> None:
+    """End this process soon after the program that started it, which may have been killed without a word."""
+    while os.getppid() == program:
+        time.sleep(2)
+    os._exit(1)
 
 
 def quicken_wfdb() -> None:

@@ -302,6 +302,15 @@ def test_what_is_no_build_is_replaced(ptb_xl, tmp_path):
     assert not (tmp_path / "out" / "old.arrow").exists()
 
 
+def alive(process):
+    """Whether a process runs."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 def test_a_killed_build_goes_on(micro_ptb_xl, tmp_path):
     """Killed as by `kill -9`, in the middle of a shard, with workers."""
     out = tmp_path / "out"
@@ -311,6 +320,9 @@ from pathlib import Path
 from dbeta.corpus.build import build_corpus
 def slowly(done, total):
     if done == 20:
+        from loky import get_reusable_executor
+        readers = get_reusable_executor(max_workers=2, reuse=True)._processes
+        Path({str(tmp_path / "readers")!r}).write_text(" ".join(map(str, readers)))
         Path({str(tmp_path / "there")!r}).touch()
         time.sleep(600)
 build_corpus("ptb-xl", Path({str(micro_ptb_xl)!r}), Path({str(out)!r}), slowly, shard_size=8, workers=2)
@@ -328,6 +340,11 @@ build_corpus("ptb-xl", Path({str(micro_ptb_xl)!r}), Path({str(out)!r}), slowly, 
         process.wait()
     assert len(list((tmp_path / "out.partial").glob("*.arrow"))) == 2
     assert len(list((tmp_path / "out.partial").glob("*.tmp"))) == 1
+    readers = (tmp_path / "readers").read_text().split()
+    assert len(readers) == 2
+    while any(alive(int(reader)) for reader in readers):  # nobody is left behind
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
     calls = []
     build_corpus("ptb-xl", micro_ptb_xl, out, lambda *done: calls.append(done), shard_size=8, workers=0)
     assert calls[:2] == [(16, 34), (17, 34)]
