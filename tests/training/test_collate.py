@@ -1,7 +1,6 @@
 """What a batch shows, hides, pairs and calls true."""
 
-import random
-from collections import Counter
+import warnings
 
 import numpy as np
 import pytest
@@ -10,10 +9,11 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from dbeta.corpus.reports import wordings
-from dbeta.corpus.store import encode_signal
+from dbeta.corpus.store import decode_signal, encode_signal
+from dbeta.errors import DBetaWarning
 from dbeta.model.losses import IGNORED
 from dbeta.processing import DBetaProcessor
-from dbeta.training.collate import PretrainCollator, Text, mask_leads, mask_tokens, pair_sign, random_restore
+from dbeta.training.collate import PretrainCollator, finish_batch, hide_leads, mask_tokens, random_restore
 
 RECORDS = (
     (50, "sinus bradycardia. inferior infarct.", ["sinus bradycardia", "inferior myocardial infarction"]),
@@ -45,16 +45,34 @@ def make_collator(micro_config, micro_tokenizer):
     return make
 
 
+@pytest.fixture
+def make_batch(make_collator, rows):
+    """A batch of the six rows as the model takes it; it takes the collator's settings."""
+
+    def make(config_changes=None, rows=rows, **settings):
+        collator = make_collator(config_changes, **settings)
+        return finish_batch(collator(rows), collator.pairs)
+
+    return make
+
+
+def generators(n: int, seed: int = 0) -> list[np.random.Generator]:
+    """A source of randomness for each of n rows."""
+    return [np.random.default_rng([seed, i]) for i in range(n)]
+
+
 def words(batch, tokenizer) -> list[str]:
     """The unmasked texts of a batch."""
     return [text.strip() for text in tokenizer.batch_decode(batch["target_ids"], skip_special_tokens=True)]
 
 
-def test_shapes_and_types(make_collator, rows):
+def test_shapes_and_types(make_batch):
     torch.manual_seed(0)
-    batch = make_collator()(rows)
+    batch = make_batch(prompts=4)
     length = batch["input_ids"].shape[1]
     shapes = {name: tuple(value.shape) for name, value in batch.items()}
+    assert shapes.pop("prompt_ids") == shapes.pop("prompt_mask")
+    assert len(batch["prompt_ids"]) == 4
     assert shapes == {
         "ecg": (6, 12, 1000),
         "target_ecg": (6, 12, 1000),
@@ -64,16 +82,17 @@ def test_shapes_and_types(make_collator, rows):
         "attention_mask": (6, length),
         "mlm_labels": (6, length),
         "aligned": (6,),
-        "ets_labels": (6, 6),
+        "ets_labels": (6, 10),
     }
     assert batch["ecg"].dtype == batch["ets_labels"].dtype == torch.float32
     assert batch["aligned"].dtype == torch.bool
     assert batch["mlm_labels"].dtype == batch["ids_restore"].dtype == torch.int64
 
 
-def test_a_batch_feeds_the_model(make_collator, micro_model, rows):
+@pytest.mark.parametrize("pairs", ["pair", "equal", "entailment"])
+def test_a_batch_feeds_the_model(make_batch, micro_model, pairs):
     torch.manual_seed(0)
-    out = micro_model()(**make_collator()(rows))
+    out = micro_model()(**make_batch(pairs=pairs, prompts=3))
     assert all(torch.isfinite(out[name]) for name in ("mlm_loss", "mem_loss", "etm_loss", "ets_loss"))
 
 
@@ -83,14 +102,35 @@ def test_batches_follow_from_the_global_seed(make_collator, rows):
     first, other = collator(rows), collator(rows)
     torch.manual_seed(5)
     again = collator(rows)
-    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert all(torch.equal(first[name], again[name]) for name in first if name != "facts")
     assert not torch.equal(first["ids_restore"], other["ids_restore"])
     assert not torch.equal(first["ecg"], other["ecg"])
 
 
-def test_the_target_is_the_recording_before_leads_were_masked(make_collator, rows, make_ecg):
+def test_a_row_is_the_same_in_whichever_batch_it_comes(make_collator, rows):
+    """What the seed and the position decide does not depend on the others, nor on how long their texts are."""
+    placed = [row | {"position": 100 + i} for i, row in enumerate(rows)]
+    findings = [{name for row in rows for name in row["findings"]}]
+    collator = make_collator(
+        gain_jitter=0.2, crop=0.5, misaligned_share=0.0, seed=3, decided=findings, prompts=2, global_batch=50
+    )
+    whole, first, second = collator(placed), collator(placed[:2]), collator(placed[2:])
+    for name in ("ecg", "hidden_leads", "ids_restore", "aligned"):
+        assert torch.equal(whole[name], torch.cat([first[name], second[name]])), name
+    for name in ("input_ids", "mlm_labels", "target_ids"):
+        for part, at in ((first, 0), (second, 2)):
+            length = part[name].shape[1]
+            assert torch.equal(whole[name][at : at + len(part[name]), :length], part[name]), name
+    assert torch.equal(whole["prompt_ids"], first["prompt_ids"])
+    assert torch.equal(whole["prompt_ids"], second["prompt_ids"])
+    other = make_collator(gain_jitter=0.2, seed=4)(placed)
+    assert not torch.equal(other["ids_restore"], whole["ids_restore"])
+    assert not torch.equal(collator([placed[0] | {"position": 7}])["ids_restore"], first["ids_restore"][:1])
+
+
+def test_the_target_is_the_recording_before_leads_were_masked(make_batch, make_ecg):
     torch.manual_seed(0)
-    batch = make_collator({"lead_mask_prob": 0.9})(rows)
+    batch = make_batch({"lead_mask_prob": 0.9})
     for i, (rate, _, _) in enumerate(RECORDS):
         original = make_ecg(sampling_rate=100, rate=rate, seed=rate).signal
         np.testing.assert_allclose(batch["target_ecg"][i].numpy(), original, atol=6e-4)
@@ -99,10 +139,23 @@ def test_the_target_is_the_recording_before_leads_were_masked(make_collator, row
         assert torch.equal(batch["ecg"][i, shown], batch["target_ecg"][i, shown])
 
 
+def test_the_quick_way_gives_what_the_processor_gives(make_collator, rows, make_ecg):
+    """Recordings that need no resampling or padding do not go through `prepare_signal`."""
+    long = make_ecg(seconds=12, sampling_rate=100)
+    mixed = [rows[0], rows[1] | encode_signal(long), rows[2] | encode_signal(make_ecg(sampling_rate=250))]
+    collator = make_collator()
+    batch = collator(mixed)["ecg"]
+    for row, signal in zip(mixed, batch, strict=True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DBetaWarning)
+            expected = collator.processor.signal(decode_signal(row))
+        np.testing.assert_allclose(signal.numpy(), expected, atol=1e-6)
+
+
 def test_gain_jitter_scales_each_lead_by_itself(make_collator, rows):
     torch.manual_seed(0)
-    plain = make_collator()(rows * 8)["target_ecg"]
-    scaled = make_collator(gain_jitter=0.3)(rows * 8)["target_ecg"]
+    plain = make_collator()(rows * 8)["ecg"]
+    scaled = make_collator(gain_jitter=0.3)(rows * 8)["ecg"]
     gain = scaled.norm(dim=-1) / plain.norm(dim=-1)
     torch.testing.assert_close(scaled, plain * gain[..., None])
     assert gain.log().std().item() == pytest.approx(0.3, abs=0.03)
@@ -111,10 +164,7 @@ def test_gain_jitter_scales_each_lead_by_itself(make_collator, rows):
 
 def test_a_crop_is_a_window_of_the_recording_padded_at_the_end(make_collator, rows, make_ecg):
     torch.manual_seed(0)
-    batch = make_collator(crop=1.0)(rows)["target_ecg"]
-    assert torch.equal(
-        make_collator(crop=0.0)(rows[:1])["target_ecg"][0, :, :900], make_collator()(rows)["target_ecg"][0, :, :900]
-    )
+    batch = make_collator(crop=1.0)(rows)["ecg"]
     for i, (rate, _, _) in enumerate(RECORDS):
         whole = make_ecg(sampling_rate=100, rate=rate, seed=rate).signal[1]
         x = batch[i, 1].numpy()
@@ -134,29 +184,27 @@ def test_without_misalignment_every_record_has_its_own_report(make_collator, row
     assert words(batch, micro_tokenizer) == [report for _, report, _ in RECORDS]
 
 
-@pytest.mark.parametrize("entailment", [True, False])
-def test_a_misaligned_pair_really_carries_another_records_words(make_collator, rows, micro_tokenizer, entailment):
+@pytest.mark.parametrize("pairs", ["pair", "equal", "entailment"])
+def test_a_misaligned_pair_really_carries_another_records_words(make_batch, micro_tokenizer, pairs):
     torch.manual_seed(0)
-    collator = make_collator(written_share=0.0, misaligned_share=0.5, entailment=entailment)
     reports = [report for _, report, _ in RECORDS]
     misaligned = 0
-    for _ in range(20):
-        batch = collator(rows)
-        assert (~batch["aligned"]).sum() == 3
+    for _ in range(30):
+        batch = make_batch(written_share=0.0, misaligned_share=0.5, pairs=pairs)
         for i, text in enumerate(words(batch, micro_tokenizer)):
             assert text in reports
             assert (text == reports[i]) == bool(batch["aligned"][i])
             assert batch["ets_labels"][i, i] == (1 if batch["aligned"][i] else -1)
         misaligned += int((~batch["aligned"]).sum())
-    assert misaligned == 60
+    assert misaligned == pytest.approx(90, abs=25)
 
 
-def test_a_share_of_an_odd_batch_is_rounded_at_random(make_collator, rows):
+def test_the_published_defect_shows_the_records_own_words_all_the_same(make_batch, micro_tokenizer):
     torch.manual_seed(0)
-    collator = make_collator(written_share=0.0, misaligned_share=0.5)
-    counts = Counter(int((~collator(rows[:5])["aligned"]).sum()) for _ in range(60))
-    assert set(counts) == {2, 3}
-    assert 15 <= counts[2] <= 45
+    batch = make_batch(written_share=0.0, misaligned_share=1.0, negatives_seen=False, pairs="pair")
+    assert not batch["aligned"].any()
+    assert words(batch, micro_tokenizer) == [report for _, report, _ in RECORDS]
+    assert (batch["ets_labels"] == -1).all()
 
 
 def test_equal_reports_are_no_negatives_of_each_other(make_collator, rows, micro_tokenizer):
@@ -164,7 +212,48 @@ def test_equal_reports_are_no_negatives_of_each_other(make_collator, rows, micro
     batch = make_collator(written_share=0.0, misaligned_share=1.0)([rows[1], rows[2]])
     assert batch["aligned"].tolist() == [True, True]  # there is no text in the batch that does not hold
     assert words(batch, micro_tokenizer) == ["normal ecg."] * 2
-    assert batch["ets_labels"].tolist() == [[1, 1], [1, 1]]
+    assert finish_batch(batch)["ets_labels"].tolist() == [[1, 1], [1, 1]]
+    assert finish_batch(batch, "pair")["ets_labels"].tolist() == [[1, -1], [-1, 1]]
+
+
+class Table:
+    """A table of negatives whose farthest text is always the same."""
+
+    reports = ("sinus rhythm.", "normal ecg.", "ventricular fibrillation.")
+    findings = (frozenset({"sinus rhythm"}), frozenset({"normal ecg"}), frozenset({"ventricular fibrillation"}))
+
+    def __init__(self, drawn: int) -> None:
+        self.drawn, self.asked = drawn, []
+
+    def id_of(self, text: str) -> int:
+        self.asked.append(text)
+        return -1 if text == "sinus tachycardia." else 0
+
+    def draw(self, own: int, random: float) -> int:
+        assert own == 0
+        assert 0 <= random < 1
+        return self.drawn
+
+
+def test_a_negative_of_the_table_is_what_the_model_sees(make_collator, rows, micro_tokenizer):
+    decided = [{name for row in rows for name in row["findings"]} | {"ventricular fibrillation"}]
+    table = Table(2)
+    collator = make_collator(written_share=0.0, misaligned_share=1.0, negatives=[table], decided=decided)
+    batch = collator([row | {"corpus": 0} for row in rows])
+    assert table.asked == [report for _, report, _ in RECORDS]
+    assert batch["aligned"].tolist() == [False] * 5 + [True]  # the table does not know the last one's report
+    assert words(batch, micro_tokenizer)[:5] == ["ventricular fibrillation."] * 5
+    signs = finish_batch(batch)["ets_labels"]
+    assert (signs[:, :5] == -1).all()
+    written = make_collator(written_share=1.0, misaligned_share=1.0, negatives=[table], decided=decided)(rows)
+    for text in words(written, micro_tokenizer)[:5]:
+        assert text in _decoded(wordings("ventricular fibrillation"), micro_tokenizer)
+
+
+def test_a_negative_that_holds_is_not_taken(make_collator, rows):
+    collator = make_collator(written_share=1.0, misaligned_share=1.0, negatives=[Table(0)])
+    aligned = collator(rows)["aligned"].tolist()
+    assert aligned == [False, True, True, False, True, True]  # three of them have sinus rhythm
 
 
 def test_a_written_text_states_findings_of_its_record(make_collator, rows, micro_tokenizer):
@@ -200,105 +289,56 @@ def test_a_crop_that_would_leave_nothing_is_not_made(make_collator, rows, make_e
     half_silent = rows[0] | encode_signal(ecg)
     torch.manual_seed(0)
     collator = make_collator(crop=1.0)
-    batch = collator([half_silent] * 40)["target_ecg"]
+    batch = collator([half_silent] * 40)["ecg"]
     assert (batch.amax(dim=-1) > batch.amin(dim=-1)).any(dim=1).all()
 
 
-A, B, AB = frozenset("a"), frozenset("b"), frozenset("ab")
+def test_prompts_are_single_findings(make_collator, rows, micro_tokenizer):
+    torch.manual_seed(0)
+    names = {name for row in rows for name in row["findings"]}
+    batch = make_collator(prompts=99)(rows)
+    assert len(batch["prompt_ids"]) == len(names)
+    texts = {one.strip() for one in micro_tokenizer.batch_decode(batch["prompt_ids"], skip_special_tokens=True)}
+    every = _decoded([one for name in names for one in wordings(name)], micro_tokenizer)
+    cut = {text for text in texts if text not in every}
+    assert all(any(one.startswith(text) for one in every) for text in cut)  # long descriptions end at 32 tokens
+    facts = batch["facts"]["prompt_states"]
+    assert torch.equal(facts.sum(dim=1), torch.ones(len(names), dtype=torch.int64))
+    assert torch.equal(facts.sum(dim=0), torch.ones(len(names), dtype=torch.int64))
+    assert "prompt_ids" not in make_collator(prompts=5, pairs="equal")(rows)
 
 
 @pytest.mark.parametrize(
-    "states, source, record, findings, reports, sign",
+    ("setting", "message"),
     [
-        (A, 0, 0, [AB, B], "xy", 1),  # a sentence about its own record
-        (A, 0, 1, [AB, AB], "xy", 1),  # it holds for another one too
-        (A, 0, 1, [AB, B], "xy", -1),  # not stated of the other record
-        (AB, 0, 1, [AB, A], "xy", -1),  # half of it does not hold
-        (A, 0, 1, [A, B], "xx", -1),  # equal reports do not matter to a sentence
-        (None, 0, 0, [A, B], "xy", 1),  # a report of its own record
-        (None, 0, 1, [A, B], "xx", 1),  # the same words
-        (None, 0, 1, [A, B], "xy", -1),  # the other record lacks a finding
-        (None, 0, 1, [AB, A], "xy", -1),
-        (None, 0, 1, [A, AB], "xy", 0),  # it has them all; what else the report says is not known
-        (None, 0, 1, [A, A], "xy", 0),
-        (None, 0, 1, [frozenset(), A], "xy", -1),  # nothing is known of the report: another one is taken to be wrong
+        ({"pairs": "some"}, "pairs is one of pair, equal, entailment"),
+        ({"prompts": -1}, "prompts should be a whole number"),
+        ({"max_stated": 0}, "max_stated should be a whole number of at least 1"),
+        ({"gain_jitter": -0.5}, "gain_jitter should be at least 0"),
+        ({"crop": 1.5}, "crop should lie between 0 and 1"),
     ],
 )
-def test_pair_sign(states, source, record, findings, reports, sign):
-    assert pair_sign(Text("words", source, states), record, findings, list(reports)) == sign
-
-
-def test_signs_of_a_hand_made_batch(make_collator, rows):
-    collator = make_collator()
-    findings = [frozenset(row["findings"]) for row in rows]
-    reports = [row["report"] for row in rows]
-    texts = [
-        Text("sinus bradycardia", 0, frozenset({"sinus bradycardia"})),
-        Text("normal ecg.", 1, None),
-        Text("sinus rhythm", 2, frozenset({"sinus rhythm"})),
-        Text("sinus tachycardia", 3, frozenset({"sinus tachycardia"})),
-        Text("sinus tachycardia.", 5, None),  # record 4 is misaligned
-        Text("sinus tachycardia.", 5, None),
-    ]
-    aligned = torch.tensor([True, True, True, True, False, True])
-    assert collator._signs(texts, findings, reports, aligned).tolist() == [
-        [1, -1, -1, -1, -1, -1],
-        [-1, 1, 1, -1, -1, -1],
-        [-1, 1, 1, -1, -1, -1],  # the equal report
-        [-1, -1, -1, 1, 0, 0],  # tachycardia and more: the short report may hold or not
-        [-1, -1, 1, -1, -1, -1],
-        [-1, -1, -1, 1, 1, 1],
-    ]
-    plain = make_collator(entailment=False)
-    assert plain._signs(texts, findings, reports, aligned).tolist() == [
-        [1, -1, -1, -1, -1, -1],
-        [-1, 1, -1, -1, -1, -1],
-        [-1, -1, 1, -1, -1, -1],
-        [-1, -1, -1, 1, -1, -1],
-        [-1, -1, -1, -1, -1, -1],
-        [-1, -1, -1, -1, 1, 1],
-    ]
-
-
-def test_misaligned_texts_do_not_hold(make_collator, rows):
-    collator = make_collator(misaligned_share=1.0)
-    findings = [frozenset(row["findings"]) for row in rows]
-    reports = [row["report"] for row in rows]
-    for seed in range(20):
-        rng = random.Random(seed)
-        own = [collator._text(i, row, rng) for i, row in enumerate(rows)]
-        texts, aligned = collator._misalign(own, findings, reports, rng)
-        for i, text in enumerate(texts):
-            assert aligned[i] == (text is own[i])
-            assert pair_sign(text, i, findings, reports) == (1 if aligned[i] else -1)
+def test_settings_out_of_range(make_collator, setting, message):
+    with pytest.raises(ValueError, match=message):
+        make_collator(**setting)
 
 
 # masks
 
 
-def test_masked_leads_are_zeroed_whole_and_the_others_left():
-    torch.manual_seed(0)
-    ecg = 1 + torch.rand(200, 12, 7)
-    masked = mask_leads(ecg, 0.5)
-    zero = (masked == 0).all(dim=-1)
-    assert torch.equal(masked[~zero], ecg[~zero])
-    assert not masked[zero].any()
-    assert zero.float().mean().item() == pytest.approx(0.5 * 11 / 12, abs=0.03)
-    assert zero.any(dim=0).all()
-    assert not torch.equal(zero[0], zero[1])
-
-
-def test_one_lead_is_always_spared():
-    torch.manual_seed(0)
-    zero = (mask_leads(torch.ones(300, 12, 3), 1.0) == 0).all(dim=-1)
-    assert (zero.sum(dim=1) == 11).all()
-    assert zero.all(dim=0).sum() == 0  # not the same one each time
-    assert torch.equal(mask_leads(torch.ones(3, 12, 3), 0.0), torch.ones(3, 12, 3))
+def test_leads_are_hidden_at_random_and_one_is_always_spared():
+    hidden = hide_leads(12, 0.5, generators(200))
+    assert hidden.shape == (200, 12)
+    assert hidden.float().mean().item() == pytest.approx(0.5 * 11 / 12, abs=0.03)
+    assert hidden.any(dim=0).all()
+    every = hide_leads(12, 1.0, generators(300))
+    assert (every.sum(dim=1) == 11).all()
+    assert not every.all(dim=0).any()  # not the same one each time
+    assert not hide_leads(12, 0.0, generators(3)).any()
 
 
 def test_random_restore_is_another_permutation_for_each_row():
-    torch.manual_seed(0)
-    restore = random_restore(400, 24)
+    restore = random_restore(24, generators(400))
     assert restore.dtype == torch.int64
     assert torch.equal(restore.sort(dim=1).values, torch.arange(24).expand(400, -1))
     assert len({tuple(row) for row in restore.tolist()}) == 400
@@ -309,8 +349,7 @@ def test_random_restore_is_another_permutation_for_each_row():
 
 def check_masking(ids: torch.Tensor, tokenizer, mask_id: int) -> None:
     """BERT's proportions on a large batch of ordinary tokens with an end and some padding in each row."""
-    torch.manual_seed(0)
-    masked, labels = mask_tokens(ids, tokenizer, 0.25)
+    masked, labels = mask_tokens(ids, tokenizer, 0.25, generators(len(ids)))
     special = torch.isin(ids, torch.tensor([tokenizer.pad_token_id, tokenizer.eos_token_id]))
     chosen = labels != IGNORED
     assert not (chosen & special).any()
@@ -355,10 +394,10 @@ def test_mask_tokens_with_a_tokenizer_like_t5s():
 
 def test_masking_nothing_and_everything(micro_tokenizer):
     ids = torch.randint(4, len(micro_tokenizer), (4, 9))
-    masked, labels = mask_tokens(ids, micro_tokenizer, 0.0)
+    masked, labels = mask_tokens(ids, micro_tokenizer, 0.0, generators(4))
     assert torch.equal(masked, ids)
     assert (labels == IGNORED).all()
-    assert torch.equal(mask_tokens(ids, micro_tokenizer, 1.0)[1], ids)
+    assert torch.equal(mask_tokens(ids, micro_tokenizer, 1.0, generators(4))[1], ids)
 
 
 @pytest.mark.shared

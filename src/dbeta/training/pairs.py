@@ -128,17 +128,18 @@ def batch_signs(facts: Mapping[str, Tensor], aligned: Tensor, rule: str) -> Tens
     signs = ets_labels(aligned, len(keys))
     if rule == "pair":
         return signs
+    own = torch.arange(len(aligned), device=aligned.device)
     same = (facts["record_keys"][:, :, None] == keys).any(dim=1)  # (B, T)
+    # A pair that is called misaligned is a negative, whatever its words
+    same[own, own + rank() * len(own)] &= aligned
     if rule == "equal":
         return torch.where(same, 1.0, signs)
     states, complete = gather(facts["states"].byte()), gather(facts["complete"].byte()).bool()
     entailed = _entailment(facts["records"], states)
-    own = torch.arange(len(aligned), device=aligned.device)
     known = states.bool().any(dim=1)
     by_report = torch.where(known, entailed.clamp(max=0.0), -1.0)
     by_report = torch.where(same, 1.0, by_report)
     signs = torch.where(complete, entailed, by_report)
-    # A pair that is called misaligned is a negative, whatever its words
     at = own + rank() * len(own)
     signs[own, at] = torch.where(aligned, signs[own, at], -1.0)
     return torch.cat([signs, _entailment(facts["records"], facts["prompt_states"])], dim=1)
