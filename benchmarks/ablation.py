@@ -47,7 +47,7 @@ from dbeta.preparing import InputFormat, prepare_signal
 from dbeta.training.collate import PretrainCollator, finish_batch
 from dbeta.training.pretrain import Data, load_data, make_trainer
 from dbeta.training.recipe import Recipe
-from dbeta.training.validation import common_findings, evaluating
+from dbeta.training.validation import Validation, evaluating
 
 RATE = 125
 SIZES: dict[str, Any] = {
@@ -162,7 +162,8 @@ def main() -> None:
             runs[key] = future.result()
             console.print(f"{key}: {runs[key]['seconds']:.0f} s, super {runs[key]['super']:.3f}")
             save(args.json, done)
-    done["table"] = summarise(args, runs, prepare(args.corpus)[2])
+    data, _, test = prepare(args.corpus)
+    done["table"] = summarise(args, runs, test, data.validation.common)
     save(args.json, done)
 
 
@@ -183,8 +184,12 @@ def prepare(corpus: Path) -> tuple[Data, Fold, Fold]:
     data = load_data(replace(FAITHFUL, corpus=str(corpus)))
     rows = data.training[0]
     training = at_rate(rows.corpus.select(rows.rows))
-    test = at_rate(data.validation)
-    small = replace(data, training=[CorpusRows(training, np.arange(len(training)))], validation=test)
+    test = at_rate(data.validation.corpus)
+    small = replace(
+        data,
+        training=[CorpusRows(training, np.arange(len(training)))],
+        validation=Validation.of([(test, data.decided[0])]),
+    )
     return small, fold(training), fold(test)
 
 
@@ -232,7 +237,7 @@ def run(name: str, seed: int, steps: int, corpus: Path) -> dict[str, Any]:
     with evaluating(model, processor) as dbeta:
         embeds = dbeta.embed(decode_signal(row) for row in test.rows)
         train_embeds = dbeta.embed(decode_signal(row) for row in training.rows)
-        asked = list(dict.fromkeys([*super_labels(test), *common_findings(test.rows)]))
+        asked = list(dict.fromkeys([*super_labels(test), *data.validation.common]))
         directions = np.stack([dbeta.embed_condition(one) for one in asked])
     unit = embeds / np.linalg.norm(embeds, axis=1, keepdims=True)
     scores = dict(zip(asked, (unit @ directions.T).T, strict=True))
@@ -316,12 +321,12 @@ def interval(test: Fold, tables: list[dict[str, np.ndarray]]) -> list[float]:
     return [round(whole, 4), round(float(low), 4), round(float(high), 4)]
 
 
-def summarise(args: argparse.Namespace, runs: dict[str, Any], test: Fold) -> dict[str, Any]:
+def summarise(args: argparse.Namespace, runs: dict[str, Any], test: Fold, common: list[str]) -> dict[str, Any]:
     """The table: variants × figures."""
     supers = list(super_labels(test))
     figures: dict[str, tuple[str, Any]] = {
         "zero-shot super": ("zero-shot", supers),
-        "zero-shot findings": ("zero-shot", common_findings(test.rows)),
+        "zero-shot findings": ("zero-shot", common),
         "10 % probe super": ("probe", supers),
         "probe LVH": ("voltage", VOLTAGE[:1]),
         "probe low voltage": ("voltage", VOLTAGE[1:]),

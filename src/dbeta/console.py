@@ -102,6 +102,33 @@ def print_metrics(result: dict[str, Any]) -> None:
         note(f"{len(result['unread'])} recordings could not be read and are left out: see metrics.json")
 
 
+def print_estimate(found: dict[str, Any]) -> None:
+    """A dry run: the resolved recipe, then what it asks for."""
+    import yaml
+
+    figures = found["estimate"]
+
+    def text(value: Any, pattern: str, missing: str = "unknown until the corpus is built") -> str:
+        return missing if value is None else pattern.format(value)
+
+    print(yaml.safe_dump(found["recipe"], sort_keys=False))
+    view = Table(title="dry run", title_justify="left", title_style="bold", show_header=False)
+    for row in (
+        ("parameters", f"{figures['parameters'] / 1e6:.1f} M"),
+        ("training records", text(figures["records"], "{:,}")),
+        ("records per step", f"{figures['batch']:,}"),
+        ("steps", text(figures["steps"], "{:,}")),
+        ("arithmetic per record", f"{figures['flops_per_record'] / 1e9:.1f} GFLOP"),
+        ("weights, gradients, Adam", f"{figures['state_gib']:.2f} GiB"),
+        ("a step's activations", text(figures["activations_gib"], "{:.1f} GiB", "measured on GPUs only")),
+        ("this process, few records", f"{figures['process_gib']:.2f} GiB"),
+        ("time per step", f"{figures['seconds_per_step']:.2f} s on {figures['device']}"),
+        ("time in all", text(figures["hours"], "about {:.1f} h, without evaluation")),
+    ):
+        view.add_row(*row)
+    Console().print(view)
+
+
 class Rate(ProgressColumn):
     """How many a second."""
 

@@ -1,9 +1,12 @@
 """Tokens, positions, masking and the sizes of the ECG encoder."""
 
+import math
+
+import pytest
 import torch
 
 from dbeta.model import DBetaConfig
-from dbeta.model.ecg_encoder import ConvPositions, ConvTokens, ECGEncoder
+from dbeta.model.ecg_encoder import ConvPositions, ConvTokens, ECGEncoder, log_amplitude
 
 
 def recordings(make_ecg, *rates: float) -> torch.Tensor:
@@ -57,8 +60,8 @@ def test_the_first_convolution_is_normalised_over_time_for_each_channel(micro_co
     torch.testing.assert_close(normed.var(-1, unbiased=False), torch.ones(1, 16), atol=0.05, rtol=0)
 
 
-def test_gain_and_offset_do_not_matter_but_the_rhythm_does(micro_model, make_ecg):
-    encoder = micro_model().ecg_encoder
+def test_without_voltage_gain_and_offset_do_not_matter_but_the_rhythm_does(micro_model, make_ecg):
+    encoder = micro_model(voltage=False).ecg_encoder
     ecg = recordings(make_ecg, 60, 95)
     with torch.no_grad():
         plain, louder, shifted = encoder(ecg), encoder(10 * ecg), encoder(ecg + 3)
@@ -67,8 +70,42 @@ def test_gain_and_offset_do_not_matter_but_the_rhythm_does(micro_model, make_ecg
     assert (plain - shifted).abs().mean() < 0.02 * between_records
 
 
+def test_voltage_reaches_the_class_token_and_offset_does_not(micro_model, make_ecg):
+    encoder = micro_model(initializer_range=0.1).ecg_encoder
+    ecg = recordings(make_ecg, 60, 95)
+    with torch.no_grad():
+        plain, louder, shifted = (encoder(x)[:, 0] for x in (ecg, 1.5 * ecg, ecg + 3))
+    assert (plain - louder).abs().mean() > 0.1
+    torch.testing.assert_close(plain, shifted, atol=1e-2, rtol=0)
+
+
+def test_log_amplitude_is_how_far_each_lead_swings():
+    ecg = torch.zeros(1, 2, 1000)
+    ecg[0, 0, 50::200] = 2.0  # one beat in each of the five windows
+    ecg[0, 1, 50::200] = -0.5
+    found = log_amplitude(ecg).exp()
+    assert found.shape == (1, 4)
+    assert found[0].tolist() == pytest.approx([2 * 199 / 200, 0.01, 0.01, 0.5 * 199 / 200], abs=1e-4)
+    torch.testing.assert_close(log_amplitude(10 * ecg + 5)[0, 0], found.log()[0, 0] + math.log(10))
+
+
+def test_one_artefact_or_half_a_recording_of_padding_does_not_decide_the_amplitude():
+    ecg = torch.zeros(2, 1, 1000)
+    ecg[:, 0, 50::200] = 1.0
+    ecg[0, 0, 333] = 40.0
+    ecg[1, 0, 500:] = 0.0
+    found = log_amplitude(ecg).exp()
+    assert found[:, 0].tolist() == pytest.approx([199 / 200] * 2, abs=1e-3)
+
+
+def test_voltage_needs_millivolts(micro_config):
+    with pytest.raises(ValueError, match="voltage needs signal_scale"):
+        micro_config(signal_scale="lead_zscore")
+    assert not micro_config(signal_scale="lead_zscore", voltage=False).voltage
+
+
 def test_the_class_token_comes_first_and_after_the_positions(micro_model, make_ecg):
-    encoder = micro_model(ecg_layers=0).ecg_encoder
+    encoder = micro_model(ecg_layers=0, voltage=False).ecg_encoder
     x = encoder(recordings(make_ecg, 60, 95))
     expected = torch.nn.functional.layer_norm(encoder.class_token, (32,))
     torch.testing.assert_close(x[:, 0], expected.expand(2, 32))
@@ -78,8 +115,9 @@ def test_the_class_token_comes_first_and_after_the_positions(micro_model, make_e
 def test_masking_keeps_the_tokens_that_ids_restore_says_in_that_order(micro_model, make_ecg):
     encoder = micro_model(ecg_layers=0, ecg_mask_ratio=0.5).ecg_encoder  # 12 of 24 stay; no layer mixes the tokens
     restore = torch.stack([torch.randperm(24), torch.randperm(24)])
-    tokens = encoder.embed(recordings(make_ecg, 60, 95))
-    kept = encoder.encode(tokens, restore)
+    ecg = recordings(make_ecg, 60, 95)
+    tokens = encoder.embed(ecg)
+    kept = encoder.encode(tokens, ecg, restore)
     assert kept.shape == (2, 13, 32)
     seen = 0
     for row in range(2):
@@ -95,13 +133,14 @@ def test_masking_keeps_the_tokens_that_ids_restore_says_in_that_order(micro_mode
 def test_hidden_tokens_do_not_reach_the_encoder(micro_model, make_ecg):
     encoder = micro_model(ecg_mask_ratio=0.5).ecg_encoder
     restore = torch.arange(24).flip(0)[None]  # the last twelve stay
-    tokens = encoder.embed(recordings(make_ecg, 60))
-    plain = encoder.encode(tokens, restore)
+    ecg = recordings(make_ecg, 60)
+    tokens = encoder.embed(ecg)
+    plain = encoder.encode(tokens, ecg, restore)
     hidden, visible = tokens.clone(), tokens.clone()
     hidden[:, :12] += 5 * torch.randn(1, 12, 32)
     visible[:, 12:] += 5 * torch.randn(1, 12, 32)
-    torch.testing.assert_close(encoder.encode(hidden, restore), plain)
-    assert not torch.allclose(encoder.encode(visible, restore), plain, atol=1e-2)
+    torch.testing.assert_close(encoder.encode(hidden, ecg, restore), plain)
+    assert not torch.allclose(encoder.encode(visible, ecg, restore), plain, atol=1e-2)
 
 
 def test_masking_nothing_equals_no_masking(micro_model, make_ecg):

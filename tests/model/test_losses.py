@@ -79,14 +79,8 @@ def test_ets_labels_without_texts_are_the_signed_diagonal():
     assert labels.tolist() == [[1, -1, -1], [-1, -1, -1], [-1, -1, 1]]
 
 
-def test_ets_labels_of_equal_texts_take_the_sign_of_the_row():
-    labels = losses.ets_labels(torch.tensor([True, False, True, True]), torch.tensor([5, 7, 5, 7]))
-    assert labels.tolist() == [
-        [1, -1, 1, -1],  # texts 0 and 2 are one
-        [-1, -1, -1, -1],  # text 1 does not belong to record 1, so neither does the equal text 3
-        [1, -1, 1, -1],
-        [-1, 1, -1, 1],  # but it belongs to record 3
-    ]
+def test_further_texts_belong_to_nobody():
+    assert losses.ets_labels(torch.tensor([True, False]), 4).tolist() == [[1, -1, -1, -1], [-1, -1, -1, -1]]
 
 
 def test_ets_loss_is_the_mean_log_sigmoid_of_signed_similarities():

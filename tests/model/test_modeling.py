@@ -11,7 +11,7 @@ from dbeta.corpus.store import encode_signal
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel, DBetaOutput, losses
 from dbeta.processing import DBetaProcessor
-from dbeta.training.collate import PretrainCollator
+from dbeta.training.collate import PretrainCollator, finish_batch
 
 LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
 
@@ -130,7 +130,7 @@ def test_mem_target_is_the_whole_recording_or_what_was_shown(micro_model, inputs
 
 
 def test_mem_loss_is_over_hidden_tokens(micro_model, inputs):
-    model = micro_model()
+    model = micro_model(reconstruct_misaligned=True)
     out = model(**inputs)
     signal = inputs["target_ecg"][..., :960]  # 24 tokens of 40 samples
     signal = (signal - signal.mean(-1, keepdim=True)) / (signal.var(-1, keepdim=True) + 1e-6).sqrt()
@@ -142,6 +142,41 @@ def test_mem_loss_is_over_hidden_tokens(micro_model, inputs):
                 errors.append((out.mem_logits[row, token] - piece).square().mean())
     assert len(errors) == 54
     torch.testing.assert_close(out.mem_loss, torch.stack(errors).mean())
+
+
+def test_a_misaligned_pair_teaches_no_reconstruction(micro_model, inputs):
+    aligned_only = {name: value[[0, 2]] for name, value in inputs.items()}
+    better, published = micro_model(), micro_model(reconstruct_misaligned=True)
+    for name in ("mlm_loss", "mem_loss"):
+        torch.testing.assert_close(better(**inputs)[name], published(**aligned_only)[name])
+        assert better(**inputs)[name] != published(**inputs)[name]
+    nothing = better(**inputs | {"aligned": torch.zeros(3, dtype=torch.bool)})
+    assert nothing.mlm_loss == nothing.mem_loss == 0
+    nothing.loss.backward()
+
+
+def test_prompts_are_further_texts_of_ets(micro_model, inputs):
+    model = micro_model()
+    prompts = torch.randint(4, 400, (2, 5))
+    signs = torch.tensor([[1.0, -1, 0, 1, -1]] * 3)
+    out = model(**inputs, prompt_ids=prompts, prompt_mask=torch.ones_like(prompts), ets_labels=signs)
+    assert out.ets_logits.shape == (3, 5)
+    plain = model(**inputs)
+    torch.testing.assert_close(out.ets_logits[:, :3], plain.ets_logits)
+    torch.testing.assert_close(out.ets_logits[:, 3:], model.similarity(plain.ecg_embeds, model.embed_text(prompts)))
+    torch.testing.assert_close(out.ets_loss, losses.ets_loss(out.ets_logits, signs))
+
+
+def test_checkpointed_activations_give_the_same_gradients(micro_model, inputs):
+    plain, thrifty = micro_model().train(), micro_model().train()
+    thrifty.activation_checkpointing_enable()
+    calls = []
+    thrifty.ecg_encoder.layers[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    for model in (plain, thrifty):
+        model(**inputs).loss.backward()
+    for (name, one), other in zip(plain.named_parameters(), thrifty.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, msg=name)
+    assert len(calls) == 4  # both passes through the encoder are computed again on the way back
 
 
 def test_similarity_is_raw_or_a_scaled_cosine(micro_model):
@@ -220,7 +255,7 @@ def test_base_has_321_million_parameters():
 
 
 def test_it_learns(micro_config, micro_tokenizer, make_ecg):
-    """Eight records, 130 steps: all four losses fall clearly on fresh masks of the same records."""
+    """Eight records, 160 steps: all four losses fall clearly on fresh masks of the same records."""
     torch.manual_seed(0)
     kinds = (("sinus bradycardia", 40), ("sinus rhythm", 65), ("sinus tachycardia", 110), ("atrial flutter", 150))
     axes = (("left axis deviation", 1.0), ("right axis deviation", -1.0))
@@ -239,6 +274,7 @@ def test_it_learns(micro_config, micro_tokenizer, make_ecg):
         mem_hidden_size=48,
         mem_layers=2,
         initializer_range=0.06,
+        reconstruct_misaligned=True,
     )
     model = DBetaModel(config)
     processor = DBetaProcessor(micro_tokenizer, sampling_rate=100, n_samples=1000, max_text_tokens=32)
@@ -248,17 +284,17 @@ def test_it_learns(micro_config, micro_tokenizer, make_ecg):
         model.eval()
         torch.manual_seed(99)
         with torch.no_grad():
-            outs = [model(**collator(rows)) for _ in range(4)]
+            outs = [model(**finish_batch(collator(rows))) for _ in range(4)]
         model.train()
         return {name: sum(out[name].item() for out in outs) / len(outs) for name in LOSSES}
 
     before = measure()
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3, betas=(0.9, 0.98))
     torch.manual_seed(1)
-    for step in range(130):
+    for step in range(160):
         optimizer.param_groups[0]["lr"] = 3e-3 * min(1, (step + 1) / 20)
         optimizer.zero_grad()
-        model(**collator(rows)).loss.backward()
+        model(**finish_batch(collator(rows))).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     after = measure()

@@ -1,4 +1,4 @@
-"""Recipes, and whole runs of the smallest size."""
+"""Whole runs of the smallest size."""
 
 import json
 import math
@@ -10,19 +10,16 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+import dbeta
 from dbeta.corpus.store import decode_signal, load_corpus
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.processing import DBetaProcessor
 from dbeta.training import pretrain as module
-from dbeta.training import validation
-from dbeta.training.collate import PretrainCollator
 from dbeta.training.pretrain import pretrain
-from dbeta.training.recipe import PRESETS, Recipe, load_recipe, training_arguments
+from dbeta.training.recipe import load_recipe
 from dbeta.training.trainer import LOSSES
-from dbeta.training.validation import embed_corpus, zero_shot_auroc
 
-RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 FILES = {
     "README.md",
     "config.json",
@@ -30,7 +27,9 @@ FILES = {
     "preprocessor_config.json",
     "reference_panel.safetensors",
     "tokenizer.json",
+    "training.png",
     "training_log.json",
+    "last",
 }
 
 
@@ -63,82 +62,6 @@ def recipe(tmp_path, micro_corpus, micro_settings):
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(content))
     return load_recipe(file)
-
-
-@pytest.fixture
-def recipe_file(tmp_path):
-    """The factory of recipe files with this content."""
-
-    def write(content: str) -> Path:
-        file = tmp_path / "r.yaml"
-        file.write_text(content)
-        return file
-
-    return write
-
-
-def test_there_are_recipes():
-    assert "tiny" in [path.stem for path in RECIPES]
-
-
-@pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
-def test_every_recipe_loads_and_its_settings_are_known(path, tmp_path):
-    recipe = load_recipe(path)
-    config = PRESETS[recipe.preset](**recipe.model)
-    assert set(recipe.model) <= set(config.to_dict())
-    PretrainCollator(DBetaProcessor(), config, **recipe.collator)
-    training_arguments(recipe.training | {"use_cpu": True, "bf16": False}, tmp_path)
-
-
-def test_a_recipe_and_its_changes(recipe_file):
-    file = recipe_file("preset: base\nmodel: {ecg_mask_ratio: 0.5, lead_mask_prob: 0.1}\n")
-    plain = load_recipe(file)
-    assert plain == Recipe(preset="base", model={"ecg_mask_ratio": 0.5, "lead_mask_prob": 0.1})
-    changes = [
-        "model.ecg_mask_ratio=0.25",
-        "training.max_steps=10",
-        "collator.pairs=pair",
-        "output=runs/a=b",
-        "model.loss_weights.etm=0.5",
-    ]
-    changed = load_recipe(file, changes)
-    assert changed.model == {"ecg_mask_ratio": 0.25, "lead_mask_prob": 0.1, "loss_weights": {"etm": 0.5}}
-    assert changed.training == {"max_steps": 10}
-    assert changed.collator == {"pairs": "pair"}
-    assert changed.output == "runs/a=b"
-
-
-@pytest.mark.parametrize(
-    "content, changes, message",
-    [
-        ("presets: tiny", [], "unknown key 'presets'; a recipe has preset, corpus"),
-        ("preset: huge", [], "unknown preset 'huge'; choose one of base, tiny"),
-        ("preset: [tiny", [], "cannot be read as a recipe"),
-        ("just words", [], "not a recipe"),
-        ("", [], "not a recipe"),
-        ("preset: tiny", ["output"], "write it as key=value"),
-        ("preset: tiny", ["ouput=x"], "unknown key 'ouput'"),
-        ("preset: tiny", ["preset.size=3"], "preset holds a single value"),
-        ("preset: tiny", ["output=[a"], "is not a YAML value"),
-        ("preset: tiny\ntraining: fast", [], "training should hold settings"),
-        ("output: {a: 1}", [], "output should hold a name, not {'a': 1}"),
-        ("preset: [tiny]", [], "preset should hold a name"),
-    ],
-)
-def test_mistakes_in_a_recipe(recipe_file, content, changes, message):
-    with pytest.raises(DBetaError, match=message):
-        load_recipe(recipe_file(content), changes)
-
-
-def test_an_empty_section_is_a_section(recipe_file):
-    file = recipe_file("preset: tiny\nmodel:\ntraining:\n")
-    assert load_recipe(file) == Recipe(preset="tiny")
-    assert load_recipe(file, ["model.ecg_layers=2"]).model == {"ecg_layers": 2}
-
-
-def test_a_missing_recipe(tmp_path):
-    with pytest.raises(DBetaError, match=r"nothing\.yaml: cannot be read"):
-        load_recipe(tmp_path / "nothing.yaml")
 
 
 def test_a_run_writes_a_whole_checkpoint(recipe, micro_corpus):
@@ -174,6 +97,46 @@ def test_a_run_writes_a_whole_checkpoint(recipe, micro_corpus):
         pretrain(recipe, resume=True)
 
 
+def test_the_best_step_is_kept_and_the_last_beside_it(recipe, monkeypatch):
+    figures = iter([0.9, 0.6])
+    monkeypatch.setattr(
+        "dbeta.training.trainer.zero_shot_auroc", lambda *_: next(figures)
+    )  # the run's own validation says that step 2 was the better one
+    recipe.training |= {
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "eval_zero_shot",
+        "greater_is_better": True,
+        "save_total_limit": 1,
+    }
+    output = pretrain(recipe)
+    best, last = (load_file(folder / "model.safetensors") for folder in (output, output / "last"))
+    kept = load_file(output / "steps" / "checkpoint-2" / "model.safetensors")
+    assert all(torch.equal(best[name], kept[name]) for name in kept)
+    assert not all(torch.equal(best[name], last[name]) for name in kept)
+    assert "at step 2 of 4" in (output / "README.md").read_text()
+    for folder in (output, output / "last"):
+        assert dbeta.load(folder, device="cpu").embed(decode_signal(load_corpus(Path(recipe.corpus))[0])).shape == (
+            1,
+            32,
+        )
+
+
+def test_a_run_on_several_corpora(recipe, micro_corpus, tmp_path):
+    shutil.copytree(micro_corpus, tmp_path / "other")
+    recipe.corpus = {str(micro_corpus): 3.0, str(tmp_path / "other"): 1.0}
+    recipe.training |= {"max_steps": 2, "eval_strategy": "no"}
+    output = pretrain(recipe)
+    card = (output / "README.md").read_text()
+    assert card.count("34 records of 17 patients") == 2
+    assert len(load_file(output / "reference_panel.safetensors")["ecg_embeds"]) == 24
+
+
+def test_a_run_needs_the_table_that_it_asks_for(recipe):
+    recipe.negatives = "n3s"
+    with pytest.raises(DBetaError, match="dbeta corpus negatives"):
+        pretrain(recipe)
+
+
 def test_training_changes_the_weights_and_follows_from_the_seed(recipe, tmp_path):
     recipe.training |= {"save_strategy": "no", "eval_strategy": "no", "max_steps": 2}
     weights = []
@@ -185,44 +148,10 @@ def test_training_changes_the_weights_and_follows_from_the_seed(recipe, tmp_path
     assert not all(torch.equal(a[name], c[name]) for name in a)
 
 
-def test_a_killed_run_goes_on(recipe, tmp_path, monkeypatch):
-    whole = _steps(pretrain(recipe))
-
-    recipe.output = str(tmp_path / "killed")
-    step = module.PretrainTrainer.training_step
-
-    def die_at_the_fourth(self, *args, **kwargs):
-        if self.state.global_step == 3:
-            raise KeyboardInterrupt
-        return step(self, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module.PretrainTrainer, "training_step", die_at_the_fourth)
-        with pytest.raises(KeyboardInterrupt):
-            pretrain(recipe)
-    assert not (Path(recipe.output) / "model.safetensors").exists()
+def test_an_unfinished_run_is_not_written_over(recipe):
+    (Path(recipe.output) / "steps" / "checkpoint-1").mkdir(parents=True)
     with pytest.raises(DBetaError, match="unfinished run"):
         pretrain(recipe)
-
-    saved = load_file(Path(recipe.output) / "steps" / "checkpoint-2" / "model.safetensors")
-    starts = []
-
-    def remember(self, model, *args, **kwargs):
-        starts.append(model.etm_head.classifier.weight.detach().clone())
-        return step(self, model, *args, **kwargs)
-
-    monkeypatch.setattr(module.PretrainTrainer, "training_step", remember)
-    resumed = _steps(pretrain(recipe, resume=True))
-    assert len(starts) == 2  # steps 3 and 4 only
-    assert torch.equal(starts[0], saved["etm_head.classifier.weight"])
-    assert [entry["step"] for entry in resumed] == [1, 2, 3, 4]
-    assert [entry["learning_rate"] for entry in resumed] == [entry["learning_rate"] for entry in whole]
-    assert resumed[:2] == whole[:2]
-
-
-def _steps(output: Path) -> list[dict]:
-    history = json.loads((output / "training_log.json").read_text())
-    return [entry for entry in history if "loss" in entry]
 
 
 def test_resuming_what_never_began_starts_it(recipe):
@@ -250,40 +179,6 @@ def test_a_missing_corpus_is_named(recipe, tmp_path):
     recipe.corpus = str(tmp_path / "nowhere")
     with pytest.raises(DBetaError, match="not a corpus"):
         pretrain(recipe)
-
-
-@pytest.fixture
-def trained(micro_model, micro_tokenizer):
-    """A fresh micro model and its processor."""
-    return micro_model(), DBetaProcessor(micro_tokenizer, sampling_rate=100, n_samples=1000, max_text_tokens=32)
-
-
-def test_embeddings_of_a_corpus(trained, micro_corpus):
-    model, processor = trained
-    corpus = load_corpus(micro_corpus, "validation")
-    model.train()
-    embeds = embed_corpus(model, processor, corpus, batch_size=7)
-    assert model.training
-    assert embeds.shape == (20, 32)
-    torch.testing.assert_close(embeds.norm(dim=-1), torch.ones(20))
-    torch.testing.assert_close(embed_corpus(model.eval(), processor, corpus), embeds)
-
-
-def test_zero_shot_auroc_against_known_scores(trained, micro_corpus, monkeypatch):
-    """Ten of the twenty validation records are normal, and have sinus rhythm; nothing else is frequent enough."""
-    model, processor = trained
-    corpus = load_corpus(micro_corpus, "validation")
-    normal = torch.tensor([["normal ecg" in row] for row in corpus["findings"]]).float()
-    assert normal.sum() == 10
-    monkeypatch.setattr(model, "embed_text", lambda **_: torch.tensor([[1.0, 0.0], [1.0, 0.0]]))
-    for scores, expected in ((normal, 1.0), (1 - normal, 0.0), (torch.full((20, 1), 0.5), 0.5)):
-        embeds = torch.cat([scores, torch.ones(20, 1)], dim=1)
-        monkeypatch.setattr(validation, "embed_corpus", lambda *_, embeds=embeds: embeds)
-        assert zero_shot_auroc(model, processor, corpus) == expected
-
-
-def test_zero_shot_auroc_without_frequent_findings_is_not_a_number(trained, micro_corpus):
-    assert math.isnan(zero_shot_auroc(*trained, load_corpus(micro_corpus, "test")))
 
 
 @pytest.mark.shared
@@ -332,7 +227,3 @@ def test_what_cannot_be_loaded_names_its_place(recipe, tmp_path, key):
     setattr(recipe, key, str(tmp_path / "nowhere"))
     with pytest.raises(DBetaError, match=r"could be loaded from .*nowhere"):
         pretrain(recipe)
-
-
-def test_a_rate_that_yaml_reads_as_text(tmp_path):
-    assert training_arguments({"learning_rate": "1e-3"}, tmp_path).learning_rate == 1e-3

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from dbeta.cli.common import Model, Precision, load_model, silence_libraries
-from dbeta.console import note, print_metrics, progress
+from dbeta.cli.common import AsJson, Model, Precision, load_model, silence_libraries
+from dbeta.console import note, print_estimate, print_metrics, progress
 
 
 def corpus_build(
@@ -77,17 +78,36 @@ def pretrain(
     ] = None,
     output: Annotated[Path | None, typer.Option(help="Checkpoint folder  \\[default: the recipe's]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what it would do: recipe, parameters, memory, steps, time")
+    ] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Train a model from a recipe.
 
     Example: dbeta pretrain recipes/tiny.yaml --set training.num_train_epochs=2 --output runs/short
+
+    Several processes: torchrun --nproc-per-node 2 -m dbeta.cli pretrain recipes/base.yaml
     """
-    from dbeta.training.pretrain import pretrain as run
     from dbeta.training.recipe import load_recipe
 
     silence_libraries()
     changes = [*(changes or []), *([f"output={output}"] if output else [])]
-    note(f"checkpoint in {run(load_recipe(recipe, changes), resume=resume)}")
+    settings = load_recipe(recipe, changes)
+    if dry_run:
+        from dbeta.training.estimate import estimate, show
+
+        found = show(settings, estimate(settings))
+        if as_json:
+            print(json.dumps(found, indent=2))
+        else:
+            print_estimate(found)
+        return
+    from dbeta.training.pretrain import pretrain as run
+
+    written = run(settings, resume=resume)
+    if int(os.environ.get("RANK", "0")) == 0:
+        note(f"checkpoint in {written}")
 
 
 def evaluate_zero_shot(

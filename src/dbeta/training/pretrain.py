@@ -6,6 +6,7 @@ Special here: the checkpoint that ranks the validation split's findings best wit
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from dbeta.corpus.reports import wordings
 from dbeta.corpus.store import CorpusRows, load_corpus, read_counts
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.errors import DBetaError
-from dbeta.model import DBetaModel
+from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.model.config import PRESETS
 from dbeta.model.parallel import world_size
 from dbeta.processing import DBetaProcessor
@@ -36,7 +37,7 @@ from dbeta.training.figures import draw_log
 from dbeta.training.recipe import Optimization, Recipe, training_arguments
 from dbeta.training.stream import TrainingStream
 from dbeta.training.trainer import PretrainTrainer, last_checkpoint, remove_incomplete
-from dbeta.training.validation import FEWEST_POSITIVES, common_findings, embed_corpus, zero_shot_auroc
+from dbeta.training.validation import FEWEST_POSITIVES, Validation, embed_corpus, zero_shot_auroc
 
 #: Recordings of the training split that percentiles are taken among.
 PANEL_SIZE = 4096
@@ -49,14 +50,14 @@ class Data:
     Attributes:
         training: the training records of each corpus that have words to learn from.
         weights: share of each in what is drawn.
-        validation: the validation splits together.
+        validation: the validation split.
         decided: the findings that each corpus decides.
         negatives: each corpus's table of farthest reports, where the recipe asks for it.
     """
 
     training: list[CorpusRows]
     weights: list[float]
-    validation: Any
+    validation: Validation
     decided: list[list[str]]
     negatives: list[Negatives] | None
 
@@ -80,7 +81,7 @@ def load_data(recipe: Recipe) -> Data:
     Raises:
         DBetaError: one is missing, has nothing to learn from, no validation split, or no table of negatives.
     """
-    training, validation, decided, tables = [], [], [], []
+    training, decided, tables = [], [], []
     for path in recipe.corpora:
         counts = read_counts(path)
         corpus = load_corpus(path)
@@ -90,14 +91,37 @@ def load_data(recipe: Recipe) -> Data:
         if not worded:
             raise DBetaError(f"{path}: no training record has a report or findings to learn from")
         training.append(CorpusRows(corpus, np.array(worded)))
-        if "validation" in counts["splits"]:
-            validation.append(load_corpus(path, "validation"))
         decided.append(counts["vocabulary"])
         if recipe.negatives == "n3s":
             tables.append(Negatives.load(path))
+    validation = []
+    for path in [Path(recipe.validation)] if recipe.validation else recipe.corpora:
+        counts = read_counts(path)
+        if "validation" in counts["splits"]:
+            validation.append((load_corpus(path, "validation"), counts["vocabulary"]))
     if not validation:
-        raise DBetaError(f"{', '.join(map(str, recipe.corpora))}: has no records in split 'validation'")
-    return Data(training, list(recipe.corpora.values()), concatenate_datasets(validation), decided, tables or None)
+        raise DBetaError(
+            f"{recipe.validation or ', '.join(map(str, recipe.corpora))}: has no records in split 'validation'; name "
+            "a corpus that has, as in --set validation=runs/corpus/ptb-xl"
+        )
+    return Data(training, list(recipe.corpora.values()), Validation.of(validation), decided, tables or None)
+
+
+def make_config(recipe: Recipe) -> DBetaConfig:
+    """The configuration that a recipe describes.
+
+    Raises:
+        DBetaError: a setting is unknown or impossible.
+    """
+    try:
+        config = PRESETS[recipe.preset](**recipe.model)
+    except (TypeError, ValueError) as error:
+        raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
+    known = inspect.signature(DBetaConfig.__init__).parameters
+    for name in recipe.model:  # what `PretrainedConfig` would keep without a word
+        if name not in known and name != "faithful":
+            raise DBetaError(f"recipe: the model's settings are wrong (there is no {name!r})")
+    return config
 
 
 def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBetaProcessor]:
@@ -107,10 +131,7 @@ def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBeta
         recipe: the run.
         texts: what a tokenizer is trained on, where the recipe asks for one.
     """
-    try:
-        config = PRESETS[recipe.preset](**recipe.model)
-    except (TypeError, ValueError) as error:
-        raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
+    config = make_config(recipe)
     if recipe.tokenizer == "train":
         # One process's for all: who counts in another order may merge in another
         tokenizer: Any = broadcast_object_list([train_tokenizer(texts, config.text_config.vocab_size)])[0]
@@ -222,7 +243,7 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
     output = Path(recipe.output)
     model, processor, state = trainer.model, trainer.processor, trainer.state
     figure = zero_shot_auroc(model, processor, data.validation)
-    panel = embed_corpus(model, processor, _panel_rows(data))
+    panel = embed_corpus(model, processor, panel_rows(data))
     if not trainer.is_world_process_zero():
         trainer.accelerator.wait_for_everyone()
         return
@@ -241,7 +262,7 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
         corpora=list(recipe.corpora),
         recipe=asdict(recipe),
         figure=round(figure, 4),
-        n_findings=len(common_findings(data.validation)),
+        n_findings=len(data.validation.common),
         fewest=FEWEST_POSITIVES,
         step=state.best_global_step if trainer.args.load_best_model_at_end else state.global_step,
         steps=state.global_step,
@@ -262,7 +283,7 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
     trainer.accelerator.wait_for_everyone()
 
 
-def _panel_rows(data: Data) -> Any:
+def panel_rows(data: Data) -> Any:
     """Training recordings for the reference panel, evenly from all corpora."""
     share = max(1, PANEL_SIZE // len(data.training))
     parts = []

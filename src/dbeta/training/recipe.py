@@ -27,6 +27,7 @@ class Recipe:
     Attributes:
         preset: model sizes, "tiny" or "base".
         corpus: folder made by `dbeta corpus build`, or several with the weight of each in what is drawn.
+        validation: corpus whose validation split is measured on; None: those of `corpus`.
         output: folder for the checkpoint.
         tokenizer: "train" (on the training split), or a folder or hub id.
         text_encoder: folder or hub id of pretrained T5 weights; None trains it from nothing.
@@ -40,6 +41,7 @@ class Recipe:
 
     preset: str = "tiny"
     corpus: str | dict[str, float] = "runs/corpus/ptb-xl"
+    validation: str | None = None
     output: str = "runs/tiny"
     tokenizer: str = "train"
     text_encoder: str | None = None
@@ -181,6 +183,8 @@ def training_arguments(settings: dict[str, Any], steps_dir: Path) -> TrainingArg
         typed["bf16"] = fastest_dtype(torch.device("cuda" if gpu else "cpu")) == torch.bfloat16
     if not torch.cuda.is_available():
         typed.setdefault("use_cpu", True)
+    if typed.get("save_total_limit") == 1:
+        typed["save_total_limit"] = 2  # the best and the last; with one, `Trainer` would delete the last
     try:
         args = TrainingArguments(**(own | typed))
     except (TypeError, ValueError) as error:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate.utils import gather_object
+from datasets import concatenate_datasets
 from sklearn.metrics import roc_auc_score
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -47,30 +48,64 @@ def evaluating(model: DBetaModel, processor: DBetaProcessor, batch_size: int = 6
         model.train(was_training)
 
 
-def common_findings(corpus: Any) -> list[str]:
-    """The findings of a corpus that at least `FEWEST_POSITIVES` records have, and as many have not."""
-    counts = Counter(finding for row in corpus["findings"][:] for finding in set(row))
-    return sorted(name for name, n in counts.items() if FEWEST_POSITIVES <= n <= len(corpus) - FEWEST_POSITIVES)
+@dataclass
+class Validation:
+    """Records that a model is measured on while it is being trained.
+
+    Attributes:
+        corpus: the rows.
+        findings: of each row, those that hold.
+        decided: of each row, those of which somebody decided whether they hold.
+    """
+
+    corpus: Any
+    findings: list[frozenset[str]]
+    decided: list[frozenset[str]]
+
+    @classmethod
+    def of(cls, corpora: Sequence[tuple[Any, Iterable[str]]]) -> Validation:
+        """Several datasets of corpus rows together, each with the findings that its corpus decides."""
+        findings, decided = [], []
+        for corpus, vocabulary in corpora:
+            known = frozenset(vocabulary)
+            findings += [frozenset(row) for row in corpus["findings"][:]]
+            decided += [known - frozenset(row) for row in corpus["unknown"][:]]
+        return cls(concatenate_datasets([corpus for corpus, _ in corpora]), findings, decided)
+
+    def __len__(self) -> int:
+        """Records."""
+        return len(self.corpus)
+
+    def labels(self, finding: str) -> tuple[np.ndarray, np.ndarray]:
+        """Whether each record has a finding, and whether anybody decided: two (n,) bool."""
+        has = np.array([finding in row for row in self.findings])
+        return has, has | np.array([finding in row for row in self.decided])
+
+    @property
+    def common(self) -> list[str]:
+        """The findings that at least `FEWEST_POSITIVES` records have, and as many are known not to have."""
+        found = []
+        for name in sorted(frozenset().union(*self.findings)):
+            has, decided = self.labels(name)
+            if has.sum() >= FEWEST_POSITIVES and (decided & ~has).sum() >= FEWEST_POSITIVES:
+                found.append(name)
+        return found
 
 
-def zero_shot_auroc(model: DBetaModel, processor: DBetaProcessor, corpus: Any) -> float:
-    """Macro AUROC over the findings of a corpus, each finding's phrase as the prompt; NaN where there are none.
+def zero_shot_auroc(model: DBetaModel, processor: DBetaProcessor, validation: Validation) -> float:
+    """Macro AUROC over the common findings, each finding's phrase as the prompt; NaN where there are none.
 
     Records for which a finding is undecided are left out of its figure.
     """
-    findings = [set(row) for row in corpus["findings"][:]]
-    unknown = [set(row) for row in corpus["unknown"][:]]
-    names = common_findings(corpus)
+    names = validation.common
     if not names:
         return float("nan")
-    embeds = embed_corpus(model, processor, corpus)
+    embeds = embed_corpus(model, processor, validation.corpus)
     with evaluating(model, processor) as dbeta:
         prompts = normalize(torch.from_numpy(dbeta.embed_text(names)), dim=-1)
     scores = (embeds @ prompts.T).numpy()
     figures = []
     for name, column in zip(names, scores.T, strict=True):
-        decided = np.array([name not in one for one in unknown])
-        labels = np.array([name in one for one in findings])[decided]
-        if 0 < labels.sum() < len(labels):
-            figures.append(roc_auc_score(labels, column[decided]))
-    return float(np.mean(figures)) if figures else float("nan")
+        has, decided = validation.labels(name)
+        figures.append(roc_auc_score(has[decided], column[decided]))
+    return float(np.mean(figures))

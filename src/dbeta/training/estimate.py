@@ -1,0 +1,143 @@
+"""What a recipe asks for, before it is run: parameters, memory, steps, time."""
+
+from __future__ import annotations
+
+import resource
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dbeta.errors import DBetaError
+from dbeta.model import DBetaModel
+from dbeta.model.config import DBetaConfig
+from dbeta.model.parallel import world_size
+from dbeta.training.flops import count_flops
+from dbeta.training.pretrain import count_steps, load_data, make_config
+from dbeta.training.recipe import Optimization, Recipe, training_arguments
+
+#: Records of the batch that is timed; a step's time grows with the batch.
+TIMED = 4
+#: Text tokens of a record in that batch.
+TEXT_TOKENS = 48
+GIB = 1024**3
+
+
+@dataclass
+class Estimate:
+    """Figures of a dry run.
+
+    Attributes:
+        parameters: of the model.
+        records: training records, None where a corpus is not there yet.
+        batch: records of a step, of all processes.
+        steps: of the run, None where they follow from records that are not known.
+        flops_per_record: of a training step.
+        state_gib: weights, gradients and Adam's two moments, float32.
+        activations_gib: memory of a step beyond that, GPU only (None on a processor, whose memory is measured whole).
+        process_gib: peak memory of this process after a step of `TIMED` records.
+        seconds_per_step: measured on `TIMED` records and scaled.
+        hours: of the whole run, without evaluation and saving.
+        device: where it was measured.
+    """
+
+    parameters: int
+    records: int | None
+    batch: int
+    steps: int | None
+    flops_per_record: float
+    state_gib: float
+    activations_gib: float | None
+    process_gib: float
+    seconds_per_step: float
+    hours: float | None
+    device: str
+
+
+def estimate(recipe: Recipe) -> Estimate:
+    """Time a small step of a recipe's model on this machine.
+
+    Raises:
+        DBetaError: a setting is wrong. A corpus that is not there yet is no error.
+    """
+    args = training_arguments(recipe.training, Path(recipe.output) / "steps")
+    Optimization.of(recipe.optimizer)
+    torch.manual_seed(args.seed)
+    model = DBetaModel(make_config(recipe)).to(args.device).train()
+    if args.gradient_checkpointing:
+        model.activation_checkpointing_enable()
+    batch = {name: value.to(args.device) for name, value in made_up_batch(model.config).items()}
+    flops = 3 * count_flops(model, batch) / TIMED
+    seconds, activations = _time_step(model, batch, args)
+    per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps
+    records = _count_records(recipe)
+    steps = count_steps(args, records or 0) if records or args.max_steps > 0 else None
+    seconds_per_step = seconds * per_step / TIMED
+    parameters = sum(one.numel() for one in model.parameters())
+    return Estimate(
+        parameters=parameters,
+        records=records,
+        batch=per_step * world_size(),
+        steps=steps,
+        flops_per_record=flops,
+        state_gib=16 * parameters / GIB,
+        activations_gib=None if activations is None else activations * args.per_device_train_batch_size / TIMED,
+        process_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB,
+        seconds_per_step=seconds_per_step,
+        hours=None if steps is None else steps * seconds_per_step / 3600,
+        device=torch.cuda.get_device_name() if args.device.type == "cuda" else f"{torch.get_num_threads()} threads",
+    )
+
+
+def made_up_batch(config: DBetaConfig, records: int = TIMED) -> dict[str, Tensor]:
+    """Noise in the shape of a pretraining batch."""
+    ecg = torch.randn(records, len(config.leads), config.n_samples)
+    ids = torch.randint(3, config.text_config.vocab_size, (records, min(TEXT_TOKENS, config.max_text_tokens)))
+    return {
+        "ecg": ecg,
+        "target_ecg": ecg,
+        "ids_restore": torch.stack([torch.randperm(config.n_tokens) for _ in range(records)]),
+        "input_ids": ids,
+        "target_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "mlm_labels": ids,
+        "aligned": torch.arange(records) % 2 == 0,
+        "ets_labels": 2 * torch.eye(records) - 1,
+    }
+
+
+def _time_step(model: DBetaModel, batch: dict[str, Tensor], args: Any) -> tuple[float, float | None]:
+    """Seconds of the quickest of two training steps after one to warm up, and on a GPU the memory beyond the state."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
+    gpu = args.device.type == "cuda"
+    best, activations = float("inf"), None
+    for _ in range(3):
+        if gpu:
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+        start = time.perf_counter()
+        with torch.autocast(args.device.type, torch.bfloat16, enabled=bool(args.bf16)):
+            loss = model(**batch).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+        if gpu:
+            torch.cuda.synchronize()
+            activations = (torch.cuda.max_memory_allocated() - before) / GIB
+        best = min(best, time.perf_counter() - start)
+    return best, activations
+
+
+def _count_records(recipe: Recipe) -> int | None:
+    try:
+        return load_data(recipe).records
+    except DBetaError:
+        return None
+
+
+def show(recipe: Recipe, found: Estimate) -> dict[str, Any]:
+    """A dry run as JSON holds it."""
+    return {"recipe": asdict(recipe), "estimate": asdict(found)}
