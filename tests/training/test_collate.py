@@ -142,7 +142,9 @@ def test_the_target_is_the_recording_before_leads_were_masked(make_batch, make_e
 def test_the_quick_way_gives_what_the_processor_gives(make_collator, rows, make_ecg):
     """Recordings that need no resampling or padding do not go through `prepare_signal`."""
     long = make_ecg(seconds=12, sampling_rate=100)
-    mixed = [rows[0], rows[1] | encode_signal(long), rows[2] | encode_signal(make_ecg(sampling_rate=250))]
+    short, fast = make_ecg(seconds=6, sampling_rate=100), make_ecg(sampling_rate=250)
+    rows_ecg = make_ecg(sampling_rate=100)
+    mixed = [row | encode_signal(ecg) for row, ecg in zip(rows, (rows_ecg, long, short, fast), strict=False)]
     collator = make_collator()
     batch = collator(mixed)["ecg"]
     for row, signal in zip(mixed, batch, strict=True):

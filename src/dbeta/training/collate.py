@@ -220,12 +220,19 @@ class PretrainCollator:
         plain = wanted.leads == LEADS and wanted.signal_scale == "mv"
         for x, row, rng in zip(out, rows, generators, strict=True):
             microvolts = np.frombuffer(row["signal"], "<i2").reshape(len(LEADS), -1)
-            window = self._window(microvolts.shape[1], rng)
-            fits = row["sampling_rate"] == wanted.sampling_rate and window.stop - window.start >= wanted.n_samples
-            if plain and fits:  # what `prepare_signal` would make of it, forty times as fast
-                np.multiply(microvolts[:, window][:, : wanted.n_samples], np.float32(1e-3), out=x)
+            window = microvolts[:, self._window(microvolts.shape[1], rng)]
+            cut = window.shape[1] < microvolts.shape[1]
+            if cut and (np.ptp(window, axis=1) < FLAT * 1000).all():  # nothing would be left of the record
+                window = microvolts
+            if plain and row["sampling_rate"] == wanted.sampling_rate:
+                # What `prepare_signal` makes of it, many times as fast
+                window = window[:, : wanted.n_samples]
+                length = window.shape[1]
+                np.multiply(window, np.float32(1e-3), out=x[:, :length])
+                if length < wanted.n_samples:
+                    x[:, length:] = np.median(window, axis=1, keepdims=True) * 1e-3
             else:
-                x[:] = self._prepared(row, window)
+                x[:] = self._prepared(dict(row), window)
             if self.gain_jitter:
                 x *= np.exp(rng.standard_normal((len(x), 1), np.float32) * self.gain_jitter)
         return out
@@ -237,11 +244,8 @@ class PretrainCollator:
         start = int(rng.integers(0, samples - length + 1))
         return slice(start, start + length)
 
-    def _prepared(self, row: Mapping[str, Any], window: slice) -> np.ndarray:
-        ecg = decode_signal(dict(row))
-        cut = ecg.signal[:, window]
-        if (np.ptp(cut, axis=1) >= FLAT).any():  # else nothing would be left of the record
-            ecg.signal = cut
+    def _prepared(self, row: dict[str, Any], window: np.ndarray) -> np.ndarray:
+        ecg = decode_signal(row | {"signal": np.ascontiguousarray(window)})
         with warnings.catch_warnings():
             # flat leads and short recordings were reported when the corpus was built
             warnings.simplefilter("ignore", DBetaWarning)

@@ -1,0 +1,71 @@
+"""What a dry run says, and that it writes nothing."""
+
+import json
+
+import pytest
+import yaml
+
+from dbeta.errors import DBetaError
+from dbeta.model import DBetaConfig, DBetaModel
+from dbeta.training.estimate import estimate, made_up_batch
+from dbeta.training.recipe import Recipe
+
+
+@pytest.fixture
+def recipe(tmp_path, micro_corpus, micro_settings):
+    """A run of three times twelve records in batches of four."""
+    return Recipe(
+        corpus=str(micro_corpus),
+        output=str(tmp_path / "run"),
+        model=micro_settings,
+        training={"num_train_epochs": 3, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2},
+    )
+
+
+def test_figures_of_a_run(recipe, micro_settings):
+    found = estimate(recipe)
+    model = DBetaModel(DBetaConfig.tiny(**micro_settings))
+    assert found.parameters == sum(one.numel() for one in model.parameters())
+    assert (found.records, found.batch, found.steps) == (12, 4, 9)
+    assert found.state_gib == 16 * found.parameters / 2**30
+    assert found.seconds_per_step > 0
+    assert found.hours == pytest.approx(9 * found.seconds_per_step / 3600)
+    assert found.process_gib > 0.1
+    assert found.flops_per_record > 1e6
+    twice = estimate(Recipe(**vars(recipe) | {"model": micro_settings | {"ecg_layers": 4}}))
+    assert twice.flops_per_record > found.flops_per_record
+
+
+def test_a_corpus_that_is_not_there_yet(recipe, tmp_path):
+    recipe.corpus = str(tmp_path / "nowhere")
+    found = estimate(recipe)
+    assert (found.records, found.steps, found.hours) == (None, None, None)
+    recipe.training["max_steps"] = 7
+    assert estimate(recipe).steps == 7
+
+
+def test_wrong_settings_are_found_before_the_run(recipe):
+    recipe.model = recipe.model | {"ecg_layer": 3}
+    with pytest.raises(DBetaError, match="there is no 'ecg_layer'"):
+        estimate(recipe)
+
+
+def test_a_made_up_batch_teaches_everything(micro_config, micro_model):
+    out = micro_model()(**made_up_batch(micro_config()))
+    assert all(out[name] > 0 for name in ("mlm_loss", "mem_loss", "etm_loss", "ets_loss"))
+
+
+def test_the_command(run, tmp_path, recipe):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(vars(recipe)))
+    code, out, _ = run("pretrain", file, "--dry-run", "--set", "training.num_train_epochs=6")
+    assert code == 0
+    assert "num_train_epochs: 6" in out
+    for words in ("parameters", "steps", "18", "time in all", "records per step"):
+        assert words in out
+    code, out, _ = run("pretrain", file, "--dry-run", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert found["recipe"]["corpus"] == recipe.corpus
+    assert found["estimate"]["steps"] == 9
+    assert not (tmp_path / "run").exists()
