@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -85,7 +86,7 @@ def estimate(recipe: Recipe) -> Estimate:
         flops_per_record=flops,
         state_gib=16 * parameters / GIB,
         activations_gib=None if activations is None else activations * args.per_device_train_batch_size / TIMED,
-        process_gib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / GIB,
+        process_gib=_peak_memory() / GIB,
         seconds_per_step=seconds_per_step,
         hours=None if steps is None else steps * seconds_per_step / 3600,
         device=torch.cuda.get_device_name() if args.device.type == "cuda" else f"{torch.get_num_threads()} threads",
@@ -129,6 +130,12 @@ def _time_step(model: DBetaModel, batch: dict[str, Tensor], args: Any) -> tuple[
             activations = (torch.cuda.max_memory_allocated() - before) / GIB
         best = min(best, time.perf_counter() - start)
     return best, activations
+
+
+def _peak_memory() -> int:
+    """Bytes that this process had in memory at most."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _count_records(recipe: Recipe) -> int | None:
