@@ -52,7 +52,7 @@ class Record:
 
 
 def pair_sign(text: Text, record: Record) -> int:
-    """Whether a text holds for a record: +1 yes, −1 no, 0 not known (entailment; FACTS of the simulation probe).
+    """Whether a text holds for a record: +1 yes, −1 no, 0 not known (entailment).
 
     A text that states findings holds for every record that has them all, does not hold where one is known to be
     absent, and says nothing where one is undecided. A report holds for the records with the same report; where a record
