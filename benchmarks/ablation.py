@@ -8,7 +8,8 @@ fold 9, which nothing was chosen by: the last step counts. Zero-shot: macro AURO
 findings with at least ten positives, each asked for by its prompts. Probe: logistic regression on the frozen embeddings
 of a patient-wise tenth of the training records, super-classes; hypertrophy and low voltage from all training records.
 ETM: how often the model tells a record's own report from another one of fold 9. Figures are means over the seeds; the
-intervals are 95 %, by bootstrap over patients of that mean; ± is the standard deviation over seeds.
+intervals are 95 %, by bootstrap over patients of that mean; ± is the standard deviation over seeds. Below each stands
+its difference to the first variant, on the same patients.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ import argparse
 import json
 import os
 import statistics
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -33,21 +34,17 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import rankdata
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 from transformers import PrinterCallback
 
-from dbeta.corpus.store import CorpusRows, decode_signal, encode_signal
+from dbeta.corpus.store import CorpusRows, decode_signal, encode_signal, read_counts
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaWarning
-from dbeta.evaluation.conditions import super_class_conditions
 from dbeta.preparing import InputFormat, prepare_signal
 from dbeta.training.collate import PretrainCollator, finish_batch
 from dbeta.training.pretrain import Data, load_data, make_trainer
 from dbeta.training.recipe import Recipe
 from dbeta.training.validation import Validation, evaluating
+from scoring import Fold, Scores, fit_probe, fold, interval, macro, super_labels, tenth_of_patients
 
 RATE = 125
 SIZES: dict[str, Any] = {
@@ -112,29 +109,14 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "voltage": ({"voltage": True}, {}),
     "full view": ({"ets_full_view": True}, {}),
     "learnt scale": ({"ets_cosine": True}, {}),
+    "written texts": ({}, {"written_share": 0.5}),  # what entailment needs besides, without its signs and prompts
     "entailment": ({}, ENTAILMENT),
     "all together": ({"faithful": False}, SEEN | ENTAILMENT),
     "all but voltage": ({"faithful": False, "voltage": False}, SEEN | ENTAILMENT),
 }
 #: Findings that are defined by voltage.
 VOLTAGE = ("left ventricular hypertrophy", "low qrs voltage")
-RESAMPLES = 300
 console = Console(width=150)
-
-
-@dataclass
-class Fold:
-    """Records to measure on, or to fit a probe on.
-
-    Attributes:
-        rows: corpus rows.
-        patients: of each.
-        labels: finding → (records,) of 0 and 1.
-    """
-
-    rows: Any
-    patients: list[str]
-    labels: dict[str, np.ndarray]
 
 
 def main() -> None:
@@ -150,6 +132,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at a time, each on one thread")
     args = parser.parse_args()
     done: dict[str, Any] = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
+    settings = {"corpus": read_counts(args.corpus)["records"], "sizes": SIZES, "training": FAITHFUL.training}
+    if done.setdefault("settings", settings) != settings:
+        sys.exit(f"{args.json}: holds runs of another corpus or other settings; name another file")
     runs = done.setdefault("runs", {})
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as executor:
         waiting = {
@@ -202,19 +187,6 @@ def at_rate(corpus: Any) -> Any:
         return encode_signal(ECG(prepare_signal(decode_signal(row), wanted), RATE, LEADS))
 
     return datasets.Dataset.from_list([row | resample(row) for row in corpus])
-
-
-def fold(corpus: Any) -> Fold:
-    """What is asked of its records."""
-    findings = [set(row) for row in corpus["findings"]]
-    names = {name for one in findings for name in one}
-    labels = {name: np.array([int(name in one) for one in findings]) for name in names}
-    return Fold(corpus, list(corpus["patient_id"]), labels)
-
-
-def super_labels(test: Fold) -> dict[str, np.ndarray]:
-    """The super-classes of records that have one, by the condition that stands for each."""
-    return {one.name.lower(): test.labels[one.name.lower()] for one in super_class_conditions().values()}
 
 
 def train(name: str, seed: int, steps: int, data: Data) -> Any:
@@ -273,19 +245,6 @@ def rounded(scores: np.ndarray) -> list[float]:
     return [round(float(x), 5) for x in scores]
 
 
-def tenth_of_patients(patients: Sequence[str]) -> np.ndarray:
-    """The rows of a random tenth of the patients, the same for every run."""
-    names = sorted(set(patients))
-    chosen = set(np.random.default_rng(0).permutation(names)[: max(1, len(names) // 10)])
-    return np.array([i for i, one in enumerate(patients) if one in chosen])
-
-
-def fit_probe(x: np.ndarray, y: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Scores of a linear probe."""
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
-    return probe.fit(x, y).decision_function(test)
-
-
 @torch.no_grad()
 def etm_accuracy(trainer: Any, data: Data, test: Fold) -> float:
     """How often the ETM head is right on whole ECGs and texts of fold 9, half of them with a report of another."""
@@ -303,32 +262,6 @@ def etm_accuracy(trainer: Any, data: Data, test: Fold) -> float:
     return right / total
 
 
-def macro(test: Fold, scores: dict[str, np.ndarray], rows: np.ndarray | None = None) -> float:
-    """Mean AUROC over findings, of all records or of some; records without any super-class count as well."""
-    every = np.arange(len(test.patients)) if rows is None else rows
-    y = np.stack([test.labels[name][every] for name in scores])  # (findings, records)
-    # Mann and Whitney's form of the AUROC, all findings at once: the bootstrap asks for it a hundred thousand times
-    ranks = rankdata(np.stack([x[every] for x in scores.values()]), axis=1)
-    positive, negative = y.sum(axis=1), (1 - y).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = ((ranks * y).sum(axis=1) - positive * (positive + 1) / 2) / (positive * negative)
-    return float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-
-
-def interval(test: Fold, tables: list[dict[str, np.ndarray]]) -> list[float]:
-    """[value, low, high] of the mean over seeds of a macro AUROC, resampling patients."""
-    names, of = np.unique(test.patients, return_inverse=True)
-    members = [np.flatnonzero(of == i) for i in range(len(names))]
-    rng = np.random.default_rng(0)
-    values = []
-    for _ in range(RESAMPLES):
-        rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
-        values.append(np.mean([macro(test, table, rows) for table in tables]))
-    whole = float(np.mean([macro(test, table) for table in tables]))
-    low, high = np.nanpercentile(values, [2.5, 97.5])
-    return [round(whole, 4), round(float(low), 4), round(float(high), 4)]
-
-
 def summarise(args: argparse.Namespace, runs: dict[str, Any], test: Fold, common: list[str]) -> dict[str, Any]:
     """The table: variants × figures."""
     supers = list(super_labels(test))
@@ -344,23 +277,26 @@ def summarise(args: argparse.Namespace, runs: dict[str, Any], test: Fold, common
     view.add_column("variant")
     for column in (*figures, "ETM accuracy"):
         view.add_column(column, justify="right")
+
+    def scores(name: str, kind: str, asked: Any) -> list[Scores]:
+        found = [runs[f"{name}/{seed}/{args.steps}"]["scores"][kind] for seed in range(args.seeds)]
+        return [{one: np.array(table[one]) for one in asked} for table in found]
+
+    first = args.only[0]
     table: dict[str, Any] = {}
     for name in args.only:
-        mine = [runs[f"{name}/{seed}/{args.steps}"] for seed in range(args.seeds)]
-        cells, row = [], {}
+        cells: list[str] = []
+        row: dict[str, Any] = {}
         for column, (kind, asked) in figures.items():
-            tables = [
-                {one: np.array(x[one]) for one in asked if one in x} for x in (one["scores"][kind] for one in mine)
-            ]
-            if not tables[0]:
-                cells.append("–")
-                continue
-            spread = statistics.pstdev([macro(test, one) for one in tables])
-            row[column] = [*interval(test, tables), round(spread, 4)]
-            cells.append("{:.3f} ({:.3f}–{:.3f}) ±{:.3f}".format(*row[column]))
-        accuracy = [one["etm_accuracy"] for one in mine]
-        row["ETM accuracy"] = [round(statistics.mean(accuracy), 4), round(statistics.pstdev(accuracy), 4)]
-        view.add_row(name, *cells, "{:.3f} ±{:.3f}".format(*row["ETM accuracy"]))
+            mine, other = scores(name, kind, asked), scores(first, kind, asked)
+            spread = statistics.pstdev([macro(test, one) for one in mine])
+            whole, difference = interval(test, mine), interval(test, mine, other)
+            row[column] = {"auroc": whole, "sd": round(spread, 4), "difference": difference}
+            cell = "{:.3f} ({:.3f}–{:.3f})".format(*whole) + f" ±{spread:.3f}"
+            cells.append(cell if name == first else cell + "\n{:+.3f} ({:+.3f} to {:+.3f})".format(*difference))
+        accuracy = [runs[f"{name}/{seed}/{args.steps}"]["etm_accuracy"] for seed in range(args.seeds)]
+        row["ETM accuracy"] = {"mean": round(statistics.mean(accuracy), 4), "sd": round(statistics.pstdev(accuracy), 4)}
+        view.add_row(name, *cells, f"{statistics.mean(accuracy):.3f} ±{statistics.pstdev(accuracy):.3f}")
         table[name] = row
     console.print(view)
     return table

@@ -108,8 +108,8 @@ def print_estimate(found: dict[str, Any]) -> None:
 
     figures = found["estimate"]
 
-    def text(value: Any, pattern: str, missing: str = "unknown until the corpus is built") -> str:
-        return missing if value is None else pattern.format(value)
+    def text(value: Any, pattern: str) -> str:
+        return "unknown until the corpus is built" if value is None else pattern.format(value)
 
     print(yaml.safe_dump(found["recipe"], sort_keys=False))
     view = Table(title="dry run", title_justify="left", title_style="bold", show_header=False)
@@ -120,13 +120,14 @@ def print_estimate(found: dict[str, Any]) -> None:
         ("steps", text(figures["steps"], "{:,}")),
         ("arithmetic per record", f"{figures['flops_per_record'] / 1e9:.1f} GFLOP"),
         ("weights, gradients, Adam", f"{figures['state_gib']:.2f} GiB"),
-        ("a step's activations", text(figures["activations_gib"], "{:.1f} GiB", "measured on GPUs only")),
-        ("this process, few records", f"{figures['process_gib']:.2f} GiB"),
+        ("a step's activations", f"about {figures['activations_gib']:.1f} GiB a device"),
         ("time per step", f"{figures['seconds_per_step']:.2f} s on {figures['device']}"),
         ("time in all", text(figures["hours"], "about {:.1f} h, without evaluation")),
     ):
         view.add_row(*row)
     Console().print(view)
+    for problem in figures["problems"]:
+        note(f"the run would not start yet: {problem}")
 
 
 class Rate(ProgressColumn):

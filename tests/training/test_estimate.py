@@ -30,7 +30,8 @@ def test_figures_of_a_run(recipe, micro_settings):
     assert found.state_gib == 16 * found.parameters / 2**30
     assert found.seconds_per_step > 0
     assert found.hours == pytest.approx(9 * found.seconds_per_step / 3600)
-    assert found.process_gib > 0.1
+    assert found.activations_gib >= 0
+    assert found.problems == []
     assert found.flops_per_record > 1e6
     twice = estimate(Recipe(**vars(recipe) | {"model": micro_settings | {"ecg_layers": 4}}))
     assert twice.flops_per_record > found.flops_per_record
@@ -40,6 +41,8 @@ def test_a_corpus_that_is_not_there_yet(recipe, tmp_path):
     recipe.corpus = str(tmp_path / "nowhere")
     found = estimate(recipe)
     assert (found.records, found.steps, found.hours) == (None, None, None)
+    assert len(found.problems) == 1
+    assert "not a corpus" in found.problems[0]
     recipe.training["max_steps"] = 7
     assert estimate(recipe).steps == 7
 
@@ -47,6 +50,16 @@ def test_a_corpus_that_is_not_there_yet(recipe, tmp_path):
 def test_wrong_settings_are_found_before_the_run(recipe):
     recipe.model = recipe.model | {"ecg_layer": 3}
     with pytest.raises(DBetaError, match="there is no 'ecg_layer'"):
+        estimate(recipe)
+
+
+def test_a_tokenizer_or_table_that_is_not_there_is_told(recipe, tmp_path):
+    recipe.tokenizer, recipe.negatives = str(tmp_path / "nowhere"), "n3s"
+    problems = " ".join(estimate(recipe).problems)
+    assert "dbeta corpus negatives" in problems
+    assert "no tokenizer could be loaded" in problems
+    recipe.collator = {"foo": 1}
+    with pytest.raises(DBetaError, match="collator's settings are wrong"):
         estimate(recipe)
 
 
@@ -69,3 +82,6 @@ def test_the_command(run, tmp_path, recipe):
     assert found["recipe"]["corpus"] == recipe.corpus
     assert found["estimate"]["steps"] == 9
     assert not (tmp_path / "run").exists()
+    code, _, err = run("pretrain", file, "--json")
+    assert code == 2
+    assert "--json belongs to --dry-run" in err

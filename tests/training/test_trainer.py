@@ -85,9 +85,9 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"}
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_a_resumed_run_equals_an_uninterrupted_one(recipe, tmp_path, monkeypatch, accumulation):
-    recipe.training["gradient_accumulation_steps"] = accumulation
+@pytest.mark.parametrize(("accumulation", "workers"), [(1, 0), (1, 2), (2, 1)])
+def test_a_resumed_run_equals_an_uninterrupted_one(recipe, tmp_path, monkeypatch, accumulation, workers):
+    recipe.training |= {"gradient_accumulation_steps": accumulation, "dataloader_num_workers": workers}
     whole = steps(pretrain(recipe))
     recipe.output = str(tmp_path / "killed")
     step = PretrainTrainer.training_step

@@ -91,6 +91,8 @@ def pretrain(
     """
     from dbeta.training.recipe import load_recipe
 
+    if as_json and not dry_run:
+        raise typer.BadParameter("--json belongs to --dry-run")
     silence_libraries()
     changes = [*(changes or []), *([f"output={output}"] if output else [])]
     settings = load_recipe(recipe, changes)

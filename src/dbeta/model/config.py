@@ -14,6 +14,7 @@ from dbeta.ecg import LEADS
 
 #: What of the model a checkpoint holds.
 PARTS = ("all", "encoders", "ecg")
+MEM_TARGETS = ("full", "lead_masked")
 
 
 class DBetaConfig(PretrainedConfig):
@@ -104,6 +105,17 @@ class DBetaConfig(PretrainedConfig):
         """Store the values; a dictionary for `text_config` becomes a `T5Config`."""
         if parts not in PARTS:
             raise ValueError(f"parts is one of {', '.join(PARTS)}, not {parts!r}")
+        shares = {
+            **{"ecg_mask_ratio": ecg_mask_ratio, "text_mask_ratio": text_mask_ratio, "lead_mask_prob": lead_mask_prob},
+            **{"hidden_dropout": hidden_dropout, "attention_dropout": attention_dropout},
+        }
+        for name, share in shares.items():
+            if not isinstance(share, int | float) or not 0 <= share <= 1:
+                raise ValueError(f"{name} should lie between 0 and 1, not {share!r}")
+        if mem_target not in MEM_TARGETS:
+            raise ValueError(f"mem_target is one of {', '.join(MEM_TARGETS)}, not {mem_target!r}")
+        if text_config is not None and not isinstance(text_config, dict | T5Config):
+            raise TypeError(f"text_config holds settings of T5, not {text_config!r}")
         if voltage and signal_scale != "mv":
             raise ValueError(f'voltage needs signal_scale="mv"; with {signal_scale!r} set voltage to false')
         if text_config is None:

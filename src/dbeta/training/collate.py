@@ -80,12 +80,14 @@ class PretrainCollator:
         for name, share in shares.items():
             if not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise ValueError(f"{name} should lie between 0 and 1, not {share!r}")
+        if not isinstance(negatives_seen, bool):
+            raise ValueError(f"negatives_seen is true or false, not {negatives_seen!r}")
         if pairs not in RULES:
             raise ValueError(f"pairs is one of {', '.join(RULES)}, not {pairs!r}")
         for name, count, least in (("prompts", prompts, 0), ("max_stated", max_stated, 1)):
             if not isinstance(count, int) or count < least:
                 raise ValueError(f"{name} should be a whole number of at least {least}, not {count!r}")
-        if not isinstance(gain_jitter, int | float) or gain_jitter < 0:
+        if not isinstance(gain_jitter, int | float) or not 0 <= gain_jitter < float("inf"):
             raise ValueError(f"gain_jitter should be at least 0, not {gain_jitter!r}")
         self.processor = processor
         self.config = config
@@ -113,7 +115,8 @@ class PretrainCollator:
             Arguments of `DBetaModel.forward`, shapes as there, but the ECG whole, with `hidden_leads` (B, leads) bool,
             and in place of `ets_labels` the `facts` they follow from (`encode_facts`).
         """
-        positions = [int(row.get("position", torch.randint(2**40, ()))) for row in rows]
+        # Torch's own generator must not be touched for rows that have a position: dropout draws from it
+        positions = [row["position"] if "position" in row else int(torch.randint(2**40, ())) for row in rows]
         generators = [np.random.Generator(np.random.Philox(key=[self.seed, position])) for position in positions]
         records = self._records(rows)
         own = [self._text(row["report"], row["findings"], rng) for row, rng in zip(rows, generators, strict=True)]
@@ -176,13 +179,21 @@ class PretrainCollator:
         for i, (row, record, rng) in enumerate(zip(rows, records, generators, strict=True)):
             if rng.random() >= self.misaligned_share:
                 continue
-            other = self._far_text(row, record, rng) if self.negatives else self._other_text(record, own, rng)
+            if self.negatives:
+                other = self._far_text(row, record, own[i], rng)
+            else:
+                others = [text for text in own if self._misleads(text, record, own[i])]
+                other = others[int(rng.integers(len(others)))] if others else None
             if other is not None:
                 texts[i] = other
                 aligned[i] = False
         return texts, aligned
 
-    def _far_text(self, row: Mapping[str, Any], record: Record, rng: np.random.Generator) -> Text | None:
+    def _misleads(self, text: Text, record: Record, own: Text) -> bool:
+        """Whether a text is fit for a negative: not the record's own words, nor known, or likely, to hold for it."""
+        return text.words != own.words and pair_sign(text, record) < (0 if self.pairs == "entailment" else 1)
+
+    def _far_text(self, row: Mapping[str, Any], record: Record, mine: Text, rng: np.random.Generator) -> Text | None:
         """A text far from the record's own, by N3S (paper section 3.4)."""
         assert self.negatives is not None
         table = self.negatives[row.get("corpus", 0)]
@@ -192,17 +203,9 @@ class PretrainCollator:
         for _ in range(DRAWS):
             drawn = table.draw(own, rng.random())
             text = self._text(table.reports[drawn], table.findings[drawn], rng)
-            if self.pairs != "entailment" or pair_sign(text, record) < 0:
+            if self._misleads(text, record, mine):
                 return text
         return None
-
-    def _other_text(self, record: Record, own: Sequence[Text], rng: np.random.Generator) -> Text | None:
-        """Another record's text of the batch."""
-        if self.pairs == "entailment":
-            others = [text for text in own if pair_sign(text, record) < 0]
-        else:
-            others = [text for text in own if text.words != record.report]
-        return others[int(rng.integers(len(others)))] if others else None
 
     def _prompts(self, records: Sequence[Record], step: int) -> list[Text]:
         """Single findings in words, the same in every process of a step."""
@@ -267,10 +270,11 @@ def finish_batch(batch: Mapping[str, Any], pairs: str = "entailment") -> dict[st
 
 
 def hide_leads(leads: int, probability: float, generators: Sequence[np.random.Generator]) -> Tensor:
-    """Random lead masking: (B, leads) bool, each lead True with this probability; one always stays."""
+    """Random lead masking: (B, leads) bool, each lead True with this probability; where all are, one is spared."""
     hidden = np.stack([rng.random(leads) < probability for rng in generators])
-    spared = [int(rng.integers(leads)) for rng in generators]
-    hidden[np.arange(len(hidden)), spared] = False
+    spared = np.array([int(rng.integers(leads)) for rng in generators])
+    all_hidden = np.flatnonzero(hidden.all(axis=1))
+    hidden[all_hidden, spared[all_hidden]] = False
     return torch.from_numpy(hidden)
 
 

@@ -16,8 +16,10 @@ from dbeta.errors import DBetaError
 from dbeta.model import DBetaModel
 from dbeta.model.config import DBetaConfig
 from dbeta.model.parallel import world_size
+from dbeta.processing import DBetaProcessor
+from dbeta.training.collate import PretrainCollator
 from dbeta.training.flops import count_flops
-from dbeta.training.pretrain import count_steps, load_data, make_config
+from dbeta.training.pretrain import count_steps, load_data, load_tokenizer, make_config
 from dbeta.training.recipe import Optimization, Recipe, training_arguments
 
 #: Records of the batch that is timed; a step's time grows with the batch.
@@ -38,11 +40,12 @@ class Estimate:
         steps: of the run, None where they follow from records that are not known.
         flops_per_record: of a training step.
         state_gib: weights, gradients and Adam's two moments, float32.
-        activations_gib: memory of a step beyond that, GPU only (None on a processor, whose memory is measured whole).
-        process_gib: peak memory of this process after a step of `TIMED` records.
+        activations_gib: memory of a step beyond that, from a step of `TIMED` records scaled to the batch; on a
+            processor from the growth of the process, which is rough.
         seconds_per_step: measured on `TIMED` records and scaled.
         hours: of the whole run, without evaluation and saving.
         device: where it was measured.
+        problems: why the run would not start yet, such as a corpus that is not built.
     """
 
     parameters: int
@@ -51,11 +54,11 @@ class Estimate:
     steps: int | None
     flops_per_record: float
     state_gib: float
-    activations_gib: float | None
-    process_gib: float
+    activations_gib: float
     seconds_per_step: float
     hours: float | None
     device: str
+    problems: list[str]
 
 
 def estimate(recipe: Recipe) -> Estimate:
@@ -67,14 +70,28 @@ def estimate(recipe: Recipe) -> Estimate:
     args = training_arguments(recipe.training, Path(recipe.output) / "steps")
     Optimization.of(recipe.optimizer)
     torch.manual_seed(args.seed)
-    model = DBetaModel(make_config(recipe)).to(args.device).train()
+    config = make_config(recipe)
+    try:
+        PretrainCollator(DBetaProcessor.of_model(config), config, **recipe.collator)
+    except (TypeError, ValueError) as error:
+        raise DBetaError(f"recipe: the collator's settings are wrong ({error})") from None
+    problems, records = [], None
+    try:
+        records = load_data(recipe).records
+    except DBetaError as error:
+        problems.append(str(error))
+    if recipe.tokenizer != "train":
+        try:
+            load_tokenizer(recipe)
+        except DBetaError as error:
+            problems.append(str(error))
+    model = DBetaModel(config).to(args.device).train()
     if args.gradient_checkpointing:
         model.activation_checkpointing_enable()
     batch = {name: value.to(args.device) for name, value in made_up_batch(model.config).items()}
     flops = 3 * count_flops(model, batch) / TIMED
     seconds, activations = _time_step(model, batch, args)
     per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps
-    records = _count_records(recipe)
     steps = count_steps(args, records or 0) if records or args.max_steps > 0 else None
     seconds_per_step = seconds * per_step / TIMED
     parameters = sum(one.numel() for one in model.parameters())
@@ -85,11 +102,11 @@ def estimate(recipe: Recipe) -> Estimate:
         steps=steps,
         flops_per_record=flops,
         state_gib=16 * parameters / GIB,
-        activations_gib=None if activations is None else activations * args.per_device_train_batch_size / TIMED,
-        process_gib=_peak_memory() / GIB,
+        activations_gib=activations * args.per_device_train_batch_size / TIMED,
         seconds_per_step=seconds_per_step,
         hours=None if steps is None else steps * seconds_per_step / 3600,
         device=torch.cuda.get_device_name() if args.device.type == "cuda" else f"{torch.get_num_threads()} threads",
+        problems=problems,
     )
 
 
@@ -110,11 +127,11 @@ def made_up_batch(config: DBetaConfig, records: int = TIMED) -> dict[str, Tensor
     }
 
 
-def _time_step(model: DBetaModel, batch: dict[str, Tensor], args: Any) -> tuple[float, float | None]:
-    """Seconds of the quickest of two training steps after one to warm up, and on a GPU the memory beyond the state."""
+def _time_step(model: DBetaModel, batch: dict[str, Tensor], args: Any) -> tuple[float, float]:
+    """Seconds of the quickest of two training steps after one to warm up, and GiB of memory beyond the state."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     gpu = args.device.type == "cuda"
-    best, activations = float("inf"), None
+    best, activations, start_memory = float("inf"), 0.0, _peak_memory()
     for _ in range(3):
         if gpu:
             torch.cuda.reset_peak_memory_stats()
@@ -123,6 +140,7 @@ def _time_step(model: DBetaModel, batch: dict[str, Tensor], args: Any) -> tuple[
         with torch.autocast(args.device.type, torch.bfloat16, enabled=bool(args.bf16)):
             loss = model(**batch).loss
         loss.backward()
+        activations = max(activations, (_peak_memory() - start_memory) / GIB)
         optimizer.step()
         optimizer.zero_grad(set_to_none=False)
         if gpu:
@@ -136,13 +154,6 @@ def _peak_memory() -> int:
     """Bytes that this process had in memory at most."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _count_records(recipe: Recipe) -> int | None:
-    try:
-        return load_data(recipe).records
-    except DBetaError:
-        return None
 
 
 def show(recipe: Recipe, found: Estimate) -> dict[str, Any]:

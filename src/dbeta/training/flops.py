@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-#: Width of the square matrices whose product is taken for the machine's peak.
+#: Width, at most, of the square matrices whose product is taken for the machine's peak.
 SIDE = {"cpu": 2048, "cuda": 8192}
+#: Seconds that one product may take; a processor without units for a type may be a thousand times slower in it.
+LONGEST = 0.2
 
 
 @torch.no_grad()
@@ -33,12 +35,18 @@ def count_flops(model: nn.Module, batch: Mapping[str, Tensor]) -> float:
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
     """Operations a second that a large matrix product reaches on a device: the best of five, after one to warm up."""
-    side = SIDE.get(device.type, 2048)
+    side = 128
+    while side < SIDE.get(device.type, 2048) and 8 * _seconds(side, device, dtype, 2) < LONGEST:
+        side *= 2
+    return 2 * side**3 / _seconds(side, device, dtype, 6)
+
+
+def _seconds(side: int, device: torch.device, dtype: torch.dtype, times: int) -> float:
     a = torch.ones(side, side, device=device, dtype=dtype)
     best = float("inf")
-    for _ in range(6):
+    for _ in range(times):
         start = time.perf_counter()
         product = a @ a
         product[0, 0].item()  # waits for the device
         best = min(best, time.perf_counter() - start)
-    return 2 * side**3 / best
+    return best

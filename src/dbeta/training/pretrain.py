@@ -117,11 +117,31 @@ def make_config(recipe: Recipe) -> DBetaConfig:
         config = PRESETS[recipe.preset](**recipe.model)
     except (TypeError, ValueError) as error:
         raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
+    for name in ("ecg_layers", "ecg_heads", "fusion_layers", "fusion_heads", "mem_layers", "mem_heads", "hidden_size"):
+        count = getattr(config, name)
+        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            raise DBetaError(f"recipe: model.{name} should be a whole number of at least 1, not {count!r}")
+    if config.n_kept_tokens < 1:
+        raise DBetaError("recipe: model.ecg_mask_ratio leaves no token of a recording visible; lower it")
     known = inspect.signature(DBetaConfig.__init__).parameters
     for name in recipe.model:  # what `PretrainedConfig` would keep without a word
         if name not in known and name != "faithful":
             raise DBetaError(f"recipe: the model's settings are wrong (there is no {name!r})")
     return config
+
+
+def load_tokenizer(recipe: Recipe) -> Any:
+    """The tokenizer that a recipe names.
+
+    Raises:
+        DBetaError: it cannot be loaded.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(recipe.tokenizer)
+    except (OSError, ValueError) as error:
+        raise DBetaError(
+            f'recipe: no tokenizer could be loaded from {recipe.tokenizer}; name a folder or hub id, or "train"'
+        ) from error
 
 
 def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBetaProcessor]:
@@ -136,12 +156,7 @@ def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBeta
         # One process's for all: who counts in another order may merge in another
         tokenizer: Any = broadcast_object_list([train_tokenizer(texts, config.text_config.vocab_size)])[0]
     else:
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(recipe.tokenizer)
-        except (OSError, ValueError) as error:
-            raise DBetaError(
-                f'recipe: no tokenizer could be loaded from {recipe.tokenizer}; name a folder or hub id, or "train"'
-            ) from error
+        tokenizer = load_tokenizer(recipe)
     config.text_config.pad_token_id = tokenizer.pad_token_id
     config.text_config.eos_token_id = tokenizer.eos_token_id
     if len(tokenizer) > config.text_config.vocab_size:

@@ -18,6 +18,7 @@ from dbeta.model.config import PRESETS
 #: What a recipe's key holds, in words.
 KINDS = {str: "a name", dict: "settings of its own"}
 SCHEDULES = ("three_stage",)
+STRATEGIES = ("save_strategy", "eval_strategy", "logging_strategy")
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Optimization:
             if key == "schedule":
                 if value is not None and value not in SCHEDULES:
                     raise DBetaError(f"recipe: optimizer.schedule is three_stage or left out, not {value!r}")
-            elif isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+            elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise DBetaError(f"recipe: optimizer.{key} should be a number of at least 0, not {value!r}")
         made = cls(**settings)
         if made.warmup + made.hold > 1:
@@ -148,7 +149,7 @@ def _apply(content: dict[str, Any], change: str) -> None:
 
 def _check_weights(path: Path, corpora: dict[Any, Any]) -> None:
     for name, weight in corpora.items():
-        good = isinstance(weight, int | float) and not isinstance(weight, bool) and weight > 0
+        good = isinstance(weight, int | float) and not isinstance(weight, bool) and 0 < weight < float("inf")
         if not isinstance(name, str) or not good:
             raise DBetaError(f"{path}: corpus {name!r} should have a weight above 0, not {weight!r}")
     if not corpora:
@@ -172,12 +173,18 @@ def training_arguments(settings: dict[str, Any], steps_dir: Path) -> TrainingArg
     }
     typed = dict(settings)
     for key, value in settings.items():
+        if value is None:
+            raise DBetaError(f"recipe: training.{key} has no value; give one or leave it out")
+        if key in STRATEGIES and value == "epoch":
+            raise DBetaError(f"recipe: training.{key} counts in steps, since a run is one long epoch; choose steps")
         default = getattr(TrainingArguments, key, None)
         if isinstance(value, str) and isinstance(default, int | float) and not isinstance(default, bool):
             try:
                 typed[key] = type(default)(float(value))  # YAML reads 1e-3, without a point, as text
             except ValueError:
                 raise DBetaError(f"recipe: training.{key} should be a number, not {value!r}") from None
+    if not isinstance(typed.get("bf16", False), bool) and typed["bf16"] != "auto":
+        raise DBetaError(f"recipe: training.bf16 is true, false or auto, not {typed['bf16']!r}")
     if typed.get("bf16") == "auto":
         gpu = torch.cuda.is_available() and not typed.get("use_cpu")
         typed["bf16"] = fastest_dtype(torch.device("cuda" if gpu else "cpu")) == torch.bfloat16
@@ -189,6 +196,10 @@ def training_arguments(settings: dict[str, Any], steps_dir: Path) -> TrainingArg
         args = TrainingArguments(**(own | typed))
     except (TypeError, ValueError) as error:
         raise DBetaError(f"recipe: the training settings are wrong ({error})") from None
-    if args.per_device_train_batch_size < 1:
-        raise DBetaError("recipe: training.per_device_train_batch_size should be at least 1")
+    for name, least in (("per_device_train_batch_size", 1), ("gradient_accumulation_steps", 1), ("seed", 0)):
+        value = getattr(args, name)
+        if not isinstance(value, int) or value < least:
+            raise DBetaError(f"recipe: training.{name} should be a whole number of at least {least}, not {value!r}")
+    if not 0 <= args.learning_rate < float("inf"):
+        raise DBetaError(f"recipe: training.learning_rate should be at least 0, not {args.learning_rate!r}")
     return args

@@ -31,7 +31,7 @@ from dbeta.training.validation import zero_shot_auroc
 
 LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
 #: Parts of the model that get the plain learning rate.
-ENCODERS = ("ecg_encoder.", "text_encoder.")
+ENCODERS = frozenset(("ecg_encoder", "text_encoder"))
 #: Where a schedule starts and ends, as a share of the full rate.
 LOWEST_RATE = 0.01
 
@@ -73,7 +73,7 @@ class PretrainTrainer(Trainer):
             groups: dict[tuple[bool, bool], list[Any]] = {}
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
-                    plain = name.removeprefix("module.").startswith(ENCODERS)
+                    plain = not ENCODERS.isdisjoint(name.split("."))  # wrappers put their own names in front
                     groups.setdefault((not plain, name in decayed), []).append(parameter)
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             rate = settings.pop("lr", self.args.learning_rate)
@@ -177,6 +177,11 @@ class PretrainTrainer(Trainer):
         self._paused += time.perf_counter() - start
         return metrics
 
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        # The state that makes a checkpoint whole comes after this, and must not come before another process's file
+        self.accelerator.wait_for_everyone()
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         start = time.perf_counter()
         super()._save_checkpoint(model, trial)
@@ -209,7 +214,7 @@ class Meter:
         self.embeds = output.ecg_embeds.detach().float()
 
     def take(self) -> dict[str, float]:
-        """Means over all processes; starts anew."""
+        """Means over all processes, and the rank of this one's last embeddings; starts anew."""
         if not self.sums:
             return {}
         names = sorted(self.sums)
