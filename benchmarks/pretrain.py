@@ -37,14 +37,14 @@ import dbeta
 from dbeta.corpus.store import CorpusRows, encode_signal, load_corpus
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.model import DBetaModel
-from dbeta.model.config import PRESETS, DBetaConfig
+from dbeta.model.config import DBetaConfig
 from dbeta.processing import DBetaProcessor
-from dbeta.training.collate import PretrainCollator
-from dbeta.training.estimate import made_up_batch
+from dbeta.training.collate import PretrainCollator, finish_batch
 from dbeta.training.flops import count_flops, matrix_peak
 from dbeta.training.pretrain import Data, make_trainer
 from dbeta.training.recipe import Recipe
 from dbeta.training.stream import TrainingStream
+from dbeta.training.trainer import PretrainTrainer
 from dbeta.training.validation import Validation
 from negatives import measure, write_rows
 
@@ -82,7 +82,7 @@ def main() -> None:
 def training(preset: str, rows: CorpusRows, batch_size: int, turns: int) -> dict[str, Any]:
     """Records a second of the published code's way and of the trainer."""
     found: dict[str, Any] = {
-        "published": published_step(PRESETS[preset](faithful=True), batch_size, turns),
+        "published": published_step(preset, rows, batch_size, turns),
         "faithful": trained(
             preset, {"faithful": True}, {"pairs": "pair", "written_share": 0.0}, rows, batch_size, turns
         ),
@@ -99,12 +99,12 @@ def training(preset: str, rows: CorpusRows, batch_size: int, turns: int) -> dict
     return found
 
 
-def published_step(config: DBetaConfig, batch_size: int, turns: int) -> dict[str, float]:
-    """The quickest of some eager float32 steps."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    torch.manual_seed(0)
-    batch = {name: value.to(device) for name, value in made_up_batch(config, batch_size).items()}
-    model = DBetaModel(config).to(device).train()
+def published_step(preset: str, rows: CorpusRows, batch_size: int, turns: int) -> dict[str, float]:
+    """The quickest of some eager float32 steps on the trainer's first batch."""
+    trainer = make(preset, {"faithful": True}, PUBLISHED, rows, batch_size, turns)
+    device, model = trainer.args.device, trainer.model.train()
+    first = finish_batch(trainer.data_collator(trainer.train_dataset.__getitems__(range(batch_size))), "pair")
+    batch = {name: value.to(device) for name, value in first.items()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     flops = 3 * count_flops(model, batch)
     best = float("inf")
@@ -125,6 +125,18 @@ def trained(
     preset: str, model: dict[str, Any], collator: dict[str, Any], rows: CorpusRows, batch_size: int, turns: int
 ) -> dict[str, float]:
     """The quickest of some steps of the trainer, as it logs them."""
+    trainer = make(preset, model, collator, rows, batch_size, turns)
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    steps = [entry for entry in trainer.state.log_history if "samples_per_second" in entry][1:]
+    best = max(steps, key=lambda entry: entry["samples_per_second"])
+    return {"records_per_second": best["samples_per_second"], "mfu": best["mfu"]}
+
+
+def make(
+    preset: str, model: dict[str, Any], collator: dict[str, Any], rows: CorpusRows, batch_size: int, turns: int
+) -> PretrainTrainer:
+    """A trainer on made-up data, ready to go."""
     with tempfile.TemporaryDirectory() as folder:
         recipe = Recipe(
             preset=preset,
@@ -143,12 +155,7 @@ def trained(
         )
         names = sorted({one for row in rows.table.column("findings").to_pylist() for one in row})
         validation = Validation.of([(rows.corpus.select(range(1)), names)])
-        trainer = make_trainer(recipe, Data([rows], [1.0], validation, [names], None))
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
-    steps = [entry for entry in trainer.state.log_history if "samples_per_second" in entry][1:]
-    best = max(steps, key=lambda entry: entry["samples_per_second"])
-    return {"records_per_second": best["samples_per_second"], "mfu": best["mfu"]}
+        return make_trainer(recipe, Data([rows], [1.0], validation, [names], None))
 
 
 @contextmanager

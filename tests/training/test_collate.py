@@ -316,6 +316,19 @@ def test_a_misaligned_text_is_never_known_to_hold(make_collator, rows, micro_tok
     assert found > 60
 
 
+def test_remembered_tokens_are_the_processors(make_collator, monkeypatch):
+    collator = make_collator()
+    texts = ["sinus rhythm", "normal ecg. " * 30, "sinus rhythm", "lbbb", "sinus tachycardia. lvh"]
+    for some in (texts[:2], texts, texts[::-1], texts[3:]):
+        found, expected = collator._tokens(some), collator.processor.tokens(some)
+        for name, value in expected.items():
+            assert torch.equal(found[name], value)
+            assert found[name].dtype == value.dtype
+    monkeypatch.setattr("dbeta.training.collate.REMEMBERED", 2)
+    assert torch.equal(collator._tokens(["lbbb"])["input_ids"], collator.processor.tokens(["lbbb"])["input_ids"])
+    assert len(collator._known_ids) == 1
+
+
 def test_rows_with_a_position_leave_torchs_generator_alone(make_collator, rows):
     torch.manual_seed(0)
     before = torch.get_rng_state()

@@ -28,6 +28,8 @@ from dbeta.training.pairs import RULES, Record, Text, batch_signs, encode_facts,
 
 #: A report that is drawn for a negative and turns out to hold is drawn again so often; then the pair stays aligned.
 DRAWS = 4
+#: Texts whose tokens a loader process keeps, some hundred bytes each.
+REMEMBERED = 100_000
 
 
 class PretrainCollator:
@@ -105,6 +107,7 @@ class PretrainCollator:
         self.gain_jitter = gain_jitter
         self.crop = crop
         self.max_stated = max_stated
+        self._known_ids: dict[str, np.ndarray] = {}
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Batch corpus rows.
@@ -126,7 +129,7 @@ class PretrainCollator:
         vocabulary = self.vocabulary or sorted(frozenset().union(*(one.decided | one.findings for one in records)))
         columns = {name: i for i, name in enumerate(vocabulary)}
 
-        tokens = self.processor.tokens([text.words for text in shown])
+        tokens = self._tokens([text.words for text in shown])
         masked_ids, mlm_labels = mask_tokens(
             tokens["input_ids"], self.processor.tokenizer, self.config.text_mask_ratio, generators
         )
@@ -142,7 +145,7 @@ class PretrainCollator:
             "facts": encode_facts(records, own, shown, prompts, columns),
         }
         if prompts:
-            ids = self.processor.tokens([text.words for text in prompts])
+            ids = self._tokens([text.words for text in prompts])
             batch |= {"prompt_ids": ids["input_ids"], "prompt_mask": ids["attention_mask"]}
         return batch
 
@@ -182,8 +185,8 @@ class PretrainCollator:
             if self.negatives:
                 other = self._far_text(row, record, own[i], rng)
             else:
-                others = [text for text in own if self._misleads(text, record, own[i])]
-                other = others[int(rng.integers(len(others)))] if others else None
+                others = (own[j] for j in rng.permutation(len(own)))
+                other = next((text for text in others if self._misleads(text, record, own[i])), None)
             if other is not None:
                 texts[i] = other
                 aligned[i] = False
@@ -215,6 +218,24 @@ class PretrainCollator:
         rng = random.Random(f"{self.seed} {step}")
         chosen = rng.sample(names, min(self.prompts, len(names)))
         return [Text(rng.choice(wordings(name)), frozenset([name]), complete=True) for name in chosen]
+
+    def _tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """What `DBetaProcessor.tokens` gives; texts that come again, as machine reports do, are remembered."""
+        if len(self._known_ids) > REMEMBERED:
+            self._known_ids.clear()
+        new = [text for text in dict.fromkeys(texts) if text not in self._known_ids]
+        if new:
+            batch = self.processor.tokens(new)
+            for text, ids, mask in zip(new, batch["input_ids"].numpy(), batch["attention_mask"].numpy(), strict=True):
+                self._known_ids[text] = ids[mask == 1]
+        rows = [self._known_ids[text] for text in texts]
+        shape = len(rows), max(map(len, rows))
+        ids = np.full(shape, self.processor.tokenizer.pad_token_id)  # type: ignore[union-attr]
+        mask = np.zeros(shape, np.int64)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
 
     def _signals(self, rows: Sequence[Mapping[str, Any]], generators: Sequence[np.random.Generator]) -> np.ndarray:
         """(B, leads, samples) float32."""

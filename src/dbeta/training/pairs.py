@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -90,19 +91,23 @@ def encode_facts(
         `records` (B, F) int8 of +1 holds, −1 does not, 0 undecided; `record_keys` (B, 2) of report and own text;
         `states` (B, F) bool, `keys` (B,) and `complete` (B,) of the texts; `prompt_states` (K, F) bool.
     """
-    table = torch.zeros(len(records), len(vocabulary), dtype=torch.int8)
-    for i, record in enumerate(records):
-        table[i, [vocabulary[name] for name in record.decided]] = -1
-        table[i, [vocabulary[name] for name in record.findings]] = 1
+    table = np.zeros((len(records), len(vocabulary)), np.int8)
+    # Most records of a corpus have the same findings decided
+    decided = {names: [vocabulary[name] for name in names] for names in {record.decided for record in records}}
+    for row, record in zip(table, records, strict=True):
+        row[decided[record.decided]] = -1
+        for name in record.findings:
+            row[vocabulary[name]] = 1
 
     def states(of: Sequence[Text]) -> Tensor:
-        found = torch.zeros(len(of), len(vocabulary), dtype=torch.bool)
-        for i, text in enumerate(of):
-            found[i, [vocabulary[name] for name in text.states]] = True
-        return found
+        found = np.zeros((len(of), len(vocabulary)), bool)
+        for row, text in zip(found, of, strict=True):
+            for name in text.states:
+                row[vocabulary[name]] = True
+        return torch.from_numpy(found)
 
     return {
-        "records": table,
+        "records": torch.from_numpy(table),
         "record_keys": torch.tensor(
             [[text_key(record.report), text_key(text.words)] for record, text in zip(records, own, strict=True)]
         ),
