@@ -91,7 +91,7 @@ def machine() -> dict[str, Any]:
 def random_base(folder: Path) -> Path:
     """A checkpoint of the paper's size, as far as embedding ECGs needs one, with random weights."""
     torch.manual_seed(0)
-    config = DBetaConfig.base()
+    config = DBetaConfig.base(voltage=False)  # the published code knows none
     config.save_pretrained(folder)
     save_file(ECGTower(config).state_dict(), folder / WEIGHTS_FILE)
     return folder

@@ -302,7 +302,7 @@ def test_it_learns(micro_config, micro_tokenizer, make_ecg):
     assert after["mem_loss"] < 0.75 * before["mem_loss"]
     assert after["mem_loss"] < 0.85  # predicting zeros gives 1
     assert after["etm_loss"] < 0.6  # guessing gives ln 2 = 0.69
-    assert after["ets_loss"] < 0.19  # a constant that ignores ECG and text gives 0.38: one pair in eight is positive
+    assert after["ets_loss"] < 0.23  # a constant that ignores ECG and text gives 0.38: one pair in eight is positive
 
 
 _BASE_STEP = """

@@ -114,9 +114,9 @@ class Voltage(nn.Module):
         super().__init__()
         self.project = nn.Linear(2 * len(config.leads), config.hidden_size)
 
-    def forward(self, ecg: Tensor) -> Tensor:
-        """The shift."""
-        return self.project(log_amplitude(ecg).to(self.project.weight.dtype))
+    def forward(self, ecg: Tensor, dtype: torch.dtype) -> Tensor:
+        """The shift, computed in `dtype`, the weights' own (a quantised layer does not tell it)."""
+        return self.project(log_amplitude(ecg).to(dtype))
 
 
 class EncoderLayer(nn.Module):
@@ -199,7 +199,7 @@ class ECGEncoder(nn.Module):
     def _with_class_token(self, tokens: Tensor, ecg: Tensor) -> Tensor:
         token = self.class_token.expand(len(tokens), 1, -1)
         if self.voltage is not None:
-            token = token + self.voltage(ecg)[:, None]
+            token = token + self.voltage(ecg, token.dtype)[:, None]
         x = torch.cat([token.to(tokens.dtype), tokens], dim=1)
         return self.dropout(self.norm(x))
 

@@ -47,9 +47,12 @@ class ECGTower(nn.Module):
         """
         self.ecg_encoder.positions.fold()
         if dtype == torch.qint8:
+            # Amplitudes are few and exact figures; in 8 bits they would lose what they are there for
+            voltage, self.ecg_encoder.voltage = self.ecg_encoder.voltage, None
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # deprecated, but its successor is no part of torch
                 torch.ao.quantization.quantize_dynamic(self, {nn.Linear}, dtype=dtype, inplace=True)
+            self.ecg_encoder.voltage = voltage
             return
         self.to(dtype)
         self.ecg_encoder.tokens.narrow(dtype)
