@@ -191,7 +191,7 @@ def test_the_precision_is_chosen(micro_checkpoint, make_ecg, name):
     ecgs = [make_ecg(seed=seed, rate=50 + 15 * seed) for seed in range(4)]
     one, other = (torch.from_numpy(model.embed(ecgs)) for model in (full, half))
     assert other.dtype == torch.float32
-    assert torch.cosine_similarity(one, other).min() >= 0.999
+    assert torch.cosine_similarity(one, other).min() >= 0.998
     assert not torch.equal(one, other)
     texts = ["sinus rhythm", "left bundle branch block"]
     one, other = (torch.from_numpy(model.embed_text(texts)) for model in (full, half))
