@@ -322,14 +322,11 @@ def mask_tokens(
     if mask_id is None:
         mask_id = tokenizer.convert_tokens_to_ids("<extra_id_0>")
     ids = input_ids.numpy()
-    ordinary = ~np.isin(ids, tokenizer.all_special_ids)
-    masked, labels = ids.copy(), np.full_like(ids, IGNORED)
-    for row, target, replaced, usual, rng in zip(ids, labels, masked, ordinary, generators, strict=True):
-        at = np.flatnonzero(usual)
-        at = at[rng.random(len(at)) < ratio]
-        target[at] = row[at]
-        roll = rng.random(len(at))
-        replaced[at[roll < 0.8]] = mask_id
-        random_ones = at[roll >= 0.9]
-        replaced[random_ones] = rng.integers(len(tokenizer), size=len(random_ones))
+    draws = np.ones((3, *ids.shape))
+    for row, length, rng in zip(range(len(ids)), (ids != tokenizer.pad_token_id).sum(axis=1), generators, strict=True):
+        draws[:, row, :length] = rng.random((3, length))
+    chosen = (draws[0] < ratio) & ~np.isin(ids, tokenizer.all_special_ids)
+    labels = np.where(chosen, ids, IGNORED)
+    masked = np.where(chosen & (draws[1] < 0.8), mask_id, ids)
+    masked = np.where(chosen & (draws[1] >= 0.9), (draws[2] * len(tokenizer)).astype(ids.dtype), masked)
     return torch.from_numpy(masked), torch.from_numpy(labels)
