@@ -6,11 +6,14 @@ The words are in `conditions.yaml`, a file that a clinician can read and correct
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 import yaml
+
+from dbeta.errors import DBetaError
 
 #: PTB-XL's five diagnostic super-classes, in the order of its benchmark.
 SUPER_CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
@@ -28,6 +31,9 @@ class Condition:
         statements: the PTB-XL statements (SCP-ECG codes) that mean this condition.
         super_class: the PTB-XL super-class this condition stands for, one of `SUPER_CLASSES`, or None.
         default: whether it is asked for when a user names no conditions.
+        findings_for: 2 to 4 observations that a tracing with the condition shows.
+        findings_against: 2 to 4 observations that a tracing without it shows, normal or of what is mistaken for it.
+        benchmark_labels: `labels` as pairs, which unlike a mapping can be hashed.
     """
 
     key: str
@@ -37,12 +43,30 @@ class Condition:
     statements: tuple[str, ...]
     super_class: str | None
     default: bool
+    findings_for: tuple[str, ...] = ()
+    findings_against: tuple[str, ...] = ()
+    benchmark_labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+    @property
+    def labels(self) -> Mapping[str, tuple[str, ...]]:
+        """For each benchmark that has any, its labels that mean this condition; see the head of `conditions.yaml`."""
+        return dict(self.benchmark_labels)
 
     @property
     def prompts(self) -> tuple[str, ...]:
         """The texts that stand for the condition, lower case: the name, each synonym, then "name: description"."""
         texts = (self.name, *self.synonyms, f"{self.name}: {self.description}")
         return tuple(text.lower() for text in texts)
+
+    @property
+    def prompts_for(self) -> tuple[str, ...]:
+        """`findings_for`, lower case, as the model reads texts."""
+        return tuple(text.lower() for text in self.findings_for)
+
+    @property
+    def prompts_against(self) -> tuple[str, ...]:
+        """`findings_against`, lower case, as the model reads texts."""
+        return tuple(text.lower() for text in self.findings_against)
 
 
 @cache
@@ -60,6 +84,9 @@ def _conditions() -> tuple[Condition, ...]:
             statements=tuple(entry["statements"]),
             super_class=entry.get("super_class"),
             default=entry.get("default", False),
+            findings_for=tuple(entry["for"]),
+            findings_against=tuple(entry["against"]),
+            benchmark_labels=tuple((name, tuple(labels)) for name, labels in entry.get("labels", {}).items()),
         )
         for key, entry in entries.items()
     )
@@ -89,6 +116,30 @@ def super_class_conditions() -> dict[str, Condition]:
     return {super_class: found[super_class] for super_class in SUPER_CLASSES}
 
 
+def condition_of_label(benchmark: str, label: str) -> Condition:
+    """The condition that a benchmark's label means.
+
+    Args:
+        benchmark: "ptb-xl", whose labels are the 71 statements (the specific condition is found, not the super-class
+            that also lists the statement); "ptb-xl-super", the super-classes; or one that the head of
+            `conditions.yaml` lists: "ptb-xl-sub", "cpsc2018", "csn", "challenge-2021", "code".
+        label: as the benchmark writes it. Underscores around it do not matter: PTB-XL writes NST_ and _AVB, others
+            drop them.
+
+    Raises:
+        DBetaError: the benchmark is none of these, or has no such label.
+    """
+    table = _by_label()
+    if benchmark not in table:
+        raise DBetaError(f"{benchmark}: no benchmark whose labels are known; name one of {', '.join(table)}")
+    try:
+        return table[benchmark][label.strip("_")]
+    except KeyError:
+        raise DBetaError(
+            f"{label}: no label of the benchmark {benchmark}; name one of {', '.join(table[benchmark])}"
+        ) from None
+
+
 def _folded(text: str) -> str:
     """One spelling for "T-wave Inversion", "t wave inversion" and "t_wave_inversion"."""
     return re.sub(r"[\s_-]+", " ", text).strip().casefold()
@@ -102,3 +153,17 @@ def _by_wording() -> dict[str, Condition]:
         for condition in _conditions()
         for wording in (condition.key, condition.name, *condition.synonyms)
     }
+
+
+@cache
+def _by_label() -> dict[str, dict[str, Condition]]:
+    """For each benchmark the condition of each label, written without underscores around it."""
+    specific = [condition for condition in _conditions() if condition.super_class not in SUPER_CLASSES[1:]]
+    table = {
+        "ptb-xl": {code.strip("_"): condition for condition in specific for code in condition.statements},
+        "ptb-xl-super": super_class_conditions(),
+    }
+    for condition in _conditions():
+        for benchmark, labels in condition.benchmark_labels:
+            table.setdefault(benchmark, {}).update(dict.fromkeys(labels, condition))
+    return table
