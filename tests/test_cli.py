@@ -1,6 +1,5 @@
 """The command line as a user meets it: what is printed where, and the exit code."""
 
-import functools
 import json
 import os
 import re
@@ -13,11 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dbeta.checkpoint import load
+from dbeta.checkpoint import bundled_checkpoint, load
 from dbeta.cli import common, recordings
 from dbeta.ecg import LEADS
-from dbeta.evaluation import zero_shot
-from dbeta.evaluation.metrics import score_labels
 
 HEADER = "{name} 12 {rate} {samples}\n" + "".join(f"{{name}}.dat 16 1000/mV 16 0 0 0 0 {lead}\n" for lead in LEADS)
 COMMANDS = ["diagnose", "embed", "plot", "info", "corpus", "pretrain", "convert", "evaluate"]
@@ -602,23 +599,24 @@ def test_a_bad_recipe(run, tmp_path, content, changes, message):
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
-@pytest.fixture
-def few_resamples(monkeypatch):
-    """The intervals have their own tests."""
-    monkeypatch.setattr(zero_shot, "score_labels", functools.partial(score_labels, resamples=3))
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch, tmp_path_factory):
+    """Embeddings are kept where tests may keep them."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
 
 
-@pytest.mark.usefixtures("few_resamples")
 def test_evaluate_zero_shot(ask, tmp_path, micro_ptb_xl):
     output = tmp_path / "deep" / "results"
-    arguments = ["evaluate", "zero-shot", "ptb-xl-super", micro_ptb_xl, "--fold", "9", "--output", output]
-    code, out, err = ask(*arguments)
+    options = ["--fold", "9", "--output", output, "--resamples", "10"]
+    code, out, err = ask("evaluate", "zero-shot", "ptb-xl-super", micro_ptb_xl, *options)
     assert code == 0
-    assert err == f"{output / 'metrics.json'} written\n"
-    assert [file.name for file in output.iterdir()] == ["metrics.json"]
+    assert err.endswith(f"{output / 'report.md'} written\n")
+    assert "stands in the test's place" in err
+    assert {"metrics.json", "report.md", "predictions.parquet"} <= {file.name for file in output.iterdir()}
     result = json.loads((output / "metrics.json").read_text())
     assert result["n_records"] == 20
     assert len(result["macro"]["auroc"]) == 3
+    assert result["provenance"]["command"].startswith("dbeta evaluate zero-shot ptb-xl-super")
     rows = {row[0]: row[1:] for row in cells(out)}
     assert list(rows) == ["NORM", "MI", "STTC", "CD", "HYP", "macro"]
     assert rows["STTC"] == ["0", "–", "–", "–", "–"]
@@ -629,12 +627,57 @@ def test_evaluate_zero_shot(ask, tmp_path, micro_ptb_xl):
 
 
 @pytest.mark.parametrize(
+    ("task", "options", "shown"),
+    [
+        ("probe", [], "macro"),
+        ("retrieval", [], "ecg to text, recall@5"),
+        ("identification", [], "accuracy@1"),
+        ("identification", ["--finetune", "--epochs", "1"], "accuracy@1"),
+        ("finetune", ["--epochs", "1", "--no-scratch", "--leads", "12,1"], "macro"),
+    ],
+)
+def test_the_other_evaluations(ask, tmp_path, micro_ptb_xl, task, options, shown):
+    options = [*options, "--fold", "9", "--output", tmp_path / "out", "--resamples", "10"]
+    code, out, _ = ask("evaluate", task, "ptb-xl-super", micro_ptb_xl, *options)
+    assert code == 0
+    assert shown in out
+    assert "Research use only" in out
+    assert (tmp_path / "out" / "report.md").is_file()
+
+
+def test_evaluate_two_models_and_compare(run, tmp_path, micro_ptb_xl, micro_checkpoint):
+    output = tmp_path / "two"
+    models = ["--model", micro_checkpoint, "--model", bundled_checkpoint()]
+    code, out, _ = run(
+        *("evaluate", "zero-shot", "ptb-xl-rhythm", micro_ptb_xl, "--fold", "9", "--output", output),
+        *(*models, "--resamples", "10"),
+    )
+    assert code == 0
+    assert "tiny" in out
+    code, out, err = run("evaluate", "compare", output)
+    assert code == 0
+    assert "published" in out
+    assert "Research use only" in err
+    assert run("evaluate", "compare", output, "--output", tmp_path / "table.md")[0] == 0
+    assert "*D-BETA (Pham et al. 2025)* | 0.886" in (tmp_path / "table.md").read_text()
+
+
+def test_a_model_named_twice(ask, tmp_path, micro_ptb_xl, micro_checkpoint):
+    models = ["--model", micro_checkpoint] * 3
+    said = refused(ask("evaluate", "zero-shot", "ptb-xl-super", micro_ptb_xl, "--output", tmp_path / "out", *models))
+    assert "named twice" in said
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     ("benchmark", "raw", "options", "message"),
     [
         ("nonsense", ".", [], "choose one of ptb-xl-super"),
         ("ptb-xl-super", "none", [], "no such folder"),
         ("ptb-xl-super", ".", [], "ptbxl_database.csv is missing"),
         ("ptb-xl-super", None, ["--fold", "11"], "no labelled record of fold 11"),
+        ("ptb-xl-super", None, ["--protocol", "merl"], "--split-file together"),
+        ("ptb-xl-super", None, ["--groups", "none.csv"], "none.csv: no such file"),
     ],
 )
 def test_evaluate_what_is_not_there(ask, tmp_path, micro_ptb_xl, benchmark, raw, options, message):

@@ -74,32 +74,57 @@ def print_findings(table: pd.DataFrame) -> None:
 
 
 def print_metrics(result: dict[str, Any]) -> None:
-    """Per-class and macro figures beside those of the baselines."""
-    title = f"{result['benchmark']}: {result['n_records']} records"
-    view = Table(title=title, title_justify="left", title_style="bold")
-    view.add_column("class")
-    for column in ("positives", "AUROC (95 % interval)", "AUPRC", "random", "normality"):
-        view.add_column(column, justify="right", no_wrap=column.startswith("AUROC"))
-
-    def text(figure: list[float] | None) -> str:
-        return "–" if figure is None else f"{figure[0]:.3f} ({figure[1]:.3f}–{figure[2]:.3f})"
-
-    baselines = result["baselines"].values()
-    for name, one in result["classes"].items():
-        others = [one["auprc"], *(baseline["classes"][name]["auroc"] for baseline in baselines)]
-        view.add_row(name, str(one["positives"]), text(one["auroc"]), *(text(other)[:5] for other in others))
-    macro = result["macro"]
-    view.add_section()
-    others = [macro["auprc"], *(baseline["macro"]["auroc"] for baseline in baselines)]
-    view.add_row("macro", "", text(macro["auroc"]), *(text(other)[:5] for other in others))
+    """An evaluation's figures, those of each class beside the baselines'."""
     console = Console()
-    console.print(view)
-    console.print(
-        "[dim]random: AUROC with random weights; normality: AUROC of the model's score for a normal ECG alone, "
-        f"turned round for the other classes. {result['protocol']}. {NOTICE}[/]"
-    )
+    title = f"{result['task']} on {result['benchmark']}: {result['n_records']} test records"
+    if "classes" in result:
+        console.print(_class_table(result, title))
+    else:
+        console.print(_figure_table(result, title))
+    console.print(f"[dim]{escape(result['protocol'])}. {NOTICE}[/]")
+    for line in result["notes"]:
+        note(line)
+    if result["missing"]:
+        note(f"{result['missing']} recordings are missing and left out")
     if result["unread"]:
         note(f"{len(result['unread'])} recordings could not be read and are left out: see metrics.json")
+
+
+def _text(figure: list[float] | None) -> str:
+    return "–" if figure is None else f"{figure[0]:.3f} ({figure[1]:.3f}–{figure[2]:.3f})"
+
+
+def _class_table(result: dict[str, Any], title: str) -> Table:
+    view = Table(title=title, title_justify="left", title_style="bold")
+    view.add_column("class")
+    # As many as a terminal has room for; the report has them all
+    baselines = {name: one for name, one in result["baselines"].items() if name in ("random", "normality")}
+    beside = {**result.get("others", {}), **baselines}
+    for column in ("positives", "AUROC (95 % interval)", "AUPRC", *map(escape, beside)):
+        view.add_column(column, justify="right", no_wrap=column.startswith("AUROC"))
+    for name, one in result["classes"].items():
+        others = [one["auprc"], *(other["classes"][name]["auroc"] for other in beside.values())]
+        view.add_row(escape(name), str(one["positives"]), _text(one["auroc"]), *(_text(other)[:5] for other in others))
+    view.add_section()
+    macro = result["macro"]
+    others = [macro["auprc"], *(other["macro"]["auroc"] for other in beside.values())]
+    view.add_row("macro", "", _text(macro["auroc"]), *(_text(other)[:5] for other in others))
+    return view
+
+
+def _figure_table(result: dict[str, Any], title: str) -> Table:
+    """Figures that are not of classes: [value, low, high] by name, in groups or not."""
+    view = Table(title=title, title_justify="left", title_style="bold")
+    for column in ("", "value (95 % interval)", "chance"):
+        view.add_column(column, justify="left" if not column else "right")
+    chance = result["chance"]
+    for name, one in result.items():
+        if name == "accuracy@1":
+            view.add_row(name, _text(one), f"{chance:.3f}")
+        elif isinstance(chance, dict) and name in chance:
+            for figure, value in one.items():
+                view.add_row(f"{name.replace('_', ' ')}, {figure}", _text(value), f"{chance[name][figure]:g}")
+    return view
 
 
 def print_estimate(found: dict[str, Any]) -> None:

@@ -1,12 +1,24 @@
-"""Which records and which labels, on tables in PTB-XL's own layout."""
+"""Which records and which labels, on tables in each dataset's own layout."""
 
+import os
 from pathlib import Path
 
+import h5py
 import numpy as np
+import pandas as pd
 import pytest
+import wfdb
+from scipy.io import savemat
 
+from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError
-from dbeta.evaluation.benchmarks import Benchmark, load_benchmark, load_ptb_xl_super
+from dbeta.evaluation.benchmarks import BENCHMARKS, Benchmark, add_groups, load_benchmark
+from dbeta.evaluation.benchmarks.challenge_2021 import CLASSES, read_weights
+from dbeta.evaluation.benchmarks.chinese import CPSC2018, CSN
+from dbeta.evaluation.benchmarks.code import ABNORMALITIES, read_annotations
+from dbeta.evaluation.benchmarks.ptb_xl import FORM, RHYTHM, SUB_CLASSES, TASKS
+from dbeta.evaluation.benchmarks.readers import CorpusReader
+from dbeta.evaluation.conditions import plain_condition
 
 RECORDS = (
     "ecg_id,patient_id,age,sex,height,weight,nurse,site,device,recording_date,report,scp_codes,heart_axis,"
@@ -35,7 +47,7 @@ ROWS = [
     (5, 17448, "{'NORM': 80.0}", 9),
     (6, 19005, "{'SR': 0.0}", 8),
     (7, 16193, "{'CLBBB': 100.0}", 3),
-    (8, 16193, "{}", 7),
+    (8, 16193, "{}", 3),
 ]
 LABELS = ["NORM", "MI", "STTC", "CD", "HYP"]
 
@@ -48,68 +60,408 @@ def write_tables(folder: Path, rows=ROWS) -> Path:
             f'{number},{patient}.0,56.0,1,,63.0,2.0,0.0,CS-12   E,1984-11-09 09:17:34,sinusrhythmus.,"{codes}",,,,,'
             f"False,False,True,,,,,,,{fold},{name.format(100, 'lr')},{name.format(500, 'hr')}"
         )
+        header = folder / f"{name.format(500, 'hr')}.hea"
+        header.parent.mkdir(parents=True, exist_ok=True)
+        header.touch()
     (folder / "ptbxl_database.csv").write_text("\n".join(lines) + "\n")
     (folder / "scp_statements.csv").write_text(STATEMENTS)
     return folder
 
 
-def test_labels_by_hand(tmp_path):
-    raw = write_tables(tmp_path)
-    task = load_ptb_xl_super(raw)
-    assert isinstance(task, Benchmark)
+def ids(benchmark: Benchmark, *splits: str) -> list[str]:
+    return benchmark.records["record_id"].iloc[benchmark.rows(*(splits or ("test",)))].tolist()
+
+
+def labels_of_test(benchmark: Benchmark) -> np.ndarray:
+    return benchmark.labels[benchmark.rows("test")]
+
+
+# --- PTB-XL
+
+
+def test_super_classes_by_hand(tmp_path):
+    task = load_benchmark("ptb-xl-super", write_tables(tmp_path))
     assert task.name == "ptb-xl-super"
-    assert list(task.conditions) == LABELS
+    assert task.classes == LABELS
     assert [condition.super_class for condition in task.conditions.values()] == LABELS
     # Record 3 has a rhythm and a form but no diagnosis; NDT counts though its likelihood is 0
-    assert task.files == [raw / f"records500/00000/{number:05d}_hr" for number in (1, 2, 4)]
-    np.testing.assert_array_equal(task.labels, [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 1, 1]])
-    assert [float(patient) for patient in task.patients] == [15709, 13243, 17014]
-    assert "fold 10 (test)" in task.protocol
-
-
-def test_the_validation_fold_stands_in_where_the_test_fold_is_absent(tmp_path):
-    task = load_ptb_xl_super(write_tables(tmp_path, [row for row in ROWS if row[3] != 10]))
-    assert [file.name for file in task.files] == ["00005_hr"]
-    np.testing.assert_array_equal(task.labels, [[1, 0, 0, 0, 0]])
-    assert "fold 9 (validation)" in task.protocol
+    assert ids(task) == ["1", "2", "4"]
+    assert ids(task, "validation") == ["5"]
+    assert ids(task, "train") == ["7"]
+    np.testing.assert_array_equal(labels_of_test(task), [[1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 1, 1]])
+    assert task.patients.tolist() == ["15709", "13243", "17014", "17448", "16193"]
+    assert "fold 10 (the official test fold)" in task.protocol
+    assert task.missing == 0
+    assert any("8 of PTB-XL's 21,799" in note for note in task.notes)
 
 
 @pytest.mark.parametrize(
-    ("fold", "record", "row", "role"),
-    [(3, "00007_hr", [0, 0, 0, 1, 0], "training"), (9, "00005_hr", [1, 0, 0, 0, 0], "validation")],
+    ("task", "expected"),
+    [
+        ("sub", {"1": ["NORM"], "2": ["AMI", "IMI"], "4": ["CLBBB", "LVH", "STTC"]}),
+        ("form", {"3": ["ABQRS"], "4": ["NDT"]}),
+        ("rhythm", {"1": ["SR"], "2": ["SR"], "3": ["AFIB"]}),
+        (
+            "all",
+            {"1": ["NORM", "SR"], "2": ["ASMI", "IMI", "SR"], "3": ["ABQRS", "AFIB"], "4": ["CLBBB", "LVH", "NDT"]},
+        ),
+    ],
 )
-def test_a_fold_may_be_named(tmp_path, fold, record, row, role):
-    task = load_benchmark("ptb-xl-super", write_tables(tmp_path), fold)
-    assert [file.name for file in task.files] == [record]
-    np.testing.assert_array_equal(task.labels, [row])
-    assert f"fold {fold} ({role})" in task.protocol
+def test_the_other_tasks_by_hand(tmp_path, task, expected):
+    found = load_benchmark(f"ptb-xl-{task}", write_tables(tmp_path))
+    rows = zip(ids(found), labels_of_test(found), strict=True)
+    assert {name: sorted(found.classes[i] for i in np.flatnonzero(row)) for name, row in rows} == expected
+
+
+def test_all_statements_keep_records_without_any(tmp_path):
+    task = load_benchmark("ptb-xl-all", write_tables(tmp_path))
+    assert len(task.classes) == 71
+    assert len(task) == 8
+
+
+def test_the_tasks_have_their_published_numbers_of_classes():
+    sizes = {task: len(set(labels.values())) for task, labels in TASKS.items()}
+    assert sizes == {"super": 5, "sub": 23, "form": 19, "rhythm": 12, "all": 71}
+
+
+@pytest.mark.shared
+def test_the_classes_are_those_of_ptb_xls_own_table(shared):
+    table = pd.read_csv(shared / "ptb-xl" / "scp_statements.csv", index_col=0)
+    diagnostic = table[table["diagnostic"] == 1]
+    assert TASKS["super"] == diagnostic["diagnostic_class"].to_dict()
+    assert TASKS["sub"] == diagnostic["diagnostic_subclass"].str.strip("_").to_dict()
+    assert set(FORM) == set(table.index[table["form"] == 1])
+    assert set(RHYTHM) == set(table.index[table["rhythm"] == 1])
+    assert set(TASKS["all"]) == set(table.index)
+    assert {code for _, codes in SUB_CLASSES.values() for code in codes} == set(diagnostic.index)
+
+
+def test_the_validation_fold_stands_in_where_the_test_fold_is_absent(tmp_path):
+    task = load_benchmark("ptb-xl-rhythm", write_tables(tmp_path, [*ROWS[4:], (9, 1, "{'AFIB': 0.0}", 9)]))
+    assert "fold (10), stands in the test's place" in task.notes[0]
+    assert ids(task) == ["9"]
+    assert ids(task, "validation") == ["6"]
+    assert "fold 9 (the official validation fold)" in task.protocol
+
+
+def test_a_fold_may_be_named_and_the_test_fold_is_then_not_trained_on(tmp_path):
+    task = load_benchmark("ptb-xl-super", write_tables(tmp_path), 3)
+    assert ids(task) == ["7"]
+    assert ids(task, "train", "validation") == ["5"]
+    assert "not PTB-XL's official test fold" in task.notes[0]
 
 
 @pytest.mark.parametrize("fold", [1, 7, 8, 11, -1])
 def test_a_fold_without_a_labelled_record(tmp_path, fold):
     with pytest.raises(DBetaError, match=f"no labelled record of fold {fold}"):
-        load_ptb_xl_super(write_tables(tmp_path), fold)
+        load_benchmark("ptb-xl-super", write_tables(tmp_path), fold)
 
 
-def test_without_keeps_the_rest_aligned(tmp_path):
-    task = load_ptb_xl_super(write_tables(tmp_path)).without({1})
-    assert [file.name for file in task.files] == ["00001_hr", "00004_hr"]
-    np.testing.assert_array_equal(task.labels, [[1, 0, 0, 0, 0], [0, 0, 1, 1, 1]])
-    assert [float(patient) for patient in task.patients] == [15709, 17014]
-    assert list(task.conditions) == LABELS
+def test_missing_recordings_need_permission(tmp_path):
+    raw = write_tables(tmp_path)
+    (raw / "records500/00000/00002_hr.hea").unlink()
+    with pytest.raises(DBetaError, match=r"1 of 5 records are not there, such as .*00002_hr; .*--subset-ok"):
+        load_benchmark("ptb-xl-super", raw)
+    task = load_benchmark("ptb-xl-super", raw, subset_ok=True)
+    assert ids(task) == ["1", "4"]
+    assert task.missing == 1
+    np.testing.assert_array_equal(labels_of_test(task), [[1, 0, 0, 0, 0], [0, 0, 1, 1, 1]])
+
+
+def test_no_recordings_at_all(tmp_path):
+    raw = write_tables(tmp_path)
+    for file in raw.rglob("*.hea"):
+        file.unlink()
+    with pytest.raises(DBetaError, match="holds not one of the 5 records"):
+        load_benchmark("ptb-xl-super", raw, subset_ok=True)
+
+
+def test_a_planted_leak_is_refused(tmp_path):
+    rows = [*ROWS[:6], (7, 13243, "{'CLBBB': 100.0}", 3)]  # the patient of record 2, which is test
+    with pytest.raises(DBetaError, match=r"patient 13243 is in two splits; put all records of a patient in one"):
+        load_benchmark("ptb-xl-super", write_tables(tmp_path, rows))
+
+
+def test_a_leak_into_validation_is_refused(tmp_path):
+    rows = [*ROWS[:6], (7, 17448, "{'CLBBB': 100.0}", 3)]
+    with pytest.raises(DBetaError, match="patient 17448 is in"):
+        load_benchmark("ptb-xl-super", write_tables(tmp_path, rows))
 
 
 def test_micro_ptb_xl(micro_ptb_xl):
-    task = load_ptb_xl_super(micro_ptb_xl, 9)
-    assert len(task.files) == 20
-    assert dict(zip(LABELS, task.labels.sum(axis=0).tolist(), strict=True)) == {
+    task = load_benchmark("ptb-xl-super", micro_ptb_xl, 9)
+    assert len(task.rows("test")) == 20
+    assert dict(zip(LABELS, labels_of_test(task).sum(axis=0).tolist(), strict=True)) == {
         "NORM": 10,
         "MI": 5,
         "STTC": 0,
         "CD": 5,
         "HYP": 5,
     }
-    assert len(set(task.patients)) == 10
+    record = task.records.iloc[0].to_dict()
+    ecg = task.reader(record, 10.0)
+    assert ecg.signal.shape == (12, 5000)
+    assert task.records["sex"].isin(["male", "female"]).all()
+
+
+def test_a_leak_in_any_benchmark_is_refused(tmp_path):
+    table = pd.DataFrame(
+        {"record_id": ["a", "b", "c"], "patient_id": ["1", "2", "1"], "split": ["train", "test", "test"]}
+    )
+    with pytest.raises(DBetaError, match=r"mine: patient 1 is in (train and test|test and train), .* 0 others"):
+        Benchmark("mine", "", table, np.ones((3, 1), np.int8), {"x": plain_condition("x")}, None)
+
+
+# --- A built corpus
+
+
+def test_a_corpus_has_the_same_labels_as_its_dataset(micro_ptb_xl, micro_corpus):
+    for name in ("ptb-xl-super", "ptb-xl-rhythm"):
+        ours, theirs = load_benchmark(name, micro_corpus), load_benchmark(name, micro_ptb_xl)
+        assert ids(ours) == ids(theirs)
+        assert isinstance(ours.reader, CorpusReader)
+        np.testing.assert_array_equal(labels_of_test(ours), labels_of_test(theirs))
+        row = int(ours.rows("test")[0])
+        one = ours.reader(ours.records.iloc[row].to_dict(), 10.0)
+        other = theirs.reader(theirs.records.iloc[int(theirs.rows("test")[0])].to_dict(), 10.0)
+        np.testing.assert_allclose(one.signal, other.signal, atol=1e-3)
+
+
+def test_a_corpus_as_it_is(micro_corpus):
+    task = load_benchmark("corpus", micro_corpus)
+    assert set(ids(task)) == {"33", "34"}
+    assert set(task.classes) == {
+        "normal ecg",
+        "sinus rhythm",
+        "inferior myocardial infarction",
+        "sinus bradycardia",
+    } | {"myocardial infarction"}
+    assert task.labels.sum() > 0
+
+
+def test_a_corpus_of_another_source(micro_corpus):
+    with pytest.raises(DBetaError, match="is a corpus of ptb-xl; evaluate it as `corpus`"):
+        load_benchmark("csn", micro_corpus)
+
+
+# --- CPSC2018 and CSN
+
+
+def write_wfdb(folder: Path, name: str, dx: str, make_ecg, seconds: float = 10.0, comments=()) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    wfdb.wrsamp(
+        name,
+        fs=500,
+        units=["mV"] * 12,
+        sig_name=list(LEADS),
+        p_signal=make_ecg(seconds=seconds).signal.T.astype(np.float64),
+        fmt=["16"] * 12,
+        adc_gain=[1000.0] * 12,
+        baseline=[0] * 12,
+        write_dir=str(folder),
+        comments=["Age: 61", "Sex: Female", f"Dx: {dx}", *comments],
+    )
+
+
+@pytest.fixture
+def cpsc2018(tmp_path, make_ecg):
+    """Forty records: the 2nd, 7th, … have atrial fibrillation and a PAC, the third a foreign code alone."""
+    for number in range(1, 41):
+        dx = "164889003,284470004" if number % 5 == 2 else "999" if number == 3 else "426783006"
+        write_wfdb(tmp_path / "raw" / f"g{number % 2}", f"A{number:04d}", dx, make_ecg, 15.0)
+    return tmp_path / "raw"
+
+
+def test_cpsc2018_from_headers(cpsc2018):
+    task = load_benchmark("cpsc2018", cpsc2018)
+    assert task.classes == list(CPSC2018)
+    assert len(task) == 39
+    assert "A0003" not in set(task.records["record_id"])
+    row = task.records.index[task.records["record_id"] == "A0002"][0]
+    assert [task.classes[i] for i in np.flatnonzero(task.labels[row])] == ["AFIB", "PAC"]
+    assert task.records["age"].tolist() == [61.0] * 39
+    assert set(task.records["sex"]) == {"female"}
+    assert task.reader(task.records.iloc[row].to_dict(), 10.0).duration == pytest.approx(11, abs=0.1)
+    assert set(task.records["split"]) == {"train", "validation", "test"}
+
+
+def test_cpsc2018_as_first_published(tmp_path, make_ecg):
+    rows = []
+    for number in range(1, 41):
+        data = make_ecg(seconds=8.0).signal
+        content = {"ECG": {"sex": "Female", "age": 70, "data": data.astype(np.float64)}}
+        (tmp_path / "TrainingSet1").mkdir(exist_ok=True)
+        savemat(tmp_path / "TrainingSet1" / f"A{number:04d}.mat", content)
+        rows.append((f"A{number:04d}", 5 if number % 2 else 9, 2 if number == 2 else None, None))
+    rows.append(("A0099", 1, None, None))  # a record that is not there
+    table = pd.DataFrame(rows, columns=["Recording", "First_label", "Second_label", "Third_label"])
+    table.to_csv(tmp_path / "REFERENCE.csv", index=False)
+    task = load_benchmark("cpsc2018", tmp_path)
+    assert len(task) == 40
+    stated = {
+        name: [task.classes[i] for i in np.flatnonzero(row)]
+        for name, row in zip(task.records["record_id"], task.labels, strict=True)
+    }
+    assert stated["A0001"] == ["CRBBB"]
+    assert stated["A0002"] == ["AFIB", "STE"]
+    assert task.reader(task.records.iloc[0].to_dict(), 10.0).signal.shape[0] == 12
+
+
+def test_a_wrong_number_in_cpsc2018s_reference(tmp_path):
+    (tmp_path / "REFERENCE.csv").write_text("Recording,First_label,Second_label,Third_label\nA0001,12,,\n")
+    with pytest.raises(DBetaError, match="a label that is not a number from 1 to 9"):
+        load_benchmark("cpsc2018", tmp_path)
+
+
+def test_csn_by_exact_match(tmp_path, make_ecg):
+    for number in range(1, 41):
+        dx = "164889003,59931005" if number % 2 else "426177001"  # AFIB and TWO; SB
+        write_wfdb(tmp_path / "WFDBRecords" / "01" / "010", f"JS{number:05d}", dx, make_ecg)
+    task = load_benchmark("csn", tmp_path)
+    assert task.classes == list(CSN)
+    counts = dict(zip(task.classes, task.labels.sum(axis=0).tolist(), strict=True))
+    assert {name: count for name, count in counts.items() if count} == {"AFIB": 20, "SB": 20, "TWO": 20}
+    assert task.conditions["AF"].key == "atrial_flutter"
+    assert task.conditions["AFIB"].key == "atrial_fibrillation"
+
+
+@pytest.mark.parametrize("name", ["cpsc2018", "csn"])
+def test_no_such_records(tmp_path, name):
+    with pytest.raises(DBetaError, match="holds no WFDB records of"):
+        load_benchmark(name, tmp_path)
+
+
+# --- CODE
+
+
+def write_code_test(folder: Path, ecg, positives=((0, "AF"), (1, "RBBB"))) -> Path:
+    (folder / "annotations").mkdir(parents=True)
+    table = pd.DataFrame(0, index=range(827), columns=list(ABNORMALITIES))
+    for row, label in positives:
+        table.loc[row, label] = 1
+    table.to_csv(folder / "annotations" / "gold_standard.csv", index=False)
+    table.to_csv(folder / "annotations" / "dnn.csv")  # with an index, as published
+    pd.DataFrame({"age": [50] * 827, "sex": ["M", "F"] * 413 + ["M"]}).to_csv(folder / "attributes.csv", index=False)
+    with h5py.File(folder / "ecg_tracings.hdf5", "w") as content:
+        content.create_dataset("tracings", shape=(827, 4096, 12), dtype="f4", chunks=(1, 4096, 12), compression="gzip")
+        order = ["I", "II", "III", "aVL", "aVF", "aVR", "V1", "V2", "V3", "V4", "V5", "V6"]
+        content["tracings"][0, 48:4048] = np.stack([ecg[lead] for lead in order], axis=1) * 10  # in 1e-4 V
+    return folder
+
+
+def test_code_test(tmp_path, make_ecg):
+    ecg = make_ecg(sampling_rate=400)
+    task = load_benchmark("code-test", write_code_test(tmp_path / "data", ecg))
+    assert len(task) == len(task.rows("test")) == 827
+    assert task.labels.sum() == 2
+    assert task.labels[0, task.classes.index("AF")] == task.labels[1, task.classes.index("RBBB")] == 1
+    np.testing.assert_array_equal(task.readers["the published neural network, thresholded"], task.labels)
+    assert task.records["sex"].iloc[:2].tolist() == ["male", "female"]
+    read = task.reader(task.records.iloc[0].to_dict(), 10.0)
+    assert read.sampling_rate == 400
+    np.testing.assert_allclose(read["aVR"], ecg["aVR"], atol=1e-3)
+
+
+def test_code_test_with_a_row_too_few(tmp_path, make_ecg):
+    folder = write_code_test(tmp_path / "data", make_ecg(sampling_rate=400))
+    table = pd.read_csv(folder / "annotations" / "gold_standard.csv")
+    table.iloc[:-1].to_csv(folder / "annotations" / "gold_standard.csv", index=False)
+    with pytest.raises(DBetaError, match="has 826 rows, not 827"):
+        load_benchmark("code-test", folder)
+
+
+def test_code_test_without_tracings(tmp_path):
+    with pytest.raises(DBetaError, match=r"ecg_tracings.hdf5 is missing"):
+        load_benchmark("code-test", tmp_path)
+
+
+@pytest.mark.shared
+def test_the_annotators_of_code_test(shared):
+    """AUROCs that were computed once from the same files by other code."""
+    from sklearn.metrics import roc_auc_score
+
+    found = read_annotations(shared / "code-test")
+    gold = found["gold_standard"]
+    for who, value in {"dnn": 0.966, "medical_students": 0.936, "cardiology_residents": 0.921}.items():
+        figures = [roc_auc_score(gold[:, i], found[who][:, i]) for i in range(6)]
+        assert np.mean(figures) == pytest.approx(value, abs=6e-4)
+
+
+@pytest.mark.shared
+def test_demographics_of_real_code_15(shared):
+    task = load_benchmark("code-15-demographics", shared / "code-15")
+    exams = pd.read_csv(shared / "code-15" / "exams.csv")
+    assert len(task) == len(exams) == 60
+    assert task.labels[:, 0].sum() == (exams["sex"] == "Female").sum()
+    assert task.labels[:, 1].sum() == (exams["age"] >= 60).sum()
+    assert task.reader(task.records.iloc[0].to_dict(), 10.0).sampling_rate == 400
+
+
+# --- Challenge 2021
+
+
+def test_the_challenges_classes_and_weights(tmp_path):
+    codes = ["|".join(one) for one in CLASSES.values()][::-1]  # in another order than ours
+    table = pd.DataFrame(np.eye(26) + np.arange(26) / 100, index=codes, columns=codes)
+    table.to_csv(tmp_path / "weights.csv")
+    weights = read_weights(tmp_path / "weights.csv")
+    np.testing.assert_allclose(weights, table.to_numpy()[::-1, ::-1])
+    table.iloc[:-1].to_csv(tmp_path / "weights.csv")
+    with pytest.raises(DBetaError, match="lacks class 164889003"):
+        read_weights(tmp_path / "weights.csv")
+
+
+@pytest.mark.shared
+def test_the_challenges_own_tables(shared):
+    scored = pd.read_csv(shared / "challenge-2021" / "dx_mapping_scored.csv")
+    ours = {code for codes in CLASSES.values() for code in codes}
+    assert ours == set(scored["SNOMEDCTCode"].astype(str))
+    abbreviation = dict(zip(scored["SNOMEDCTCode"].astype(str), scored["Abbreviation"], strict=True))
+    assert all(name == abbreviation[codes[0]] for name, codes in CLASSES.items())
+    weights = read_weights(shared / "challenge-2021" / "weights.csv")
+    assert weights.shape == (26, 26)
+    assert (np.diag(weights) == 1).all()
+    assert weights[list(CLASSES).index("SB"), list(CLASSES).index("AF")] == 0.3
+
+
+@pytest.mark.shared
+def test_real_challenge_records(shared):
+    task = load_benchmark("challenge-2021", shared / "challenge-2021")
+    assert len(task) == 70
+    assert task.weights is not None
+    row = task.records.index[task.records["record_id"] == "JS19852"][0]
+    assert {task.classes[i] for i in np.flatnonzero(task.labels[row])} == {"TInv", "TAb", "AFL", "QAb"}
+
+
+# --- What all share
+
+
+def test_further_subgroups(tmp_path):
+    task = load_benchmark("ptb-xl-super", write_tables(tmp_path))
+    (tmp_path / "groups.csv").write_text("record_id,site\n1,north\n2,south\n99,west\n")
+    records = add_groups(task, tmp_path / "groups.csv").records
+    assert dict(zip(records["record_id"], records["group:site"], strict=True)) == {
+        "1": "north",
+        "2": "south",
+        "4": "",
+        "5": "",
+        "7": "",
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("record_id\n1\n", "has one column only"),
+        ("record_id,site\n77,x\n", "names none of the records"),
+        ("", "cannot be"),
+    ],
+)
+def test_wrong_subgroups(tmp_path, content, message):
+    task = load_benchmark("ptb-xl-super", write_tables(tmp_path))
+    (tmp_path / "groups.csv").write_text(content)
+    with pytest.raises(DBetaError, match=message):
+        add_groups(task, tmp_path / "groups.csv")
 
 
 def test_an_unknown_benchmark(tmp_path):
@@ -117,9 +469,25 @@ def test_an_unknown_benchmark(tmp_path):
         load_benchmark("mimic", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("ptb-xl-super", {"protocol": "merl"}, "--protocol merl and --split-file together"),
+        ("ptb-xl-super", {"split_file": Path("x.csv")}, "--protocol merl and --split-file together"),
+        ("ptb-xl-super", {"protocol": "mine"}, "no such protocol"),
+        ("csn", {"fold": 9}, "--fold is for PTB-XL"),
+        ("corpus", {}, "not a corpus"),
+    ],
+)
+def test_options_that_do_not_fit(tmp_path, name, options, message):
+    with pytest.raises(DBetaError, match=message):
+        load_benchmark(name, tmp_path, **options)
+
+
 def test_a_missing_folder(tmp_path):
-    with pytest.raises(DBetaError, match="no such folder"):
-        load_benchmark("ptb-xl-super", tmp_path / "none")
+    for name in BENCHMARKS:
+        with pytest.raises(DBetaError, match="no such folder"):
+            load_benchmark(name, tmp_path / "none")
 
 
 @pytest.mark.parametrize("name", ["ptbxl_database.csv", "scp_statements.csv"])
@@ -127,3 +495,12 @@ def test_a_missing_table(tmp_path, name):
     (write_tables(tmp_path) / name).unlink()
     with pytest.raises(DBetaError, match=f"{name} is missing"):
         load_benchmark("ptb-xl-super", tmp_path)
+
+
+def test_take_keeps_the_rest_aligned(tmp_path):
+    task = load_benchmark("ptb-xl-super", write_tables(tmp_path))
+    part = task.take([2, 0])
+    assert part.records["record_id"].tolist() == ["4", "1"]
+    np.testing.assert_array_equal(part.labels, [[0, 0, 1, 1, 1], [1, 0, 0, 0, 0]])
+    assert part.patients.tolist() == ["17014", "15709"]
+    assert os.fspath(part.reader.folder) == os.fspath(tmp_path)

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from dbeta.evaluation.metrics import score_labels
+from dbeta.evaluation.metrics import compare, mean_of, resample, score_labels, summarize, weighted_metrics
 
 
 def one_label(labels, scores, patients=None, **options):
@@ -42,8 +43,8 @@ def test_a_label_that_cannot_be_scored_is_left_out_of_the_mean():
     scores = np.array([[1, 2, 3, 4], [4, 2, 3, 1], [1, 2, 3, 4], [1, 2, 3, 4]], dtype=float).T
     result = score_labels(labels, scores, ["right", "wrong", "never", "always"], "abcd", resamples=50)
     classes = result["classes"]
-    assert classes["never"] == {"positives": 0, "auroc": None, "auprc": None}
-    assert classes["always"] == {"positives": 4, "auroc": None, "auprc": None}
+    assert classes["never"] == {"positives": 0, "decided": 4, "auroc": None, "auprc": None}
+    assert classes["always"] == {"positives": 4, "decided": 4, "auroc": None, "auprc": None}
     assert classes["right"]["auroc"][0] == 1.0
     assert classes["wrong"]["auroc"][0] == 0.0  # positives at 2 and 1, negatives at 4 and 3
     assert result["macro"]["auroc"][0] == pytest.approx(0.5)
@@ -142,3 +143,86 @@ def test_a_score_that_is_no_number_is_refused(bad):
 def test_shapes_must_agree(labels, scores, names, patients):
     with pytest.raises(ValueError, match="labels"):
         score_labels(np.ones(labels), np.ones(scores), ["x"] * names, list(range(patients)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weighted_metrics_are_those_of_scikit_learn(seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.random(200) < 0.2
+    scores = np.round(rng.normal(size=200) + truth, 1)  # many ties
+    weights = rng.integers(0, 4, size=(20, 200))
+    auroc, auprc = weighted_metrics(truth, scores, weights)
+    for i, weight in enumerate(weights):
+        assert auroc[i] == pytest.approx(roc_auc_score(truth, scores, sample_weight=weight), abs=1e-12)
+        assert auprc[i] == pytest.approx(average_precision_score(truth, scores, sample_weight=weight), abs=1e-12)
+
+
+def test_weights_without_a_positive_or_a_negative_have_no_value():
+    truth = np.array([True, False, False])
+    auroc, auprc = weighted_metrics(truth, np.array([3.0, 2.0, 1.0]), np.array([[0, 1, 1], [2, 0, 0], [1, 1, 1]]))
+    assert np.isnan(auroc[:2]).all()
+    assert np.isnan(auprc[:2]).all()
+    assert auroc[2] == auprc[2] == 1.0
+
+
+def test_undecided_records_do_not_count():
+    labels = np.array([1, 0, -1, 1, 0, -1])[:, None]
+    scores = np.array([0.9, 0.1, 1.0, 0.8, 0.2, -1.0])[:, None]
+    one = score_labels(labels, scores, ["x"], "abcdef", resamples=20)["classes"]["x"]
+    assert one["positives"] == 2
+    assert one["decided"] == 4
+    assert one["auroc"] == [1.0, 1.0, 1.0]
+    # As if they were not there
+    assert (
+        one["auprc"][0]
+        == score_labels(labels[labels >= 0][:, None], scores[labels >= 0][:, None], ["x"], "abde")["classes"]["x"][
+            "auprc"
+        ][0]
+    )
+
+
+def test_rare_classes_are_left_out_of_the_second_mean():
+    labels = np.zeros((40, 2), int)
+    labels[:15, 0] = labels[:3, 1] = 1
+    scores = np.stack([np.arange(40)[::-1], np.arange(40)], axis=1).astype(float)  # the first right, the second wrong
+    result = score_labels(labels, scores, ["common", "rare"], range(40), resamples=20)
+    assert result["macro"]["auroc"][0] == 0.5
+    assert result["macro_common"]["auroc"][0] == 1.0
+
+
+def test_the_mean_of_seeds_is_narrower_than_each():
+    rng = np.random.default_rng(0)
+    labels = (np.arange(200) % 2)[:, None]
+    patients = list(range(200))
+    tables = [resample(labels, labels + rng.normal(size=(200, 1)) * 2, patients, resamples=200) for _ in range(5)]
+    mean = summarize(mean_of(tables), labels, ["x"])["macro"]["auroc"]
+    assert mean[0] == pytest.approx(np.mean([table["auroc"][0, 0] for table in tables]), abs=1e-4)
+    single = summarize(tables[0], labels, ["x"])["macro"]["auroc"]
+    assert mean[2] - mean[1] < single[2] - single[1]
+
+
+def test_a_difference_is_paired():
+    # Two models that differ by a little on every record: far surer than the two intervals suggest
+    rng = np.random.default_rng(0)
+    labels = (np.arange(300) % 2)[:, None]
+    noise = rng.normal(size=(300, 1)) * 1.5
+    better, worse = labels * 1.2 + noise, labels * 1.0 + noise
+    tables = [resample(labels, scores, range(300), resamples=300) for scores in (better, worse)]
+    figures = [summarize(table, labels, ["x"])["macro"]["auroc"] for table in tables]
+    assert figures[0][1] < figures[1][2]  # the intervals overlap
+    found = compare(*tables, ["x"])
+    value, low, high = found["macro"]["auroc"]["difference"]
+    assert value == pytest.approx(figures[0][0] - figures[1][0], abs=1e-4)
+    assert 0 < low < value < high
+    assert found["classes"]["x"]["auroc"]["p"] == pytest.approx(2 / 301, abs=1e-4)
+    turned = compare(*tables[::-1], ["x"])["macro"]["auroc"]
+    assert turned["difference"] == pytest.approx([-value, -high, -low], abs=2e-4)
+    same = compare(tables[0], tables[0], ["x"])["macro"]["auroc"]
+    assert same["difference"] == [0.0, 0.0, 0.0]
+    assert same["p"] == 1.0
+
+
+def test_a_class_without_a_value_has_no_difference():
+    labels = np.array([[1, 0], [0, 0], [1, 0]])
+    table = resample(labels, np.ones((3, 2)), "abc", resamples=10)
+    assert compare(table, table, ["x", "y"])["classes"]["y"] == {"auroc": None, "auprc": None}

@@ -1,7 +1,4 @@
-"""Zero-shot figures: their form, what is left out, and that a planted perfect model scores 1."""
-
-import functools
-import json
+"""Zero-shot scores, ways of asking, baselines; and that a planted perfect model scores 1."""
 
 import numpy as np
 import pytest
@@ -9,20 +6,21 @@ import torch
 from safetensors.torch import load_file
 
 from dbeta.checkpoint import load
-from dbeta.errors import DBetaError
-from dbeta.evaluation import zero_shot
-from dbeta.evaluation.benchmarks import load_ptb_xl_super
-from dbeta.evaluation.metrics import score_labels
-from dbeta.evaluation.zero_shot import evaluate_zero_shot, normality, random_twin, read_benchmark, zero_shot_scores
+from dbeta.evaluation.benchmarks import load_benchmark
+from dbeta.evaluation.conditions import condition_of_label, plain_condition
+from dbeta.evaluation.zero_shot import (
+    PROMPTS,
+    direction,
+    normality,
+    random_twin,
+    unit,
+    zero_shot,
+    zero_shot_baselines,
+    zero_shot_scores,
+)
 from dbeta.inference import DBeta
 
 LABELS = ["NORM", "MI", "STTC", "CD", "HYP"]
-
-
-@pytest.fixture(autouse=True)
-def few_resamples(monkeypatch):
-    """The intervals have their own tests."""
-    monkeypatch.setattr(zero_shot, "score_labels", functools.partial(score_labels, resamples=3))
 
 
 @pytest.fixture
@@ -32,95 +30,83 @@ def model(micro_checkpoint):
 
 @pytest.fixture
 def task(micro_ptb_xl):
-    return load_ptb_xl_super(micro_ptb_xl, 9)
+    return load_benchmark("ptb-xl-super", micro_ptb_xl, 9)
 
 
-def plant(monkeypatch, model, embeds):
-    """Let a model give these embeddings, and a unit vector for each super-class."""
-    directions = dict(zip(LABELS, np.eye(5, dtype=np.float32), strict=True))
-    monkeypatch.setattr(model, "embed", lambda ecgs: np.asarray(embeds, dtype=np.float32)[: len(ecgs)])
-    monkeypatch.setattr(model, "embed_condition", lambda condition: directions[condition.super_class])
+def plant(monkeypatch, model):
+    """Let the texts of each super-class be a unit vector of its own, those against it the opposite."""
+    axes = {}
+    for label, axis in zip(LABELS, np.eye(5, dtype=np.float32), strict=True):
+        condition = condition_of_label("ptb-xl-super", label)
+        axes |= dict.fromkeys((*condition.prompts, *condition.prompts_for), axis)
+        axes |= dict.fromkeys(condition.prompts_against, -axis)
+    monkeypatch.setattr(model, "embed_text", lambda texts: np.stack([axes[text] for text in texts]))
 
 
-def test_the_form_of_the_result(model, task):
-    seen = []
-    result = evaluate_zero_shot(model, task, lambda done, total: seen.append((done, total)))
-    assert json.loads(json.dumps(result)) == result
-    assert list(result) == ["benchmark", "protocol", "n_records", "unread", "macro", "classes", "baselines"]
-    assert result["benchmark"] == "ptb-xl-super"
-    assert "fold 9" in result["protocol"]
-    assert "prompts" in result["protocol"]
-    assert result["n_records"] == 20
-    assert result["unread"] == {}
-    for figures in (result, *result["baselines"].values()):
-        assert set(figures["macro"]) == {"auroc", "auprc"}
-        assert list(figures["classes"]) == LABELS
-        for label, positives in zip(LABELS, [10, 5, 0, 5, 5], strict=True):
-            one = figures["classes"][label]
-            assert set(one) == {"auroc", "auprc", "positives"}
-            assert one["positives"] == positives
-            if positives == 0:
-                assert one["auroc"] is one["auprc"] is None
-            else:
-                for value, low, high in (one["auroc"], one["auprc"]):
-                    assert 0 <= low <= high <= 1
-                    assert 0 <= value <= 1
-    assert list(result["baselines"]) == ["random", "normality"]
-    assert seen == [(i, 20) for i in range(1, 21)]
+def test_a_perfect_model_scores_one_however_it_is_asked(monkeypatch, model, task):
+    plant(monkeypatch, model)
+    best, found = zero_shot(model, task, task.labels * 7.0, resamples=5)
+    assert list(found) == list(PROMPTS)
+    for one in (best.metrics, *found.values()):
+        assert one["macro"]["auroc"] == [1.0, 1.0, 1.0]
+        assert one["macro"]["auprc"] == [1.0, 1.0, 1.0]
+        assert one["classes"]["STTC"]["auroc"] is None
+
+
+def test_an_inverted_model_scores_zero(monkeypatch, model, task):
+    plant(monkeypatch, model)
+    best, found = zero_shot(model, task, 1.0 - 2.0 * task.labels, resamples=5)
+    assert best.metrics["macro"]["auroc"][0] == found["ensemble"]["macro"]["auroc"][0] == 0.0
+
+
+def test_scores_are_cosines(monkeypatch, model, task):
+    plant(monkeypatch, model)
+    embeds = np.array([[3.0, 4.0, 0, 0, 0], [0, 0, 0, 0, -2.0], [0, 0, 0, 0, 0]])
+    scores = zero_shot_scores(model, embeds, task.conditions)
+    np.testing.assert_allclose(scores, [[0.6, 0.8, 0, 0, 0], [0, 0, 0, 0, -1], [0, 0, 0, 0, 0]], atol=1e-6)
+
+
+def test_the_four_ways_of_asking(model):
+    condition = condition_of_label("ptb-xl", "AFIB")
+    texts = unit(model.embed_text(condition.prompts))
+    np.testing.assert_allclose(direction(model, condition, "name"), texts[0], atol=1e-6)
+    np.testing.assert_allclose(direction(model, condition, "description"), texts[-1], atol=1e-6)
+    np.testing.assert_allclose(direction(model, condition, "ensemble"), unit(texts.mean(axis=0)), atol=1e-6)
+    pro, con = (
+        unit(unit(model.embed_text(one)).mean(axis=0)) for one in (condition.prompts_for, condition.prompts_against)
+    )
+    np.testing.assert_allclose(direction(model, condition, "pairs"), unit(pro - con), atol=1e-6)
+
+
+def test_validation_calibrates_where_there_is_any(model, task):
+    embeds = np.random.default_rng(0).normal(size=(len(task), 32)).astype(np.float32)
+    assert "calibration" in zero_shot(model, task, embeds, resamples=5)[0].metrics
+    rows = task.rows("test")
+    assert "calibration" not in zero_shot(model, task.take(rows), embeds[rows], resamples=5)[0].metrics
 
 
 def test_normality_is_the_score_for_normal_turned_round():
     scores = np.array([[0.9, 0.1, 0.5], [-0.2, 0.3, 0.4]])
-    expected = [[-0.1, 0.1, -0.1], [-0.3, 0.3, -0.3]]
-    np.testing.assert_allclose(normality(scores, ["MI", "NORM", "CD"]), expected)
-    assert normality(scores, ["AFIB", "SR", "PAC"]) is scores
+    conditions = {label: condition_of_label("ptb-xl-super", label) for label in ("MI", "NORM", "CD")}
+    np.testing.assert_allclose(normality(scores, conditions), [[-0.1, 0.1, -0.1], [-0.3, 0.3, -0.3]])
+    rhythms = {label: condition_of_label("ptb-xl", label) for label in ("AFIB", "PACE", "SR")}
+    np.testing.assert_allclose(normality(scores, rhythms), [[-0.5, -0.5, 0.5], [-0.4, -0.4, 0.4]])
+    assert normality(scores, dict.fromkeys("abc", plain_condition("x"))) is None
 
 
-def test_the_same_twice(model, task):
-    assert evaluate_zero_shot(model, task) == evaluate_zero_shot(model, task)
-
-
-def test_a_perfect_model_scores_one(monkeypatch, model, task):
-    plant(monkeypatch, model, task.labels * 7.0)
-    result = evaluate_zero_shot(model, task)
-    for label in ("NORM", "MI", "CD", "HYP"):
-        assert result["classes"][label]["auroc"] == [1.0, 1.0, 1.0]
-        assert result["classes"][label]["auprc"] == [1.0, 1.0, 1.0]
-    assert result["macro"]["auroc"] == [1.0, 1.0, 1.0]
-    assert result["baselines"]["random"]["macro"]["auroc"][0] < 1.0
-
-
-def test_an_inverted_model_scores_zero(monkeypatch, model, task):
-    plant(monkeypatch, model, 1.0 - 2.0 * task.labels)
-    assert evaluate_zero_shot(model, task)["macro"]["auroc"][0] == 0.0
-
-
-def test_scores_are_cosines(monkeypatch, model, task):
-    plant(monkeypatch, model, [[3.0, 4.0, 0, 0, 0], [0, 0, 0, 0, -2.0], [0, 0, 0, 0, 0]])
-    scores = zero_shot_scores(model, task, [None] * 3)
-    np.testing.assert_allclose(scores, [[0.6, 0.8, 0, 0, 0], [0, 0, 0, 0, -1], [0, 0, 0, 0, 0]], atol=1e-6)
-
-
-def test_a_record_that_cannot_be_read_is_counted_and_left_out(monkeypatch, model, task, tmp_path):
-    lost = tmp_path / "00001_hr"
-    task.files[2] = lost
-    rest, ecgs, unread = read_benchmark(task, model)
-    assert len(ecgs) == len(rest.files) == len(rest.labels) == len(rest.patients) == 19
-    assert list(unread) == [str(lost)]
-    assert "no such file" in unread[str(lost)]
-    # The labels still belong to their records
-    plant(monkeypatch, model, np.delete(task.labels, 2, axis=0))
-    result = evaluate_zero_shot(model, task)
-    assert result["n_records"] == 19
-    assert list(result["unread"]) == [str(lost)]
-    assert result["classes"]["HYP"]["positives"] == 4
-    assert result["macro"]["auroc"][0] == 1.0
-
-
-def test_not_one_can_be_read(model, task, tmp_path):
-    task.files = [tmp_path / f"{i}" for i in range(len(task.files))]
-    with pytest.raises(DBetaError, match="not one recording could be read"):
-        evaluate_zero_shot(model, task)
+def test_baselines(model, task):
+    embeds = np.random.default_rng(0).normal(size=(len(task), 32)).astype(np.float32)
+    twin = random_twin(model)
+    found = zero_shot_baselines(model, twin, task, embeds, embeds, resamples=5)
+    assert set(found) == {"random", "normality"}
+    assert found["normality"]["classes"]["NORM"]["auroc"] is not None
+    # The mean over several random text encoders, not the luck of one
+    single = zero_shot(twin, task, embeds, resamples=5)[0].metrics
+    assert found["random"]["macro"]["auroc"][0] != single["macro"]["auroc"][0]
+    test = task.take(task.rows("test"))
+    test.readers["somebody"] = test.labels
+    readers = zero_shot_baselines(model, twin, test, embeds, embeds, resamples=5)["readers"]
+    assert readers == {"somebody": 1.0}
 
 
 def test_the_random_twin(model, make_ecg, micro_checkpoint):

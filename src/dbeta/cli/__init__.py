@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from dbeta.cli import convert, recordings, training
+from dbeta.cli import convert, evaluation, recordings, training
 from dbeta.console import NOTICE, complain, note
 from dbeta.errors import DBetaError, DBetaWarning
 
@@ -43,7 +43,12 @@ for command in (
     app.command()(command)
 corpus_app.command("build")(training.corpus_build)
 corpus_app.command("negatives")(training.corpus_negatives)
-evaluate_app.command("zero-shot")(training.evaluate_zero_shot)
+evaluate_app.command("zero-shot")(evaluation.evaluate_zero_shot)
+evaluate_app.command("probe")(evaluation.evaluate_probe)
+evaluate_app.command("finetune")(evaluation.evaluate_finetune)
+evaluate_app.command("retrieval")(evaluation.evaluate_retrieval)
+evaluate_app.command("identification")(evaluation.evaluate_identification)
+evaluate_app.command("compare")(evaluation.evaluate_compare)
 app.add_typer(corpus_app, name="corpus")
 app.add_typer(evaluate_app, name="evaluate")
 

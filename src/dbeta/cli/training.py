@@ -1,4 +1,4 @@
-"""The commands from data to a measured model: corpus build, pretrain, evaluate."""
+"""The commands from data to a model: corpus build, corpus negatives, pretrain."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from dbeta.cli.common import AsJson, Model, Precision, load_model, silence_libraries
-from dbeta.console import note, print_estimate, print_metrics, progress
+from dbeta.cli.common import AsJson, silence_libraries
+from dbeta.console import note, print_estimate, progress
 
 
 def corpus_build(
@@ -110,32 +110,3 @@ def pretrain(
     written = run(settings, resume=resume)
     if int(os.environ.get("RANK", "0")) == 0:
         note(f"checkpoint in {written}")
-
-
-def evaluate_zero_shot(
-    benchmark: Annotated[str, typer.Argument(help="ptb-xl-super")],
-    raw: Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded")],
-    output: Annotated[Path, typer.Option(help="Folder for metrics.json")],
-    model: Model = None,
-    fold: Annotated[
-        int | None, typer.Option(help="Official fold  \\[default: 10, the test fold; 9 where the data lack it]")
-    ] = None,
-    precision: Precision = None,
-) -> None:
-    """Score how well words alone rank a benchmark's recordings.
-
-    Example: dbeta evaluate zero-shot ptb-xl-super ptb-xl-1.0.3/ --model checkpoints/tiny --output runs/zero-shot
-    """
-    from dbeta.evaluation.benchmarks import load_benchmark
-    from dbeta.evaluation.zero_shot import evaluate_zero_shot as evaluate
-
-    dbeta = load_model(model, precision)
-    task = load_benchmark(benchmark, raw, fold)
-    output.mkdir(parents=True, exist_ok=True)  # before the work, so that a wrong name costs none
-    with progress("reading records") as advance:
-        result = evaluate(dbeta, task, advance)
-    partial = output / ".metrics.json.partial"
-    partial.write_text(json.dumps(result, indent=2) + "\n")
-    partial.replace(output / "metrics.json")
-    print_metrics(result)
-    note(f"{output / 'metrics.json'} written")

@@ -51,11 +51,18 @@ def read_records(records: Sequence[dict[str, Any]], folder: Path, seconds: float
     return [_read(record, folder, seconds) for record in records]
 
 
-def _read(record: dict[str, Any], folder: Path, seconds: float) -> Outcome:
-    name, _, within = record["file"].rpartition("#")
-    if not name.lower().endswith((".h5", ".hdf5")):
-        name, within = record["file"], ""
-    path = folder / name
+def open_record(record: dict[str, Any], folder: Path, seconds: float) -> ECG:
+    """The recording of one record of a source's table.
+
+    Args:
+        record: its `READ_COLUMNS`, as far as the table has them.
+        folder: what `file` is relative to.
+        seconds: a longer recording is read only up to this.
+
+    Raises:
+        DBetaError: it cannot be read.
+    """
+    path, within = _place(record["file"], folder)
     rate = record.get("sampling_rate")
     options: dict[str, Any] = {
         "sampling_rate": None if rate is None or rate != rate else rate,
@@ -63,13 +70,25 @@ def _read(record: dict[str, Any], folder: Path, seconds: float) -> Outcome:
         "record": within or None,
         "duration": seconds,
     }
+    ecg = read_ecg(path, **options)
+    # An exam that is not there must not be taken for the number of a row
+    if within and str(ecg.meta["record"]) != within:
+        raise DBetaError(f"{path}: has no recording {within}")
+    return ecg
+
+
+def _place(file: str, folder: Path) -> tuple[Path, str]:
+    """The file, and which recording inside it; "" where it holds but one."""
+    name, _, within = file.rpartition("#")
+    return (folder / name, within) if name.lower().endswith((".h5", ".hdf5")) else (folder / file, "")
+
+
+def _read(record: dict[str, Any], folder: Path, seconds: float) -> Outcome:
+    path, _ = _place(record["file"], folder)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DBetaWarning)
         try:
-            ecg = read_ecg(path, **options)
-            # An exam that is not there must not be taken for the number of a row
-            if within and str(ecg.meta["record"]) != within:
-                raise DBetaError(f"{path}: has no recording {within}")
+            ecg = open_record(record, folder, seconds)
             _check(ecg, str(path))
             outcome = Outcome(encode_signal(ecg) | _said(ecg))
         except DBetaError as error:

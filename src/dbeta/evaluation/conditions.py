@@ -167,3 +167,24 @@ def _by_label() -> dict[str, dict[str, Condition]]:
         for benchmark, labels in condition.benchmark_labels:
             table.setdefault(benchmark, {}).update(dict.fromkeys(labels, condition))
     return table
+
+
+def plain_condition(name: str, description: str = "", against: str = "") -> Condition:
+    """A condition that `conditions.yaml` does not know, of no more than a few words.
+
+    Args:
+        name: in words.
+        description: what the tracing shows; by default the name.
+        against: what one without it shows; by default its negation.
+    """
+    return Condition(
+        key=re.sub(r"\W+", "_", name.lower()).strip("_"),
+        name=name,
+        synonyms=(),
+        description=description or name,
+        statements=(),
+        super_class=None,
+        default=False,
+        findings_for=(description or name,),
+        findings_against=(against or f"no {name}",),
+    )

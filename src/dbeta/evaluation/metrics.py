@@ -1,4 +1,8 @@
-"""AUROC and average precision with bootstrap intervals over patients."""
+"""AUROC and average precision with intervals by bootstrap over patients, alone and of two models compared.
+
+Special here: a resample of patients is a weight for each record, so that all resamples of a class are scored at once;
+and the same resamples serve every model that is scored on the same records, so that differences are paired.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +10,33 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 METRICS = {"auroc": roc_auc_score, "auprc": average_precision_score}
 RESAMPLES = 1000
+#: A class with fewer positives says more about chance than about the model; a second mean leaves such classes out.
+FEW_POSITIVES = 10
+#: Weights (resamples × records) that are worked on at once: 64 MB.
+_CHUNK = 8_000_000
+
+#: Metric → (1 + resamples, classes): the value itself, then that of each resample; NaN where there is none.
+Resampled = dict[str, np.ndarray]
 
 
 def score_labels(
     labels: np.ndarray,
     scores: np.ndarray,
     names: Sequence[str],
-    patients: Sequence[Any],
+    patients: Sequence[Any] | np.ndarray,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """AUROC and AUPRC per label and their unweighted mean, each with a 95 % interval.
-
-    The interval is the percentile bootstrap over *patients*: a patient's records are drawn together, since they are
-    not independent (Efron and Tibshirani 1993, chapter 13).
+    """AUROC and AUPRC per label and their unweighted means, each with a 95 % interval.
 
     Args:
-        labels: (records, labels) of 0 and 1.
+        labels: (records, labels) of 1, 0 and −1 where nobody decided; such records are left out of that label.
         scores: (records, labels), higher means more likely.
         names: the labels' names.
         patients: a patient's id for each record.
@@ -35,52 +44,174 @@ def score_labels(
         seed: of the resampling.
 
     Returns:
-        `{"macro": {"auroc": [value, low, high], "auprc": …}, "classes": {name: {…, "positives": n}}}`. A label with no
-        positive or no negative record has None in place of figures and is left out of the mean.
+        As `summarize` has it.
 
     Raises:
         ValueError: the shapes differ, or a score is not finite.
     """
-    labels, scores = np.asarray(labels).astype(bool), np.asarray(scores, dtype=np.float64)
-    if labels.shape != scores.shape or labels.shape != (len(patients), len(names)):
-        raise ValueError(f"labels {labels.shape}, scores {scores.shape}, {len(patients)} patients, {len(names)} names")
+    return summarize(resample(labels, scores, patients, resamples=resamples, seed=seed), labels, names)
+
+
+def resample(
+    labels: np.ndarray,
+    scores: np.ndarray,
+    patients: Sequence[Any] | np.ndarray,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Resampled:
+    """Every metric of every label, of all records and of records of resampled patients.
+
+    A patient's records are drawn together, since they are not independent (Efron and Tibshirani 1993, chapter 13).
+    Arguments and errors as of `score_labels`; the same patients and seed give the same resamples.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
+    if labels.shape != scores.shape or labels.ndim != 2 or len(labels) != len(patients):
+        raise ValueError(f"labels {labels.shape}, scores {scores.shape}, {len(patients)} patients")
     if not np.isfinite(scores).all():
         raise ValueError("a score is not finite")
+    found = {metric: np.full((1 + resamples, labels.shape[1]), np.nan) for metric in METRICS}
+    for i in range(labels.shape[1]):
+        decided = labels[:, i] >= 0
+        truth = labels[decided, i] == 1
+        if truth.any() and not truth.all():
+            for metric, function in METRICS.items():
+                found[metric][0, i] = function(truth, scores[decided, i])
+    at = 1
+    for weights in _patient_weights(patients, resamples, seed):
+        for i in range(labels.shape[1]):
+            decided = labels[:, i] >= 0
+            auroc, auprc = weighted_metrics(labels[decided, i] == 1, scores[decided, i], weights[:, decided])
+            found["auroc"][at : at + len(weights), i] = auroc
+            found["auprc"][at : at + len(weights), i] = auprc
+        at += len(weights)
+    return found
 
-    _, patient = np.unique(np.asarray(patients).astype(str), return_inverse=True)
-    of_patient = [np.flatnonzero(patient == i) for i in range(patient.max() + 1)]
+
+def _patient_weights(patients: Sequence[Any] | np.ndarray, resamples: int, seed: int) -> Any:
+    """How often each record is drawn, some resamples at a time: (some, records)."""
+    names, patient = np.unique([str(one) for one in patients], return_inverse=True)
     rng = np.random.default_rng(seed)
-    draws = [np.arange(len(labels))]
-    for _ in range(resamples):
-        drawn = rng.integers(len(of_patient), size=len(of_patient))
-        draws.append(np.concatenate([of_patient[i] for i in drawn]))
+    some = max(1, _CHUNK // max(1, len(patient)))
+    chance = np.full(len(names), 1 / max(1, len(names)))
+    for start in range(0, resamples, some):
+        yield rng.multinomial(len(names), chance, size=min(some, resamples - start))[:, patient]
 
-    result: dict[str, Any] = {"macro": {}, "classes": {}}
-    for name, column in zip(names, labels.T, strict=True):
-        result["classes"][name] = {"positives": int(column.sum())}
-    for metric, function in METRICS.items():
-        table = np.array(
-            [[_value(function, labels[rows, i], scores[rows, i]) for i in range(len(names))] for rows in draws]
-        )  # (1 + resamples, labels)
-        for name, column in zip(names, table.T, strict=True):
-            result["classes"][name][metric] = _interval(column)
-        usable = table[:, ~np.isnan(table[0])]
-        usable = usable[~np.isnan(usable).all(axis=1)]
-        result["macro"][metric] = _interval(np.nanmean(usable, axis=1)) if usable.size else None
+
+def weighted_metrics(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUROC and average precision under many sets of weights, as scikit-learn has them with `sample_weight`.
+
+    scikit-learn takes one set at a time, which for a bootstrap of many classes would take minutes.
+
+    Args:
+        truth: (records,) bool.
+        scores: (records,).
+        weights: (sets, records), at least 0.
+
+    Returns:
+        Two of (sets,); NaN where a set holds no positive or no negative.
+    """
+    order = np.argsort(-scores, kind="stable")
+    descending = scores[order]
+    # Records with equal scores count together
+    starts = np.flatnonzero(np.r_[True, descending[1:] != descending[:-1]]) if len(order) else np.array([], int)
+    if not len(starts):
+        return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
+    ordered = weights[:, order].astype(np.float64)
+    positive = np.add.reduceat(ordered * truth[order], starts, axis=1)  # (sets, thresholds)
+    negative = np.add.reduceat(ordered * ~truth[order], starts, axis=1)
+    above, false = positive.cumsum(axis=1), negative.cumsum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        wrong = (positive * (false - negative / 2)).sum(axis=1) / (above[:, -1] * false[:, -1])
+        precision = np.nan_to_num(above / (above + false))
+        average = (positive * precision).sum(axis=1) / above[:, -1]
+    return 1.0 - wrong, np.where(false[:, -1] > 0, average, np.nan)
+
+
+def summarize(resampled: Resampled, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+    """What a report says of resampled metrics.
+
+    Args:
+        resampled: of `resample`.
+        labels: (records, labels), as there.
+        names: the labels' names.
+
+    Returns:
+        `{"macro": {"auroc": [value, low, high], "auprc": …}, "macro_common": …, "classes": {name: {…, "positives": n,
+        "decided": n}}}`. A label with no positive or no negative record has None in place of figures and is left out
+        of the means; `macro_common` also leaves out labels with fewer than `FEW_POSITIVES` of either.
+    """
+    labels = np.asarray(labels)
+    if labels.shape[1] != len(names):
+        raise ValueError(f"labels {labels.shape} for {len(names)} names")
+    positives, negatives = (labels == 1).sum(axis=0), (labels == 0).sum(axis=0)
+    common = (positives >= FEW_POSITIVES) & (negatives >= FEW_POSITIVES)
+    result: dict[str, Any] = {"macro": {}, "macro_common": {}, "classes": {}}
+    for i, name in enumerate(names):
+        counts = {"positives": int(positives[i]), "decided": int(positives[i] + negatives[i])}
+        result["classes"][name] = counts | {metric: interval(table[:, i]) for metric, table in resampled.items()}
+    for metric, table in resampled.items():
+        result["macro"][metric] = interval(macro(table))
+        result["macro_common"][metric] = interval(macro(table[:, common]))
     return result
 
 
-def _value(function: Any, labels: np.ndarray, scores: np.ndarray) -> float:
-    if labels.all() or not labels.any():
-        return float("nan")
-    return float(function(labels, scores))
+def macro(table: np.ndarray) -> np.ndarray:
+    """Mean over the labels that have a value: (1 + resamples, labels) → (1 + resamples,); NaN where none has."""
+    usable = table[:, ~np.isnan(table[0])]
+    there = ~np.isnan(usable)
+    with np.errstate(invalid="ignore"):
+        return np.where(there, usable, 0.0).sum(axis=1) / there.sum(axis=1)
 
 
-def _interval(values: np.ndarray) -> list[float] | None:
-    """[value, low, high] of a value followed by its resamples; None where there is no value."""
+def interval(values: np.ndarray) -> list[float] | None:
+    """[value, low, high] of a value followed by its resamples, 95 %; None where there is no value.
+
+    Bias-corrected percentiles (Efron and Tibshirani 1993, section 14.3, without acceleration): the average precision of
+    a class with few positives is higher in a resample, which repeats them, than in truth.
+    """
     if np.isnan(values[0]):
         return None
     resampled = values[1:][~np.isnan(values[1:])]
-    # Where no resample could be scored nothing is known but the metric's range
-    low, high = np.percentile(resampled, [2.5, 97.5]) if resampled.size else (0.0, 1.0)
-    return [round(float(x), 4) for x in (values[0], low, high)]
+    if not resampled.size:  # nothing is known but the metric's range
+        return [round(float(values[0]), 4), 0.0, 1.0]
+    below = np.mean(resampled < values[0]) + np.mean(resampled == values[0]) / 2
+    shift = 2 * norm.ppf(np.clip(below, 0.5 / len(resampled), 1 - 0.5 / len(resampled)))
+    low, high = np.percentile(resampled, 100 * norm.cdf(shift + norm.ppf([0.025, 0.975])))
+    # What lies outside all resamples is at least in its own interval
+    return [round(float(x), 4) for x in (values[0], min(low, values[0]), max(high, values[0]))]
+
+
+def mean_of(tables: Sequence[Resampled]) -> Resampled:
+    """The mean of several runs on the same resamples, such as one for each seed."""
+    return {metric: np.mean([one[metric] for one in tables], axis=0) for metric in METRICS}
+
+
+def compare(first: Resampled, second: Resampled, names: Sequence[str]) -> dict[str, Any]:
+    """The difference of two models on the same resamples (paired bootstrap).
+
+    Args:
+        first: of `resample`.
+        second: of another model, with the same labels, patients and seed.
+        names: the labels' names.
+
+    Returns:
+        `{"macro": {"auroc": {"difference": [value, low, high], "p": p}, …}, "classes": {name: …}}`, first minus second.
+        p is two-sided: twice the share of resamples on the side of zero that the value is not on, at least
+        1 / (resamples + 1). Not corrected for the number of labels.
+    """
+
+    def one(difference: np.ndarray) -> dict[str, Any] | None:
+        if np.isnan(difference[0]):
+            return None
+        resampled = difference[1:][~np.isnan(difference[1:])]
+        fewer = min((resampled <= 0).sum(), (resampled >= 0).sum())
+        p = min(1.0, 2 * (fewer + 1) / (len(resampled) + 1))
+        return {"difference": interval(difference), "p": round(float(p), 4)}
+
+    result: dict[str, Any] = {"macro": {}, "classes": {name: {} for name in names}}
+    for metric in METRICS:
+        result["macro"][metric] = one(macro(first[metric]) - macro(second[metric]))
+        for i, name in enumerate(names):
+            result["classes"][name][metric] = one(first[metric][:, i] - second[metric][:, i])
+    return result

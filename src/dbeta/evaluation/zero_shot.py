@@ -1,49 +1,37 @@
-"""Zero-shot classification: cosine of an ECG's embedding with a condition's prompts, scored per class.
+"""Zero-shot classification: how well words alone rank recordings, by four ways of putting them.
 
-Special here: two baselines stand beside every result, a randomly initialised model of the same shape, since random
-encoders already rank some conditions well, and the model's own score for a normal ECG turned round, since a model that
-only tells normal from abnormal ranks every abnormality well.
+Special here: baselines stand beside every result: encoders with random weights, since those already rank some
+conditions well, and the model's own score for a normal ECG turned round, since a model that only tells normal from
+abnormal ranks every abnormality well.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
-from dbeta.corpus.build import Progress
-from dbeta.ecg import ECG
-from dbeta.errors import DBetaError
+from dbeta.evaluation.assess import Assessment, assess, reader_figures
 from dbeta.evaluation.benchmarks import Benchmark
-from dbeta.evaluation.metrics import score_labels
+from dbeta.evaluation.conditions import Condition
+from dbeta.evaluation.metrics import RESAMPLES, mean_of, resample, score_labels, summarize
 from dbeta.inference import DBeta
 from dbeta.model import DBetaModel
 
-
-def read_benchmark(
-    benchmark: Benchmark, model: DBeta, progress: Progress | None = None
-) -> tuple[Benchmark, list[ECG], dict[str, str]]:
-    """The recordings of a benchmark that can be read; the others by file with the reason.
-
-    Raises:
-        DBetaError: not one can be read.
-    """
-    ecgs: list[ECG] = []
-    unread: dict[str, str] = {}
-    rows: set[int] = set()
-    for i, file in enumerate(benchmark.files):
-        try:
-            ecgs.append(model.read(file))
-        except DBetaError as error:
-            unread[str(file)] = str(error)
-            rows.add(i)
-        if progress is not None:
-            progress(i + 1, len(benchmark.files))
-    if not ecgs:
-        raise DBetaError(f"{benchmark.name}: not one recording could be read ({next(iter(unread.values()))})")
-    return benchmark.without(rows), ecgs, unread
+#: Ways of putting a condition into words → what they are.
+PROMPTS = {
+    "ensemble": "the mean over name, synonyms and description",
+    "name": "its name only",
+    "description": "what its tracing shows",
+    "pairs": "observations for it minus observations against it",
+}
+#: The one that counts.
+DEFAULT = "ensemble"
+#: Random models that a baseline is the mean of: one random ECG encoder, and so many random text encoders.
+RANDOM_TEXTS = 5
 
 
 def random_twin(model: DBeta, seed: int = 0) -> DBeta:
@@ -54,57 +42,125 @@ def random_twin(model: DBeta, seed: int = 0) -> DBeta:
     return DBeta(fresh.to(model.model.device), model.processor, batch_size=model.batch_size)
 
 
-def zero_shot_scores(model: DBeta, benchmark: Benchmark, ecgs: list[ECG]) -> np.ndarray:
+def unit(x: np.ndarray) -> np.ndarray:
+    """Rows of unit length; those of zeros stay."""
+    return x / np.linalg.norm(x, axis=-1, keepdims=True).clip(1e-12)
+
+
+def direction(model: DBeta, condition: Condition, prompts: str) -> np.ndarray:
+    """The direction of a condition in a model's embedding: (D,) float32 of unit length.
+
+    Args:
+        model: whose text encoder reads the prompts.
+        condition: what is asked for.
+        prompts: one of `PROMPTS`.
+    """
+    if prompts == "ensemble":
+        return model.embed_condition(condition)
+    if prompts == "pairs":
+        return unit(_mean(model, condition.prompts_for) - _mean(model, condition.prompts_against))
+    return _mean(model, {"name": condition.prompts[:1], "description": condition.prompts[-1:]}[prompts])
+
+
+def _mean(model: DBeta, texts: tuple[str, ...]) -> np.ndarray:
+    return unit(unit(model.embed_text(texts)).mean(axis=0))
+
+
+def zero_shot_scores(
+    model: DBeta, embeds: np.ndarray, conditions: Mapping[str, Condition], prompts: str = DEFAULT
+) -> np.ndarray:
     """Cosine of each recording with each class's condition: (records, classes)."""
-    embeds = model.embed(ecgs)
-    embeds = embeds / np.linalg.norm(embeds, axis=1, keepdims=True).clip(1e-12)
-    directions = np.stack([model.embed_condition(condition) for condition in benchmark.conditions.values()])
-    return embeds @ directions.T
+    directions = np.stack([direction(model, condition, prompts) for condition in conditions.values()])
+    return unit(embeds) @ directions.T
 
 
-def evaluate_zero_shot(model: DBeta, benchmark: Benchmark, progress: Progress | None = None) -> dict[str, Any]:
-    """Zero-shot figures of a model and of its random twin.
+def zero_shot(
+    model: DBeta, benchmark: Benchmark, embeds: np.ndarray, *, resamples: int = RESAMPLES
+) -> tuple[Assessment, dict[str, Any]]:
+    """Figures of a model by each way of putting the question.
+
+    Args:
+        model: whose text encoder reads the prompts.
+        benchmark: with test records, and validation records to calibrate on where there are any.
+        embeds: (records, D), the model's own.
+        resamples: of the bootstrap.
 
     Returns:
-        What `metrics.json` holds: benchmark, protocol, n_records, unread (file → reason), macro, classes, baselines.
-
-    Raises:
-        DBetaError: no recording can be read.
+        All figures of the default way; and for each of `PROMPTS`, `what` it is, `macro`, `macro_common` and `classes`.
     """
-    benchmark, ecgs, unread = read_benchmark(benchmark, model, progress)
-    names = list(benchmark.conditions)
-
-    def score(one: DBeta) -> np.ndarray:
-        return zero_shot_scores(one, benchmark, ecgs)
-
-    def figures(scores: np.ndarray) -> dict[str, Any]:
-        return score_labels(benchmark.labels, scores, names, benchmark.patients)
-
-    scores = score(model)
-    return {
-        "benchmark": benchmark.name,
-        "protocol": benchmark.protocol + ", prompts: ensemble of name, synonyms and description",
-        "n_records": len(ecgs),
-        "unread": unread,
-        **figures(scores),
-        "baselines": {
-            "random": figures(score(random_twin(model))),
-            "normality": figures(normality(scores, names)),
-        },
+    rows, validation = benchmark.rows("test"), benchmark.rows("validation")
+    test = benchmark.take(rows)
+    scores = {way: zero_shot_scores(model, embeds, benchmark.conditions, way) for way in PROMPTS}
+    found = assess(
+        test,
+        scores[DEFAULT][rows],
+        benchmark.take(validation) if len(validation) else None,
+        scores[DEFAULT][validation],
+        resamples=resamples,
+    )
+    ways = {
+        way: {"what": what}
+        | score_labels(test.labels, scores[way][rows], test.classes, test.patients, resamples=resamples)
+        for way, what in PROMPTS.items()
     }
+    return found, ways
 
 
-def normality(scores: np.ndarray, names: list[str]) -> np.ndarray:
+def zero_shot_baselines(
+    model: DBeta,
+    twin: DBeta,
+    benchmark: Benchmark,
+    embeds: np.ndarray,
+    twin_embeds: np.ndarray,
+    *,
+    resamples: int = RESAMPLES,
+) -> dict[str, Any]:
+    """What stands beside a zero-shot figure.
+
+    Args:
+        model: the model.
+        twin: a random twin, of seed 0.
+        benchmark: as of `zero_shot`.
+        embeds: (records, D), the model's.
+        twin_embeds: (records, D), the twin's.
+        resamples: of the bootstrap.
+
+    Returns:
+        "random", "normality" where the benchmark has a class for a normal ECG and, where people read the same
+        records, "readers".
+    """
+    rows = benchmark.rows("test")
+    test = benchmark.take(rows)
+
+    def table(scores: np.ndarray) -> Any:
+        return resample(test.labels, scores, test.patients, resamples=resamples)
+
+    random = []
+    for seed in range(RANDOM_TEXTS):
+        one = twin if seed == 0 else random_twin(model, seed)
+        random.append(table(zero_shot_scores(one, twin_embeds[rows], test.conditions)))
+    found = {"random": summarize(mean_of(random), test.labels, test.classes)}
+    scores = zero_shot_scores(model, embeds[rows], test.conditions)
+    turned = normality(scores, test.conditions)
+    if turned is not None:
+        found["normality"] = summarize(table(turned), test.labels, test.classes)
+    if test.readers:
+        found["readers"] = reader_figures(test)
+    return found
+
+
+def normality(scores: np.ndarray, conditions: Mapping[str, Condition]) -> np.ndarray | None:
     """Every class scored by how little the record looks normal: what a model gets that knows nothing else.
 
     Args:
         scores: (records, classes).
-        names: the classes; NORM keeps its own score.
+        conditions: of the classes; a normal ECG, or else sinus rhythm, keeps its own score.
 
     Returns:
-        (records, classes); `scores` themselves where there is no class NORM.
+        (records, classes), or None where there is no such class.
     """
-    if "NORM" not in names:
-        return scores
-    normal = scores[:, names.index("NORM"), None]
-    return np.where(np.array(names) == "NORM", normal, -normal)
+    keys = [condition.key for condition in conditions.values()]
+    normal = next((keys.index(key) for key in ("normal_ecg", "sinus_rhythm") if key in keys), None)
+    if normal is None:
+        return None
+    return np.where(np.arange(len(keys)) == normal, 1.0, -1.0) * scores[:, normal, None]

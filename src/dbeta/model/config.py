@@ -59,6 +59,8 @@ class DBetaConfig(PretrainedConfig):
         initializer_range: standard deviation of new weights.
         parts: "all" is the model that pretraining trains; "encoders" leaves out the fusion and the heads; "ecg" is the
             ECG encoder with its projection and pooler alone. The last two embed and cannot be trained further.
+        trained_on: kinds of dataset that the weights were trained on (`source` of their corpora), so that an evaluation
+            can say whether a benchmark is foreign to the model; None where nobody recorded it.
     """
 
     model_type = "dbeta"
@@ -100,6 +102,7 @@ class DBetaConfig(PretrainedConfig):
         loss_weights: dict[str, float] | None = None,
         initializer_range: float = 0.02,
         parts: str = "all",
+        trained_on: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
         """Store the values; a dictionary for `text_config` becomes a `T5Config`."""
@@ -156,6 +159,7 @@ class DBetaConfig(PretrainedConfig):
         self.loss_weights = {"mlm": 1.0, "mem": 1.0, "etm": 1.0, "ets": 1.0} | (loss_weights or {})
         self.initializer_range = initializer_range
         self.parts = parts
+        self.trained_on = None if trained_on is None else list(trained_on)
         super().__init__(**kwargs)
 
     @property

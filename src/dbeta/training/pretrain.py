@@ -264,6 +264,7 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
         return
     partial = output / "partial"
     shutil.rmtree(partial, ignore_errors=True)
+    model.config.trained_on = sorted({read_counts(corpus)["source"] for corpus in recipe.corpora})
     model.save_pretrained(partial)
     processor.save_pretrained(partial)
     save_file({"ecg_embeds": panel.half().contiguous()}, partial / PANEL_FILE)
@@ -285,8 +286,8 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
     last = last_checkpoint(output / "steps")
     if last is not None:
         (partial / "last").mkdir()
-        for name in ("config.json", "model.safetensors"):
-            shutil.copyfile(last / name, partial / "last" / name)
+        shutil.copyfile(partial / "config.json", partial / "last" / "config.json")
+        shutil.copyfile(last / "model.safetensors", partial / "last" / "model.safetensors")
         processor.save_pretrained(partial / "last")
     mode = (partial / "config.json").stat().st_mode
     shutil.rmtree(output / "last", ignore_errors=True)

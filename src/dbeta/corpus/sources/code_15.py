@@ -38,7 +38,7 @@ def read_code_15(raw: Path) -> Source:
         raise DBetaError(f"{raw}: {parts[0]} is missing, and every other part; unpack them beside exams.csv")
     exams = exams[exams["trace_file"].isin(there)]
     # exams.csv is in another order than the parts, which are read fastest from the first row to the last
-    place = pd.concat([_places(raw / part) for part in there]).reindex(exams.index)
+    place = pd.concat([exam_places(raw / part) for part in there]).reindex(exams.index)
     exams = exams.assign(place=place.to_numpy()).sort_values(["trace_file", "place"], kind="stable")
     names = [finding_name(words) for words in FINDINGS.values()]
     stated = exams[list(FINDINGS)].to_numpy(bool)
@@ -63,7 +63,7 @@ def read_code_15(raw: Path) -> Source:
     return Source(table, sorted(names), raw, rule, notes)
 
 
-def _places(part: Path) -> pd.Series:
+def exam_places(part: Path) -> pd.Series:
     """The row of each exam in a part; none where the part cannot be read, whose records are then rejected."""
     import h5py
 

@@ -1,0 +1,266 @@
+"""The commands that measure a model: evaluate zero-shot, probe, finetune, retrieval, identification, compare."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dbeta.cli.common import Precision, load_model
+from dbeta.console import NOTICE, note, print_metrics, progress
+from dbeta.errors import DBetaError
+
+if TYPE_CHECKING:
+    from dbeta.evaluation.benchmarks import Benchmark
+    from dbeta.evaluation.run import Result
+    from dbeta.inference import DBeta
+
+BenchmarkName = Annotated[
+    str,
+    typer.Argument(
+        help="ptb-xl-super, -sub, -form, -rhythm or -all; cpsc2018, csn, code-test, code-15, challenge-2021; "
+        "corpus for all findings of a built corpus"
+    ),
+]
+Raw = Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded, or a corpus built from it")]
+Output = Annotated[Path, typer.Option(help="Folder for report.md, metrics.json, predictions.parquet and pictures")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="Checkpoint folder or hub id; a second one is compared  \\[default: the bundled]"),
+]
+Fold = Annotated[
+    int | None, typer.Option(help="PTB-XL's official fold to test on  \\[default: 10; 9 where the data lack it]")
+]
+Protocol = Annotated[str, typer.Option(help="corrected, or merl for MERL's splits, labels and quirks")]
+SplitFile = Annotated[Path | None, typer.Option(help="MERL's split file of the benchmark, Parquet or CSV")]
+SubsetOk = Annotated[bool, typer.Option("--subset-ok", help="Go on where recordings are missing, and say how many")]
+Groups = Annotated[Path | None, typer.Option(help="CSV of record_id and further columns, each a subgroup to report")]
+Cache = Annotated[
+    Path | None, typer.Option(help="Folder in which embeddings are kept  \\[default: the user's cache folder]")
+]
+Resamples = Annotated[int, typer.Option(min=10, help="Resamples of the bootstrap")]
+
+
+def evaluate_zero_shot(
+    benchmark: BenchmarkName,
+    raw: Raw,
+    output: Output,
+    model: Models = None,
+    fold: Fold = None,
+    protocol: Protocol = "corrected",
+    split_file: SplitFile = None,
+    subset_ok: SubsetOk = False,
+    groups: Groups = None,
+    cache: Cache = None,
+    resamples: Resamples = 1000,
+    precision: Precision = None,
+) -> None:
+    """Score how well words alone rank a benchmark's recordings.
+
+    Example: dbeta evaluate zero-shot ptb-xl-super ptb-xl-1.0.3/ --model checkpoints/tiny --output runs/zero-shot
+    """
+    task, models = _prepare(benchmark, raw, output, model, fold, protocol, split_file, subset_ok, groups, precision)
+    from dbeta.evaluation.run import evaluate_zero_shot as evaluate
+
+    _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
+
+
+def evaluate_probe(
+    benchmark: BenchmarkName,
+    raw: Raw,
+    output: Output,
+    model: Models = None,
+    fold: Fold = None,
+    protocol: Protocol = "corrected",
+    split_file: SplitFile = None,
+    subset_ok: SubsetOk = False,
+    groups: Groups = None,
+    cache: Cache = None,
+    resamples: Resamples = 1000,
+    precision: Precision = None,
+) -> None:
+    """Probe a frozen model's embeddings with 1 %, 10 % and all of the labels, and with 1 to 128 per class.
+
+    Example: dbeta evaluate probe ptb-xl-rhythm ptb-xl-1.0.3/ --output runs/probe
+    """
+    task, models = _prepare(benchmark, raw, output, model, fold, protocol, split_file, subset_ok, groups, precision)
+    from dbeta.evaluation.run import evaluate_probe as evaluate
+
+    merl = protocol == "merl"
+    _finish(evaluate(models, task, merl=merl, cache=_cache(cache), resamples=resamples, bar=progress), output)
+
+
+def evaluate_finetune(
+    benchmark: BenchmarkName,
+    raw: Raw,
+    output: Output,
+    model: Models = None,
+    leads: Annotated[
+        str, typer.Option(help="Lead sets, each a model of its own: any of 12,6,4,3,2,1; the others are zero")
+    ] = "12",
+    epochs: Annotated[int, typer.Option(help="Times round the training records")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Records a step")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Of the encoder; the head's is ten times that")] = 1e-4,
+    lead_dropout: Annotated[float, typer.Option(help="Probability that a lead is zeroed in training")] = 0.0,
+    scratch: Annotated[bool, typer.Option(help="Also train from random weights, as a baseline")] = True,
+    seed: Annotated[int, typer.Option(help="Of the head's start, the order of records and the dropouts")] = 0,
+    fold: Fold = None,
+    protocol: Protocol = "corrected",
+    split_file: SplitFile = None,
+    subset_ok: SubsetOk = False,
+    groups: Groups = None,
+    resamples: Resamples = 1000,
+) -> None:
+    """Fine-tune the whole encoder on a benchmark's labels, with all leads or fewer.
+
+    The fine-tuned encoders lie in the output folder; started again after an interruption, it goes on.
+
+    Example: dbeta evaluate finetune ptb-xl-super ptb-xl-1.0.3/ --leads 12,2,1 --output runs/finetune
+    """
+    try:
+        counts = [int(one) for one in leads.split(",")]
+    except ValueError:
+        raise DBetaError(f"{leads}: is no list of lead sets; give some of 12,6,4,3,2,1") from None
+    task, models = _prepare(benchmark, raw, output, model, fold, protocol, split_file, subset_ok, groups, "float32")
+    from dbeta.evaluation.finetuning import evaluate_finetune as evaluate
+    from dbeta.training.finetune import Settings
+
+    settings = Settings(epochs, batch_size, learning_rate, lead_dropout=lead_dropout, seed=seed)
+    result = evaluate(
+        *(models, task, output), leads=counts, settings=settings, scratch=scratch, resamples=resamples, bar=progress
+    )
+    _finish(result, output)
+
+
+def evaluate_retrieval(
+    benchmark: BenchmarkName,
+    raw: Raw,
+    output: Output,
+    model: Models = None,
+    fold: Fold = None,
+    subset_ok: SubsetOk = False,
+    cache: Cache = None,
+    resamples: Resamples = 1000,
+    precision: Precision = None,
+) -> None:
+    """Find ECGs by their reports and reports by their ECGs, among held-out pairs.
+
+    Example: dbeta evaluate retrieval ptb-xl-all ptb-xl-1.0.3/ --output runs/retrieval
+    """
+    task, models = _prepare(benchmark, raw, output, model, fold, "corrected", None, subset_ok, None, precision)
+    from dbeta.evaluation.run import evaluate_retrieval as evaluate
+
+    _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
+
+
+def evaluate_identification(
+    benchmark: BenchmarkName,
+    raw: Raw,
+    output: Output,
+    model: Models = None,
+    fold: Fold = None,
+    subset_ok: SubsetOk = False,
+    cache: Cache = None,
+    resamples: Resamples = 1000,
+    precision: Precision = None,
+    finetune: Annotated[
+        bool, typer.Option("--finetune", help="First learn to tell the training patients apart")
+    ] = False,
+    epochs: Annotated[int, typer.Option(help="With --finetune: times round the training records")] = 10,
+) -> None:
+    """Tell whose ECG a record is, among one other ECG of each patient.
+
+    Example: dbeta evaluate identification ptb-xl-all ptb-xl-1.0.3/ --output runs/identification
+    """
+    task, models = _prepare(benchmark, raw, output, model, fold, "corrected", None, subset_ok, None, precision)
+    if finetune:
+        from dbeta.evaluation.finetuning import evaluate_finetuned_identification as evaluate_finetuned
+        from dbeta.training.finetune import Settings
+
+        settings = Settings(epochs)
+        _finish(evaluate_finetuned(models, task, output, settings=settings, resamples=resamples, bar=progress), output)
+        return
+    from dbeta.evaluation.run import evaluate_identification as evaluate
+
+    _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
+
+
+def evaluate_compare(
+    runs: Annotated[list[Path], typer.Argument(help="--output folders of evaluations")],
+    output: Annotated[Path | None, typer.Option(help="Markdown file to write the table to")] = None,
+) -> None:
+    """Put several evaluations into one table, beside published figures.
+
+    Example: dbeta evaluate compare runs/zero-shot runs/probe --output runs/table.md
+    """
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from dbeta.evaluation.compare import compare_runs, render_comparison
+
+    text = render_comparison(compare_runs(runs))
+    if output is None:
+        Console().print(Markdown(text))
+        note(NOTICE)
+        return
+    partial = output.with_name(f".{output.name}.partial")
+    try:
+        partial.write_text(f"{text}\n\n*{NOTICE}*\n", encoding="utf-8")
+        partial.replace(output)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DBetaError(f"{output}: cannot be written ({error.strerror}); name another file") from error
+    note(f"{output} written")
+
+
+def _prepare(
+    benchmark: str,
+    raw: Path,
+    output: Path,
+    names: list[str] | None,
+    fold: int | None,
+    protocol: str,
+    split_file: Path | None,
+    subset_ok: bool,
+    groups: Path | None,
+    precision: str | None,
+) -> tuple[Benchmark, dict[str, DBeta]]:
+    """The benchmark and the models by name, everything checked that can be before the work."""
+    from dbeta.evaluation.benchmarks import add_groups, load_benchmark
+    from dbeta.evaluation.report import check_output
+
+    models = _load_models(names or [None], precision)
+    task = load_benchmark(benchmark, raw, fold, protocol=protocol, split_file=split_file, subset_ok=subset_ok)
+    if groups is not None:
+        task = add_groups(task, groups)
+    check_output(output)
+    return task, models
+
+
+def _load_models(names: list[Any], precision: str | None) -> dict[str, DBeta]:
+    models: dict[str, DBeta] = {}
+    for name in names:
+        label = "tiny (bundled)" if name is None else Path(name).name or str(name)
+        if label in models:
+            label = str(name)
+        if label in models:
+            raise DBetaError(f"{name}: is named twice; name each model once")
+        models[label] = load_model(name, precision)
+    return models
+
+
+def _cache(cache: Path | None) -> Path:
+    from dbeta.evaluation.embeddings import default_cache
+
+    return cache or default_cache()
+
+
+def _finish(result: Result, output: Path) -> None:
+    from dbeta.evaluation.report import write_report
+
+    write_report(result, output, shlex.join(["dbeta", *sys.argv[1:]]))
+    print_metrics(result.metrics)
+    note(f"{output / 'report.md'} written")

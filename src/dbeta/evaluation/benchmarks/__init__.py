@@ -1,0 +1,97 @@
+"""Benchmarks: which records, which labels, which prompts, which split (see `dbeta.evaluation.benchmarks.base`).
+
+A new benchmark is a function of a folder that returns a `Benchmark`, and a line in `BENCHMARKS`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from dbeta.errors import DBetaError
+from dbeta.evaluation.benchmarks.base import Benchmark, add_groups
+from dbeta.evaluation.benchmarks.challenge_2021 import load_challenge_2021
+from dbeta.evaluation.benchmarks.chinese import load_cpsc2018, load_csn
+from dbeta.evaluation.benchmarks.code import load_code_15, load_code_15_demographics, load_code_test
+from dbeta.evaluation.benchmarks.corpora import is_corpus, load_from_corpus
+from dbeta.evaluation.benchmarks.merl import load_merl
+from dbeta.evaluation.benchmarks.ptb_xl import TASKS, load_ptb_xl
+
+__all__ = ["BENCHMARKS", "CORPUS", "Benchmark", "add_groups", "load_benchmark"]
+
+BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
+    **{f"ptb-xl-{task}": partial(load_ptb_xl, task=task) for task in TASKS},
+    "cpsc2018": load_cpsc2018,
+    "csn": load_csn,
+    "code-test": load_code_test,
+    "code-15": load_code_15,
+    "code-15-demographics": load_code_15_demographics,
+    "challenge-2021": load_challenge_2021,
+}
+#: The benchmark that every built corpus is.
+CORPUS = "corpus"
+
+
+def load_benchmark(
+    name: str,
+    raw: Path,
+    fold: int | None = None,
+    *,
+    protocol: str = "corrected",
+    split_file: Path | None = None,
+    subset_ok: bool = False,
+) -> Benchmark:
+    """A benchmark by its name.
+
+    Args:
+        name: one of `BENCHMARKS`, or "corpus".
+        raw: the dataset's folder as downloaded, or a corpus built from it.
+        fold: official fold of PTB-XL to test on (see `load_ptb_xl`).
+        protocol: "corrected", or "merl" for MERL's splits, labels and quirks.
+        split_file: MERL's, for that.
+        subset_ok: go on where recordings are missing.
+
+    Raises:
+        DBetaError: the name or protocol is unknown, or `raw` does not hold the dataset.
+    """
+    if name not in BENCHMARKS and name != CORPUS:
+        raise DBetaError(f"{name}: no such benchmark; choose one of {', '.join([*BENCHMARKS, CORPUS])}")
+    if protocol not in ("corrected", "merl"):
+        raise DBetaError(f"{protocol}: no such protocol; choose corrected or merl")
+    if not raw.is_dir():
+        raise DBetaError(f"{raw}: no such folder; name the folder of the dataset as downloaded")
+    if fold is not None and (not name.startswith("ptb-xl-") or protocol == "merl" or is_corpus(raw)):
+        raise DBetaError("--fold is for PTB-XL's own folder with its official folds; leave it out")
+    if (protocol == "merl") != (split_file is not None):
+        raise DBetaError("MERL's protocol needs its split file: give --protocol merl and --split-file together")
+    benchmark = _load(name, raw, fold, split_file, subset_ok)
+    if not len(benchmark.rows("test")):
+        raise DBetaError(f"{raw}: holds no labelled record of {name} to test on")
+    sources = next((sources for start, sources in _SOURCES.items() if name.startswith(start)), ())
+    benchmark.sources |= frozenset(sources)
+    return benchmark
+
+
+#: Beginning of a benchmark's name → the kinds of corpus that hold its recordings; the challenge holds several datasets.
+_SOURCES = {
+    "ptb-xl": ("ptb-xl", "challenge-2021"),
+    "cpsc2018": ("challenge-2021",),
+    "csn": ("challenge-2021",),
+    "challenge-2021": ("challenge-2021",),
+    "code-15": ("code-15",),
+}
+
+
+def _load(name: str, raw: Path, fold: int | None, split_file: Path | None, subset_ok: bool) -> Benchmark:
+    if is_corpus(raw):
+        if split_file is not None:
+            raise DBetaError(f"{raw}: is a corpus; MERL's protocol needs the dataset's folder as downloaded")
+        return load_from_corpus(name, raw)
+    if name == CORPUS:
+        raise DBetaError(f"{raw}: not a corpus; make one with `dbeta corpus build`")
+    if split_file is not None:
+        return load_merl(name, raw, split_file, subset_ok=subset_ok)
+    if name.startswith("ptb-xl-"):
+        return BENCHMARKS[name](raw, fold=fold, subset_ok=subset_ok)
+    return BENCHMARKS[name](raw)

@@ -1,0 +1,91 @@
+"""How a benchmark's recordings are read, one at a time and in worker processes: loads neither torch nor any model."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dbeta.corpus.records import open_record
+from dbeta.corpus.store import decode_signal
+from dbeta.ecg import ECG
+from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.preparing import InputFormat, prepare_signal
+
+#: Bytes of a recording's digest.
+DIGEST = 16
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Reads the records of a dataset as downloaded.
+
+    Attributes:
+        folder: what a record's `file` is relative to.
+        first_seconds: only so much of each recording is used, followed by zeros up to what the model reads; None uses
+            all of it.
+    """
+
+    folder: Path
+    first_seconds: float | None = None
+
+    def __call__(self, record: dict[str, Any], duration: float) -> ECG:
+        """The recording of a row of `Benchmark.records`, about `duration` seconds of it.
+
+        Raises:
+            DBetaError: it cannot be read.
+        """
+        # A second more than needed, so that resampling has its margin
+        ecg = open_record(record, self.folder, duration + 1)
+        if self.first_seconds is None:
+            return ecg
+        signal = np.zeros((len(ecg.leads), round(duration * ecg.sampling_rate)), ecg.signal.dtype)
+        used = ecg.signal[:, : min(round(self.first_seconds * ecg.sampling_rate), signal.shape[1])]
+        signal[:, : used.shape[1]] = used
+        return replace(ecg, signal=signal)
+
+
+@dataclass(frozen=True)
+class CorpusReader:
+    """Reads the records of a built corpus: a record's `file` is its row there."""
+
+    corpus: Any
+
+    def __call__(self, record: dict[str, Any], duration: float) -> ECG:
+        """The recording of a row of `Benchmark.records`."""
+        return decode_signal(self.corpus[int(record["file"])])
+
+
+@dataclass
+class Prepared:
+    """A record as models read it, or why it cannot be read.
+
+    Attributes:
+        signals: for each input format, (leads, samples) float32.
+        digests: of each of these.
+        error: the sentence that says why there are none.
+    """
+
+    signals: list[np.ndarray]
+    digests: list[bytes]
+    error: str | None = None
+
+
+def prepare_record(row: dict[str, Any], reader: Any, formats: Sequence[InputFormat]) -> Prepared:
+    """Read and prepare one record of a benchmark for models of these inputs; what is wrong is told, never raised."""
+    with warnings.catch_warnings():
+        # A benchmark's records are as they are; what cannot be used at all is told below
+        warnings.simplefilter("ignore", DBetaWarning)
+        try:
+            ecg = reader(row, max(one.duration for one in formats))
+            signals = [prepare_signal(ecg, one) for one in formats]
+        except DBetaError as error:
+            return Prepared([], [], str(error))
+        except Exception as error:  # what no reader foresaw must not end an evaluation of hours
+            return Prepared([], [], f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
+    return Prepared(signals, [hashlib.blake2b(one.tobytes(), digest_size=DIGEST).digest() for one in signals])

@@ -1,0 +1,145 @@
+"""Several evaluations in one table, with published figures in rows of their own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dbeta.errors import DBetaError
+from dbeta.evaluation.report import METRICS, figure, table
+
+
+@dataclass(frozen=True)
+class Published:
+    """A macro AUROC that somebody published, on the official test split of a benchmark.
+
+    Attributes:
+        task: "zero-shot", "probe 1%", "probe 100%" or "finetune".
+        benchmark: its name here.
+        who: the model.
+        auroc: 0 to 1.
+    """
+
+    task: str
+    benchmark: str
+    who: str
+    auroc: float
+
+
+_PTB_XL = ("ptb-xl-super", "ptb-xl-sub", "ptb-xl-form", "ptb-xl-rhythm")
+
+
+def _row(task: str, who: str, benchmarks: Sequence[str], figures: Sequence[float]) -> list[Published]:
+    return [Published(task, name, who, round(one / 100, 4)) for name, one in zip(benchmarks, figures, strict=True)]
+
+
+_DBETA, _MERL = "D-BETA (Pham et al. 2025)", "MERL (Liu et al. 2024)"
+
+#: As the papers have them; nobody here has run them again.
+PUBLISHED = [
+    *_row("zero-shot", _DBETA, (*_PTB_XL, "cpsc2018", "code-test"), (76.2, 75.9, 66.1, 88.6, 80.1, 96.8)),
+    *_row("zero-shot", _MERL, (*_PTB_XL, "cpsc2018"), (74.2, 75.7, 65.9, 78.5, 82.8)),
+    *_row("probe 1%", _DBETA, ("ptb-xl-rhythm", "cpsc2018", "csn"), (86.6, 85.5, 70.1)),
+    *_row("probe 1%", _MERL, (*_PTB_XL, "cpsc2018", "csn"), (82.4, 64.9, 58.3, 53.3, 70.3, 66.6)),
+    *_row("probe 100%", _DBETA, ("ptb-xl-rhythm", "cpsc2018"), (96.7, 94.9)),
+    *_row(
+        "supervised",
+        "best supervised model of PTB-XL's leaderboard",
+        (*_PTB_XL, "ptb-xl-all"),
+        (93.0, 93.0, 89.9, 95.7, 92.5),
+    ),
+    *_row("finetune", f"{_DBETA}, 12 leads", ("challenge-2021",), (85.7,)),
+    *_row("finetune", f"{_DBETA}, 1 lead", ("challenge-2021",), (76.5,)),
+]
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """`metrics.json` of an evaluation's folder.
+
+    Raises:
+        DBetaError: it is not there, or not an evaluation's.
+    """
+    file = folder / METRICS if folder.is_dir() else folder
+    if not file.is_file():
+        raise DBetaError(f"{folder}: holds no {METRICS}; name the --output folder of an evaluation")
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        if not {"task", "benchmark", "model", "n_records", "protocol"} <= set(found):
+            raise ValueError("it lacks the entries of an evaluation")
+    except (ValueError, TypeError) as error:
+        raise DBetaError(f"{file}: is no evaluation's ({error}); run the evaluation again") from error
+    return found
+
+
+def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """One row for each model and task of several evaluations, the published figures of the same tasks after them.
+
+    Returns:
+        Rows of `task`, `benchmark`, `model`, `auroc` and `auprc` ([value, low, high], or one number where published),
+        `records`, `protocol` and `source` (folder, "baseline" or "published").
+
+    Raises:
+        DBetaError: a folder holds no evaluation with AUROCs.
+    """
+    rows: list[dict[str, Any]] = []
+    for folder in folders:
+        metrics = read_metrics(folder)
+        if "macro" not in metrics:
+            raise DBetaError(f"{folder}: is of {metrics['task']}, which has no AUROC to put beside others")
+        series: dict[str, Mapping[str, Any]] = {metrics["model"]: metrics, **metrics["others"]}
+        if "random" in metrics["baselines"]:
+            series["random weights"] = metrics["baselines"]["random"]
+        for name, one in series.items():
+            for task, found in _tasks(metrics["task"], one).items():
+                rows.append(
+                    {
+                        "task": task,
+                        "benchmark": metrics["benchmark"],
+                        "model": name,
+                        "auroc": found["macro"]["auroc"],
+                        "auprc": found["macro"]["auprc"],
+                        "records": metrics["n_records"],
+                        "protocol": metrics["protocol"],
+                        "source": str(folder),
+                    }
+                )
+    asked = list(dict.fromkeys((row["task"], row["benchmark"]) for row in rows))
+    ordered = []
+    for task, benchmark in asked:
+        ordered += [row for row in rows if (row["task"], row["benchmark"]) == (task, benchmark)]
+        ordered += [
+            {"task": one.task, "benchmark": benchmark, "model": one.who, "auroc": one.auroc, "source": "published"}
+            for one in PUBLISHED
+            if one.benchmark == benchmark and one.task in (task, "supervised")
+        ]
+    return ordered
+
+
+def _tasks(task: str, one: Mapping[str, Any]) -> dict[str, Any]:
+    if task == "probe":
+        return {f"probe {share}": found for share, found in one["fractions"].items()}
+    if task == "finetune" and "leads" in one:
+        return {f"finetune, {count} leads": found for count, found in one["leads"].items()}
+    return {task: one}
+
+
+def render_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows as Markdown, published ones marked."""
+    lines = []
+    for row in rows:
+        published = row["source"] == "published"
+        auroc = f"{row['auroc']:.3f}" if published else figure(row["auroc"])
+        lines.append(
+            [
+                f"{row['task']}, {row['benchmark']}",
+                f"*{row['model']}*" if published else row["model"],
+                auroc,
+                "–" if published else figure(row["auprc"]),
+                "–" if published else f"{row['records']:,}",
+                "*published, official test split; not run here*" if published else row["source"],
+            ]
+        )
+    return table(["task", "model", "macro AUROC", "macro AUPRC", "test records", "from"], lines)

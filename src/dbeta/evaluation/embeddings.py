@@ -1,0 +1,254 @@
+"""A benchmark's recordings → embeddings, each recording read once for all models, and each embedding computed once.
+
+Special here: an embedding is kept under what went in, the samples as the model reads them and the model's weights, so
+that whatever changes either is computed anew and nothing else is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.evaluation.benchmarks import Benchmark
+from dbeta.evaluation.benchmarks.readers import DIGEST, Prepared, prepare_record
+from dbeta.inference import DBeta
+from dbeta.model.towers import DualEncoder
+from dbeta.preparing import InputFormat
+from dbeta.reading_ahead import AHEAD, FEWEST_FILES
+from dbeta.workers import KILLED, default_workers, map_in_workers
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Embedded:
+    """Embeddings of some records of a benchmark.
+
+    Attributes:
+        benchmark: the records that could be read.
+        embeds: model's name → (records, D) float32, as the model gives them.
+        digests: of each record's samples; equal ones are the same recording.
+        unread: record id → why it could not be read.
+    """
+
+    benchmark: Benchmark
+    embeds: dict[str, np.ndarray]
+    digests: list[bytes]
+    unread: dict[str, str]
+
+
+def default_cache() -> Path:
+    """Where embeddings are kept: `dbeta/embeddings` in the user's cache folder (XDG_CACHE_HOME)."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbeta" / "embeddings"
+
+
+def embed_benchmark(
+    models: Mapping[str, DBeta],
+    benchmark: Benchmark,
+    *,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> Embedded:
+    """Embed every record of a benchmark by each model.
+
+    Args:
+        models: by name.
+        benchmark: with the splits that are needed.
+        cache: folder in which embeddings are kept from run to run; None keeps nothing.
+        progress: called with (records done, records in all).
+        workers: processes that read; by default one for each core where there are many records, else none.
+
+    Raises:
+        DBetaError: not one test record could be read.
+    """
+    formats = list(dict.fromkeys(model.processor.input_format for model in models.values()))
+    jobs = {name: _Job(model, formats.index(model.processor.input_format), cache) for name, model in models.items()}
+
+    def use(one: Prepared) -> None:
+        for job in jobs.values():
+            job.add(one)
+
+    try:
+        done, digests, unread = _read_all(benchmark, formats, use, progress, workers)
+    finally:
+        # What is there already need not be computed again after an interruption
+        for job in jobs.values():
+            job.finish()
+    return Embedded(benchmark.take(done), {name: job.table() for name, job in jobs.items()}, digests, unread)
+
+
+def read_signals(
+    benchmark: Benchmark,
+    wanted: InputFormat,
+    file: Path,
+    *,
+    progress: Progress | None = None,
+    workers: int | None = None,
+) -> tuple[Embedded, np.ndarray]:
+    """Prepare every record of a benchmark into a file that is mapped into memory.
+
+    Args:
+        benchmark: with the splits that are needed.
+        wanted: the model's input.
+        file: to write; 2 bytes a sample.
+        progress: as of `embed_benchmark`.
+        workers: likewise.
+
+    Returns:
+        What was read, without embeddings, and (records, leads, samples) float16.
+
+    Raises:
+        DBetaError: not one test record could be read.
+    """
+    shape = len(benchmark), len(wanted.leads), wanted.n_samples
+    signals = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape)
+    count = 0
+
+    def use(one: Prepared) -> None:
+        nonlocal count
+        signals[count] = one.signals[0]
+        count += 1
+
+    done, digests, unread = _read_all(benchmark, [wanted], use, progress, workers)
+    signals.flush()
+    return Embedded(benchmark.take(done), {}, digests, unread), signals[:count]
+
+
+def _read_all(
+    benchmark: Benchmark,
+    formats: Sequence[InputFormat],
+    use: Callable[[Prepared], None],
+    progress: Progress | None,
+    workers: int | None,
+) -> tuple[list[int], list[bytes], dict[str, str]]:
+    """Hand each record that can be read to `use`: their rows, their digests, and why the others could not."""
+    if workers is None:
+        workers = default_workers() if len(benchmark) >= FEWEST_FILES else 0
+    prepare = partial(prepare_record, reader=benchmark.reader, formats=formats)
+    rows: Any = benchmark.records.to_dict("records")
+    done: list[int] = []
+    digests: list[bytes] = []
+    unread: dict[str, str] = {}
+
+    def killed(row: dict[str, Any]) -> Prepared:
+        return Prepared([], [], KILLED)
+
+    prepared = map_in_workers(prepare, rows, workers=workers, ahead=AHEAD, killed=killed)
+    for i, (row, one) in enumerate(zip(rows, prepared, strict=True)):
+        if one.error is not None:
+            unread[str(row["record_id"])] = one.error
+        else:
+            done.append(i)
+            digests.append(one.digests[0])
+            use(one)
+        if progress is not None:
+            progress(i + 1, len(rows))
+    if not (benchmark.records["split"].to_numpy()[done] == "test").any():
+        reason = next(iter(unread.values()), "there is none")
+        raise DBetaError(f"{benchmark.name}: not one test recording could be read ({reason})")
+    return done, digests, unread
+
+
+class _Job:
+    """One model's embeddings in the order the records come, those known already looked up."""
+
+    def __init__(self, model: DBeta, which: int, cache: Path | None) -> None:
+        self.model, self.which = model, which
+        self.file = None if cache is None else cache / f"{model_fingerprint(model)}.safetensors"
+        self.known = _read_cache(self.file, model.model.config.hidden_size)
+        self.before = len(self.known)
+        self.order: list[bytes] = []
+        self.waiting: dict[bytes, np.ndarray] = {}
+
+    def add(self, one: Prepared) -> None:
+        digest = one.digests[self.which]
+        self.order.append(digest)
+        if digest not in self.known:
+            self.waiting[digest] = one.signals[self.which]
+            if len(self.waiting) == self.model.batch_size:
+                self._embed()
+
+    def _embed(self) -> None:
+        if self.waiting:
+            embeds = self.model.embed_signals(list(self.waiting.values()))
+            self.known.update(zip(self.waiting, embeds, strict=True))
+            self.waiting = {}
+
+    def finish(self) -> None:
+        self._embed()
+        if self.file is not None and len(self.known) > self.before:
+            _write_cache(self.file, self.known)
+
+    def table(self) -> np.ndarray:
+        return np.stack([self.known[digest] for digest in self.order])
+
+
+def model_fingerprint(model: DBeta) -> str:
+    """A name for how a model embeds ECGs, its weights, settings and precision: 32 hexadecimal digits."""
+    inner = model.model
+    if isinstance(inner, DualEncoder):
+        parts: list[torch.nn.Module] = [inner.ecg_tower]
+    else:
+        parts = [inner.ecg_encoder, inner.ecg_proj, inner.ecg_pooler]
+    settings = {name: value for name, value in inner.config.to_dict().items() if name != "_name_or_path"}
+    found = hashlib.blake2b(json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=DIGEST)
+    found.update(repr((type(inner).__name__, inner.dtype, model.processor.input_format)).encode())
+    for part in parts:
+        for name, value in part.state_dict().items():
+            found.update(name.encode())
+            if isinstance(value, torch.Tensor) and not value.is_quantized:
+                found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            else:  # of int8 modules
+                packed = io.BytesIO()
+                torch.save(value, packed)
+                found.update(packed.getvalue())
+    return found.hexdigest()
+
+
+def _read_cache(file: Path | None, dimension: int) -> dict[bytes, np.ndarray]:
+    if file is None or not file.is_file():
+        return {}
+    try:
+        tensors = load_file(file)
+        keys, embeds = tensors["keys"], tensors["embeds"]
+    except Exception:  # a damaged cache is no cache
+        return {}
+    if keys.shape != (len(embeds), DIGEST) or embeds.shape[1:] != (dimension,):
+        return {}
+    return {key.tobytes(): row for key, row in zip(keys, embeds, strict=True)}
+
+
+def _write_cache(file: Path, known: Mapping[bytes, np.ndarray]) -> None:
+    keys = np.frombuffer(b"".join(known), np.uint8).reshape(len(known), DIGEST)
+    partial_file = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"keys": keys.copy(), "embeds": np.stack(list(known.values()))}, partial_file)
+        partial_file.replace(file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            partial_file.unlink(missing_ok=True)
+        warnings.warn(f"{file}: embeddings could not be kept ({error.strerror})", DBetaWarning, stacklevel=2)
+
+
+def repeated_recordings(digests: Sequence[bytes], splits: Iterable[str]) -> np.ndarray:
+    """Records of training and validation whose recording is also in the test, under whatever name: their numbers."""
+    splits = list(splits)
+    test = {digest for digest, split in zip(digests, splits, strict=True) if split == "test"}
+    pairs = enumerate(zip(digests, splits, strict=True))
+    return np.array([i for i, (digest, split) in pairs if split != "test" and digest in test], dtype=int)

@@ -1,0 +1,193 @@
+"""Fine-tuned models on a benchmark's test records, with all leads and with fewer."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dbeta.errors import DBetaError
+from dbeta.evaluation.assess import Assessment, assess
+from dbeta.evaluation.benchmarks import Benchmark
+from dbeta.evaluation.embeddings import Embedded, read_signals
+from dbeta.evaluation.identification import gallery_and_queries, identification
+from dbeta.evaluation.metrics import RESAMPLES
+from dbeta.evaluation.probe import check_splits, without_recording
+from dbeta.evaluation.run import (
+    RANDOM,
+    Bar,
+    Result,
+    brief,
+    describe,
+    first,
+    first_name,
+    no_bar,
+    result,
+    without_repeats,
+)
+from dbeta.evaluation.zero_shot import random_twin
+from dbeta.inference import DBeta
+from dbeta.training.finetune import LEAD_SETS, Classifier, Settings, finetune, lead_mask, predict, save_encoder
+
+#: Inside the output folder, while the work lasts.
+WORK = ".work"
+
+
+def evaluate_finetune(
+    models: Mapping[str, DBeta],
+    benchmark: Benchmark,
+    output: Path,
+    *,
+    leads: Sequence[int] = (12,),
+    settings: Settings | None = None,
+    scratch: bool = True,
+    resamples: int = RESAMPLES,
+    bar: Bar = no_bar,
+) -> Result:
+    """Fine-tune each model on the training records, and score the test records.
+
+    Args:
+        models: by name; a second one is compared with the first.
+        benchmark: with train, validation and test records.
+        output: folder for the fine-tuned encoders (`MODEL-12-leads`, …); an interrupted run goes on from what is there.
+        leads: lead sets of the first model, each a model of its own; figures on top are of the first.
+        settings: how to fine-tune.
+        scratch: also train the first model's architecture from random weights, as a baseline.
+        resamples: of the bootstrap.
+        bar: opens progress bars.
+
+    Raises:
+        DBetaError: there is nothing to train or to choose on, no test record can be read, there is no such lead set,
+            or training diverged.
+    """
+    check_splits(benchmark)
+    settings = settings or Settings()
+    for count in leads:
+        lead_mask(first(models).model.config, count)
+    work = output / WORK
+    work.mkdir(parents=True, exist_ok=True)
+    jobs: dict[tuple[str, int], DBeta] = {(name, leads[0]): model for name, model in models.items()}
+    jobs |= {(first_name(models), count): first(models) for count in leads}
+    if scratch:
+        jobs[RANDOM, leads[0]] = random_twin(first(models))
+    found: dict[tuple[str, int], Assessment] = {}
+    metrics: dict[str, Any] = {}
+    test = benchmark
+    for (name, count), model in jobs.items():
+        with bar("reading") as advance:
+            embedded, signals = read_signals(
+                benchmark, model.processor.input_format, work / "signals.npy", progress=advance
+            )
+        if not metrics:
+            metrics = describe("finetune", benchmark, embedded, models, resamples)
+            metrics["settings"] = asdict(settings)
+        known, keep = without_repeats(embedded, metrics["notes"] if not found else [])
+        train, validation, tested = (known.benchmark.rows(split) for split in ("train", "validation", "test"))
+        test = known.benchmark.take(tested)
+        signals = signals[keep] if len(keep) < len(signals) else signals
+        labels = known.benchmark.labels.astype(np.int64)
+        steps = work / f"{_plain(name)}-{count}"
+        network = finetune(model, signals, labels, train, validation, steps, leads=count, settings=settings)
+        found[name, count] = assess(
+            test,
+            predict(network, signals, tested),
+            known.benchmark.take(validation),
+            predict(network, signals, validation),
+            resamples=resamples,
+        )
+        if name != RANDOM:
+            folder = output / f"{_plain(name)}-{count}-leads"
+            about = {"fine-tuned on": benchmark.name, "leads": ", ".join(LEAD_SETS[count]), "from": name}
+            save_encoder(network, model, folder, benchmark.classes, about)
+    top: dict[str, tuple[Assessment, dict[str, Any]]] = {name: (found[name, leads[0]], {}) for name in models}
+    by_leads = {
+        str(count): brief(found[first_name(models), count].metrics) | {"names": list(LEAD_SETS[count])}
+        for count in leads
+    }
+    top[first_name(models)][1]["leads"] = by_leads
+    baselines = without_recording(benchmark, resamples)
+    if scratch:
+        baselines = {"random": brief(found[RANDOM, leads[0]].metrics)} | baselines
+    shutil.rmtree(work, ignore_errors=True)
+    return result(metrics, top, baselines, test)
+
+
+def evaluate_finetuned_identification(
+    models: Mapping[str, DBeta],
+    benchmark: Benchmark,
+    output: Path,
+    *,
+    settings: Settings | None = None,
+    resamples: int = RESAMPLES,
+    bar: Bar = no_bar,
+) -> Result:
+    """Fine-tune each model to tell the training patients apart, and identify the test patients, who are others.
+
+    Arguments and errors as of `evaluate_finetune`.
+    """
+    check_splits(benchmark)
+    benchmark = _several_records(benchmark)
+    work = output / WORK
+    work.mkdir(parents=True, exist_ok=True)
+    found = {}
+    metrics: dict[str, Any] = {}
+    for name, model in models.items():
+        with bar("reading") as advance:
+            embedded, signals = read_signals(
+                benchmark, model.processor.input_format, work / "signals.npy", progress=advance
+            )
+        if not metrics:
+            metrics = describe("identification", benchmark, embedded, models, resamples)
+            metrics["notes"].append("The encoder was fine-tuned to tell the training patients apart.")
+        network = _finetune_patients(model, embedded, signals, work / _plain(name), settings)
+        tower = network.tower.eval()
+        with torch.inference_mode():
+            device = next(tower.parameters()).device
+            parts = [
+                tower(torch.from_numpy(np.asarray(signals[i : i + 64])).float().to(device)).float().cpu()
+                for i in range(0, len(signals), 64)
+            ]
+        found[name] = identification(embedded.benchmark, torch.cat(parts).numpy(), resamples=resamples)
+    shutil.rmtree(work, ignore_errors=True)
+    name = first_name(models)
+    metrics |= found[name] | {"others": {other: found[other] for other in models if other != name}, "baselines": {}}
+    return Result(metrics)
+
+
+def _plain(name: str) -> str:
+    """A model's name as a folder's."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-")
+
+
+def _several_records(benchmark: Benchmark) -> Benchmark:
+    """The records of patients who have several.
+
+    Raises:
+        DBetaError: training or test has fewer than two such patients.
+    """
+    several = benchmark.records["patient_id"].duplicated(keep=False).to_numpy()
+    kept = benchmark.take(np.flatnonzero(several)) if several[benchmark.rows("test")].any() else None
+    for split in ("train", "test"):
+        if kept is None or len(gallery_and_queries(kept.patients[kept.rows(split)])[0]) < 2:
+            raise DBetaError(f"{benchmark.name}: fewer than two {split} patients have several records to tell apart")
+    assert kept is not None
+    return kept
+
+
+def _finetune_patients(
+    model: DBeta, embedded: Embedded, signals: np.ndarray, work: Path, settings: Settings | None
+) -> Classifier:
+    """The training patients' last records choose the epoch, their other records train."""
+    rows = embedded.benchmark.rows("train")
+    names, patient = np.unique(embedded.benchmark.patients[rows], return_inverse=True)
+    targets = np.zeros(len(embedded.benchmark), np.int64)
+    targets[rows] = patient
+    last = np.array([rows[np.flatnonzero(patient == i)[-1]] for i in range(len(names))])
+    train = np.setdiff1d(rows, last)
+    return finetune(model, signals, targets, train, last, work, settings=settings, patients=True)

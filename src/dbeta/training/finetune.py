@@ -1,0 +1,327 @@
+"""Fine-tuning: the whole ECG encoder with a linear head learns the labels of a benchmark, or tells patients apart.
+
+Special here: recordings are prepared once into a file that is mapped into memory, so that epochs read no datasets; and
+the encoder that comes out is an ordinary checkpoint, which `dbeta.load` embeds recordings with.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from sklearn.metrics import roc_auc_score
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize
+from torch.utils.data import Dataset
+from transformers import EvalPrediction, PrinterCallback, Trainer, TrainingArguments
+
+from dbeta.checkpoint import WEIGHTS_FILE, fastest_dtype
+from dbeta.ecg import LEADS
+from dbeta.errors import DBetaError
+from dbeta.inference import DBeta
+from dbeta.model.config import DBetaConfig
+from dbeta.model.towers import DualEncoder, ECGTower
+
+#: The lead sets of the PhysioNet/CinC Challenge 2021 (Reyna et al. 2021), and lead I alone.
+LEAD_SETS: dict[int, tuple[str, ...]] = {
+    12: LEADS,
+    6: LEADS[:6],
+    4: ("I", "II", "III", "V2"),
+    3: ("I", "II", "V2"),
+    2: ("I", "II"),
+    1: ("I",),
+}
+HEAD_FILE = "head.safetensors"
+#: Of the cosine of an embedding and a patient's direction, for telling patients apart.
+PATIENT_SCALE = 16.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fine-tune.
+
+    Attributes:
+        epochs: times round the training records.
+        batch_size: records a step.
+        learning_rate: of the encoder, after a tenth of the steps as warm-up, falling as a cosine.
+        head_rate: of the head, as a multiple.
+        weight_decay: of AdamW.
+        lead_dropout: probability with which each lead that is there is zeroed in training, as in pretraining.
+        seed: of the head's start, the order of records and the dropouts.
+    """
+
+    epochs: int = 10
+    batch_size: int = 64
+    learning_rate: float = 1e-4
+    head_rate: float = 10.0
+    weight_decay: float = 0.01
+    lead_dropout: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges.
+
+        Raises:
+            DBetaError: a setting is out of its range.
+        """
+        for name in ("epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                raise DBetaError(f"{name.replace('_', ' ')} should be at least 1, not {getattr(self, name)}")
+        if not 0 < self.learning_rate < 1:
+            raise DBetaError(f"the learning rate should lie between 0 and 1, not {self.learning_rate:g}")
+        if not 0 <= self.lead_dropout < 1:
+            raise DBetaError(f"the lead dropout should be at least 0 and below 1, not {self.lead_dropout:g}")
+
+
+class Classifier(nn.Module):
+    """An ECG tower with a linear head.
+
+    Args:
+        tower: trainable.
+        classes: outputs.
+        leads: (leads,) bool, those that the model gets; the others are zero.
+        patients: whether the outputs are patients, of whom each record is one, or labels.
+        lead_dropout: see `Settings`.
+    """
+
+    def __init__(
+        self, tower: ECGTower, classes: int, leads: Tensor, *, patients: bool = False, lead_dropout: float = 0.0
+    ) -> None:
+        """Build it with a fresh head."""
+        super().__init__()
+        self.tower = tower
+        self.head = nn.Linear(tower.ecg_proj.out_features, classes, bias=not patients)
+        self.leads: Tensor
+        self.register_buffer("leads", leads, persistent=False)
+        self.patients = patients
+        self.lead_dropout = lead_dropout
+
+    def forward(self, ecg: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
+        """Logits (B, classes), and the loss where labels are given.
+
+        Args:
+            ecg: (B, leads, samples).
+            labels: (B, classes) of 1, 0 and −1 where nobody decided; or (B,) numbers of patients.
+        """
+        keep = self.leads.expand(len(ecg), -1)
+        if self.training and self.lead_dropout:
+            spared = keep & (torch.rand(keep.shape, device=keep.device) >= self.lead_dropout)
+            keep = torch.where(spared.any(dim=1, keepdim=True), spared, keep)
+        embeds = self.tower(ecg.float() * keep[..., None])  # (B, D)
+        if self.patients:
+            logits = PATIENT_SCALE * normalize(embeds, dim=-1) @ normalize(self.head.weight, dim=-1).T
+        else:
+            logits = self.head(embeds)
+        if labels is None:
+            return {"logits": logits}
+        if self.patients:
+            return {"loss": cross_entropy(logits, labels), "logits": logits}
+        known = (labels >= 0).float()
+        losses = binary_cross_entropy_with_logits(logits, labels.clamp(min=0).float(), reduction="none")
+        return {"loss": (losses * known).sum() / known.sum().clamp(min=1), "logits": logits}
+
+
+class Recordings(Dataset):
+    """Prepared recordings with their targets.
+
+    Args:
+        signals: (records, leads, samples) float16, mapped into memory.
+        targets: of each record, as `Classifier` takes them.
+        rows: which of them.
+    """
+
+    def __init__(self, signals: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> None:
+        """Keep the parts."""
+        self.signals, self.targets, self.rows = signals, targets, rows
+
+    def __len__(self) -> int:
+        """Records."""
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> dict[str, np.ndarray]:
+        """One record's `ecg` and `labels`."""
+        row = self.rows[i]
+        return {"ecg": np.asarray(self.signals[row]), "labels": self.targets[row]}
+
+
+def load_trainable(model: DBeta) -> ECGTower:
+    """A checkpoint's ECG tower in float32, with everything to be trained; for a random model, its own copy.
+
+    The tower that inference uses has its weight norm folded and lies in the precision that was asked for.
+    """
+    inner = model.model
+    tower = ECGTower(inner.config)
+    if isinstance(inner, DualEncoder):
+        with safe_open(inner.weights, framework="pt") as file:
+            state = {name: file.get_tensor(name).float() for name in tower.state_dict()}
+    else:
+        state = {name: value.float() for name, value in inner.state_dict().items() if name in tower.state_dict()}
+    tower.load_state_dict(state)
+    return tower
+
+
+def lead_mask(config: DBetaConfig, count: int) -> Tensor:
+    """Which of a model's leads are in a lead set: (leads,) bool.
+
+    Raises:
+        DBetaError: there is no such set.
+    """
+    if count not in LEAD_SETS:
+        raise DBetaError(f"there is no set of {count} leads; choose from {', '.join(map(str, LEAD_SETS))}")
+    return torch.tensor([lead in LEAD_SETS[count] for lead in config.leads])
+
+
+def finetune(
+    model: DBeta,
+    signals: np.ndarray,
+    targets: np.ndarray,
+    train: np.ndarray,
+    validation: np.ndarray,
+    work: Path,
+    *,
+    leads: int = 12,
+    settings: Settings | None = None,
+    patients: bool = False,
+) -> Classifier:
+    """Fine-tune a model's ECG encoder; the epoch that is best on validation is kept.
+
+    Args:
+        model: where to start from; not changed.
+        signals: (records, leads, samples), as the model reads them.
+        targets: (records, classes) of labels, or (records,) numbers of patients.
+        train: rows to learn from.
+        validation: rows to choose the epoch by: the macro AUROC of labels, or the loss of patients.
+        work: folder for `Trainer`'s checkpoints; a run that was interrupted goes on from there.
+        leads: one of `LEAD_SETS`.
+        settings: how.
+        patients: whether the targets are patients.
+
+    Raises:
+        DBetaError: there is no such lead set, or the loss became NaN.
+    """
+    settings = settings or Settings()
+    device_type = "cuda" if torch.cuda.is_available() else "cpu"
+    steps = math.ceil(len(train) / settings.batch_size) * settings.epochs
+    with torch.random.fork_rng():
+        torch.manual_seed(settings.seed)
+        classes = int(targets.max()) + 1 if patients else targets.shape[1]
+        mask = lead_mask(model.model.config, leads)
+        network = Classifier(
+            load_trainable(model), classes, mask, patients=patients, lead_dropout=settings.lead_dropout
+        )
+    args = TrainingArguments(
+        output_dir=str(work),
+        num_train_epochs=settings.epochs,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        lr_scheduler_type="cosine",
+        warmup_steps=steps // 10,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=2,
+        logging_strategy="epoch",
+        load_best_model_at_end=True,
+        metric_for_best_model="loss" if patients else "auroc",
+        greater_is_better=not patients,
+        bf16=fastest_dtype(torch.device(device_type)) == torch.bfloat16,
+        use_cpu=device_type == "cpu",
+        seed=settings.seed,
+        report_to=[],
+        remove_unused_columns=False,
+        disable_tqdm=not sys.stderr.isatty(),
+        dataloader_pin_memory=device_type == "cuda",
+        label_names=["labels"],
+        logging_nan_inf_filter=False,
+    )
+    rate = settings.learning_rate
+    groups = [
+        {"params": list(network.tower.parameters()), "lr": rate},
+        {"params": list(network.head.parameters()), "lr": rate * settings.head_rate},
+    ]
+    trainer = Trainer(
+        model=network,
+        args=args,
+        train_dataset=Recordings(signals, targets, train),
+        eval_dataset=Recordings(signals, targets, validation),
+        optimizers=(torch.optim.AdamW(groups, weight_decay=settings.weight_decay), None),
+        compute_metrics=None if patients else _macro,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    if not all(map(math.isfinite, losses)):
+        raise DBetaError("fine-tuning diverged: the loss became NaN; lower the learning rate")
+    return network.eval()
+
+
+def _last_checkpoint(work: Path) -> str | None:
+    from transformers.trainer_utils import get_last_checkpoint
+
+    return get_last_checkpoint(str(work)) if work.is_dir() else None
+
+
+def _macro(prediction: EvalPrediction) -> dict[str, float]:
+    labels, logits = np.asarray(prediction.label_ids), np.asarray(prediction.predictions)
+    values = [
+        roc_auc_score(truth[truth >= 0], column[truth >= 0])
+        for truth, column in zip(labels.T, logits.T, strict=True)
+        if 0 < (truth == 1).sum() < (truth >= 0).sum()
+    ]
+    return {"auroc": float(np.mean(values)) if values else 0.5}
+
+
+@torch.inference_mode()
+def predict(network: Classifier, signals: np.ndarray, rows: np.ndarray, batch_size: int = 64) -> np.ndarray:
+    """Logits of records: (rows, classes) float64."""
+    device = next(network.parameters()).device
+    batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+    found = [network(torch.from_numpy(np.asarray(signals[one])).to(device))["logits"] for one in batches]
+    return torch.cat(found).double().cpu().numpy()
+
+
+def save_encoder(
+    network: Classifier, model: DBeta, folder: Path, classes: Sequence[str], about: Mapping[str, Any]
+) -> None:
+    """Write the fine-tuned encoder as a checkpoint that `dbeta.load` reads, with its head beside it.
+
+    Args:
+        network: fine-tuned.
+        model: that it came from; gives the processor.
+        folder: to write; replaced as a whole.
+        classes: of the head.
+        about: what the model card says of it.
+    """
+    config = replace_parts(model.model.config)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    config.save_pretrained(partial)
+    model.processor.save_pretrained(partial)
+    state = {name: value.detach().cpu().contiguous() for name, value in network.tower.state_dict().items()}
+    save_file(state, partial / WEIGHTS_FILE, metadata={"format": "pt"})
+    head = {name: value.detach().cpu().contiguous() for name, value in network.head.state_dict().items()}
+    save_file(head, partial / HEAD_FILE, metadata={"classes": json.dumps(list(classes))})
+    lines = "\n".join(f"- {name}: {value}" for name, value in about.items())
+    (partial / "README.md").write_text(
+        f"# {folder.name}\n\nAn ECG encoder fine-tuned by `dbeta evaluate finetune`. Research use only. Not a medical "
+        f"device.\n\n{lines}\n\n`{HEAD_FILE}` holds the linear head on its embedding, with the names of its classes.\n"
+    )
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.replace(folder)
+
+
+def replace_parts(config: DBetaConfig) -> DBetaConfig:
+    """The same model without its text part and heads."""
+    return DBetaConfig.from_dict(config.to_dict() | {"parts": "ecg"})
