@@ -42,6 +42,7 @@ LEAD_SETS: dict[int, tuple[str, ...]] = {
     1: ("I",),
 }
 HEAD_FILE = "head.safetensors"
+DIVERGED = "fine-tuning diverged: the network gives numbers that are not finite; lower the learning rate"
 #: Of the cosine of an embedding and a patient's direction, for telling patients apart.
 PATIENT_SCALE = 16.0
 
@@ -262,7 +263,7 @@ def finetune(
     trainer.train(resume_from_checkpoint=_last_checkpoint(work))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     if not all(map(math.isfinite, losses)):
-        raise DBetaError("fine-tuning diverged: the loss became NaN; lower the learning rate")
+        raise DBetaError(DIVERGED)
     return network.eval()
 
 
@@ -274,6 +275,8 @@ def _last_checkpoint(work: Path) -> str | None:
 
 def _macro(prediction: EvalPrediction) -> dict[str, float]:
     labels, logits = np.asarray(prediction.label_ids), np.asarray(prediction.predictions)
+    if not np.isfinite(logits).all():
+        raise DBetaError(DIVERGED)
     values = [
         roc_auc_score(truth[truth >= 0], column[truth >= 0])
         for truth, column in zip(labels.T, logits.T, strict=True)
