@@ -160,3 +160,11 @@ def test_signals_in_a_file(model, task, tmp_path):
 def test_where_embeddings_are_kept(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache() == tmp_path / "dbeta" / "embeddings"
+
+
+def test_a_model_that_gives_no_numbers(model, task, tmp_path):
+    with torch.no_grad():
+        model.model.ecg_tower.ecg_proj.bias[0] = float("nan")
+    with pytest.raises(DBetaError, match="m: gives embeddings that are not finite"):
+        embed_benchmark({"m": model}, task, cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []

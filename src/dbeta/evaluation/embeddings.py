@@ -74,10 +74,12 @@ def embed_benchmark(
         workers: processes that read; by default one for each core where there are many records, else none.
 
     Raises:
-        DBetaError: not one test record could be read.
+        DBetaError: not one test record could be read, or a model's embeddings are not finite.
     """
     formats = list(dict.fromkeys(model.processor.input_format for model in models.values()))
-    jobs = {name: _Job(model, formats.index(model.processor.input_format), cache) for name, model in models.items()}
+    jobs = {
+        name: _Job(name, model, formats.index(model.processor.input_format), cache) for name, model in models.items()
+    }
 
     def use(one: Prepared) -> None:
         for job in jobs.values():
@@ -167,8 +169,8 @@ def _read_all(
 class _Job:
     """One model's embeddings in the order the records come, those known already looked up."""
 
-    def __init__(self, model: DBeta, which: int, cache: Path | None) -> None:
-        self.model, self.which = model, which
+    def __init__(self, name: str, model: DBeta, which: int, cache: Path | None) -> None:
+        self.name, self.model, self.which = name, model, which
         self.file = None if cache is None else cache / f"{model_fingerprint(model)}.safetensors"
         self.known = _read_cache(self.file, model.model.config.hidden_size)
         self.before = len(self.known)
@@ -186,6 +188,8 @@ class _Job:
     def _embed(self) -> None:
         if self.waiting:
             embeds = self.model.embed_signals(list(self.waiting.values()))
+            if not np.isfinite(embeds).all():
+                raise DBetaError(f"{self.name}: gives embeddings that are not finite; its weights are damaged")
             self.known.update(zip(self.waiting, embeds, strict=True))
             self.waiting = {}
 
