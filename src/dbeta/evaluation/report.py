@@ -166,7 +166,7 @@ def _summary(metrics: Mapping[str, Any]) -> str:
         )
     header = [
         "",
-        f"AUROC, {len(metrics['classes'])} classes",
+        f"AUROC, {_measured(metrics)} classes",
         "AUPRC",
         f"AUROC, {common} classes with ≥ {FEW_POSITIVES} positives",
         "AUPRC, the same",
@@ -188,6 +188,13 @@ def _summary(metrics: Mapping[str, Any]) -> str:
         lines.append("Others on the same records, who say yes or no:")
         lines.append(table(["who", "AUROC (mean of sensitivity and specificity)"], [[*one] for one in readers.items()]))
     return "\n\n".join(lines)
+
+
+def _measured(metrics: Mapping[str, Any]) -> str:
+    """As in "23", or "21 of 23" where the test records lack some."""
+    there = sum(one["auroc"] is not None for one in metrics["classes"].values())
+    every = len(metrics["classes"])
+    return f"{every}" if there == every else f"{there} of {every}"
 
 
 def _prompts(metrics: Mapping[str, Any]) -> str:
