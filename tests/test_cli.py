@@ -662,6 +662,28 @@ def test_evaluate_two_models_and_compare(run, tmp_path, micro_ptb_xl, micro_chec
     assert "*D-BETA (Pham et al. 2025)* | 0.886" in (tmp_path / "table.md").read_text()
 
 
+def test_a_model_folder_called_random(run, tmp_path, micro_ptb_xl, micro_checkpoint):
+    (tmp_path / "random").symlink_to(micro_checkpoint)
+    options = ["--fold", "9", "--resamples", "10"]
+    for name in (tmp_path / "random", micro_checkpoint):
+        output = tmp_path / f"out {name.name}"
+        assert (
+            run("evaluate", "zero-shot", "ptb-xl-super", micro_ptb_xl, *options, "--model", name, "--output", output)[0]
+            == 0
+        )
+    figures = [json.loads((folder / "metrics.json").read_text())["macro"] for folder in tmp_path.glob("out *")]
+    assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize("leads", ["12,5", "", "x"])
+def test_lead_sets_that_are_none(ask, tmp_path, micro_ptb_xl, leads):
+    said = refused(
+        ask("evaluate", "finetune", "ptb-xl-super", micro_ptb_xl, "--output", tmp_path / "o", "--leads", leads)
+    )
+    assert "give some of 12,6,4,3,2,1" in said
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_named_twice(ask, tmp_path, micro_ptb_xl, micro_checkpoint):
     models = ["--model", micro_checkpoint] * 3
     said = refused(ask("evaluate", "zero-shot", "ptb-xl-super", micro_ptb_xl, "--output", tmp_path / "out", *models))

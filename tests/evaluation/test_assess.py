@@ -167,12 +167,12 @@ def test_the_threshold_is_chosen_on_validation():
     weights = np.eye(len(CLASSES))
     truth = one_hot(["AF"], ["NSR"], ["PVC"], ["AF"])
     probabilities = np.where(truth == 1, 0.31, 0.25)
-    found = tuned_challenge_score(weights, truth, probabilities, truth, probabilities)
+    found = tuned_challenge_score(weights, truth, probabilities, truth, probabilities, np.arange(4))
     assert 0.25 < found["threshold"] <= 0.31
-    assert found["value"] == 1.0
+    assert found["value"] == [1.0, 1.0, 1.0]
     # A class that could not be calibrated is not predicted
     probabilities[:, list(CLASSES).index("PVC")] = np.nan
-    assert tuned_challenge_score(weights, truth, probabilities, truth, probabilities)["value"] < 1.0
+    assert tuned_challenge_score(weights, truth, probabilities, truth, probabilities, np.arange(4))["value"][0] < 1.0
 
 
 def test_readers_say_yes_or_no():

@@ -204,6 +204,14 @@ def test_micro_ptb_xl(micro_ptb_xl):
     assert task.records["sex"].isin(["male", "female"]).all()
 
 
+def test_a_record_without_a_patient(tmp_path):
+    raw = write_tables(tmp_path)
+    table = (raw / "ptbxl_database.csv").read_text().replace("2,13243.0", "2,")
+    (raw / "ptbxl_database.csv").write_text(table)
+    with pytest.raises(DBetaError, match=r"ptbxl_database.csv: record 2 has no patient_id"):
+        load_benchmark("ptb-xl-super", raw)
+
+
 def test_a_leak_in_any_benchmark_is_refused(tmp_path):
     table = pd.DataFrame(
         {"record_id": ["a", "b", "c"], "patient_id": ["1", "2", "1"], "split": ["train", "test", "test"]}
@@ -387,6 +395,12 @@ def test_the_annotators_of_code_test(shared):
         assert np.mean(figures) == pytest.approx(value, abs=6e-4)
 
 
+def test_code_15_without_labels(tmp_path):
+    (tmp_path / "exams.csv").write_text("exam_id,age,sex\n1,50,Male\n")
+    with pytest.raises(DBetaError, match=r"has no labels; .* code-15-demographics"):
+        load_benchmark("code-15", tmp_path)
+
+
 @pytest.mark.shared
 def test_demographics_of_real_code_15(shared):
     task = load_benchmark("code-15-demographics", shared / "code-15")
@@ -475,7 +489,7 @@ def test_an_unknown_benchmark(tmp_path):
         ("ptb-xl-super", {"protocol": "merl"}, "--protocol merl and --split-file together"),
         ("ptb-xl-super", {"split_file": Path("x.csv")}, "--protocol merl and --split-file together"),
         ("ptb-xl-super", {"protocol": "mine"}, "no such protocol"),
-        ("csn", {"fold": 9}, "--fold is for PTB-XL"),
+        ("csn", {"fold": 9}, "leave out --fold"),
         ("corpus", {}, "not a corpus"),
     ],
 )

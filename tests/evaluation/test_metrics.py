@@ -91,8 +91,13 @@ def test_a_patients_records_are_drawn_together():
     assert 0.6 < low < high < 0.9
 
 
-def test_a_single_patient_gives_no_width():
-    assert one_label([1, 0, 1], [0.3, 0.2, 0.1], ["a"] * 3)["classes"]["x"]["auroc"] == [0.5, 0.5, 0.5]
+def test_a_single_patient_says_nothing_of_others():
+    # Resampling one patient, or one patient with the label, always gives the same: that is no certainty
+    assert one_label([1, 0, 1], [0.3, 0.2, 0.1], ["a"] * 3)["classes"]["x"]["auroc"] == [0.5, 0.0, 1.0]
+    single = one_label([1, 1, 0, 0, 0], [5, 4, 3, 2, 1], ["a", "a", "b", "c", "d"])
+    assert single["classes"]["x"]["auroc"] == [1.0, 0.0, 1.0]
+    assert single["macro"]["auroc"] == [1.0, 0.0, 1.0]
+    assert one_label([1, 1, 0, 0, 0], [5, 4, 3, 2, 1])["classes"]["x"]["auroc"] == [1.0, 1.0, 1.0]
 
 
 def test_patients_may_be_numbers_or_words():
@@ -104,8 +109,8 @@ def test_patients_may_be_numbers_or_words():
 
 
 def test_draws_without_a_positive_are_left_out():
-    # One positive of four: (3/4)⁴ = 32 % of the draws miss it
-    value, low, high = one_label([0, 0, 0, 1], [1, 2, 3, 4], resamples=100)["classes"]["x"]["auroc"]
+    # Two positives of five: (3/5)⁵ = 8 % of the draws miss them
+    value, low, high = one_label([0, 0, 0, 1, 1], [1, 2, 3, 4, 5], resamples=100)["classes"]["x"]["auroc"]
     assert (value, low, high) == (1.0, 1.0, 1.0)
 
 
@@ -195,9 +200,9 @@ def test_the_mean_of_seeds_is_narrower_than_each():
     labels = (np.arange(200) % 2)[:, None]
     patients = list(range(200))
     tables = [resample(labels, labels + rng.normal(size=(200, 1)) * 2, patients, resamples=200) for _ in range(5)]
-    mean = summarize(mean_of(tables), labels, ["x"])["macro"]["auroc"]
+    mean = summarize(mean_of(tables), labels, ["x"], patients)["macro"]["auroc"]
     assert mean[0] == pytest.approx(np.mean([table["auroc"][0, 0] for table in tables]), abs=1e-4)
-    single = summarize(tables[0], labels, ["x"])["macro"]["auroc"]
+    single = summarize(tables[0], labels, ["x"], patients)["macro"]["auroc"]
     assert mean[2] - mean[1] < single[2] - single[1]
 
 
@@ -208,7 +213,7 @@ def test_a_difference_is_paired():
     noise = rng.normal(size=(300, 1)) * 1.5
     better, worse = labels * 1.2 + noise, labels * 1.0 + noise
     tables = [resample(labels, scores, range(300), resamples=300) for scores in (better, worse)]
-    figures = [summarize(table, labels, ["x"])["macro"]["auroc"] for table in tables]
+    figures = [summarize(table, labels, ["x"], range(300))["macro"]["auroc"] for table in tables]
     assert figures[0][1] < figures[1][2]  # the intervals overlap
     found = compare(*tables, ["x"])
     value, low, high = found["macro"]["auroc"]["difference"]

@@ -137,8 +137,8 @@ def test_the_device_alone():
 
 def test_unknown_demographics():
     task, _ = made_up()
-    assert demographic_features(task.records) is None
+    assert demographic_features(task.records, task.rows("train")) is None
     assert device_features(task.records) is None
     assert without_recording(task) == {}
     some, _ = made_up(age=[50.0, np.nan] * 300)
-    assert np.isfinite(demographic_features(some.records)).all()
+    assert np.isfinite(demographic_features(some.records, some.rows("train"))).all()

@@ -8,7 +8,7 @@ import pytest
 
 from dbeta.checkpoint import load
 from dbeta.errors import DBetaError
-from dbeta.evaluation import report
+from dbeta.evaluation import finetuning, report
 from dbeta.evaluation.benchmarks import load_benchmark
 from dbeta.evaluation.compare import PUBLISHED, compare_runs, read_metrics, render_comparison
 from dbeta.evaluation.finetuning import evaluate_finetune, evaluate_finetuned_identification
@@ -159,12 +159,57 @@ def test_finetuning(model, task, tmp_path):
     assert np.abs(tuned.embed(ecg) - model.embed(ecg)).max() > 1e-4
 
 
+def test_another_run_is_not_resumed(model, task, micro_ptb_xl, tmp_path, monkeypatch):
+    """A run of other settings, or on another split, starts anew: what it would resume may have seen the test."""
+    options = {"scratch": False, "resamples": 10}
+    other = load_benchmark("ptb-xl-super", micro_ptb_xl)  # fold 9 is validation there
+    inner, started = finetuning.finetune, []
+
+    def stopped(*arguments, **keywords):
+        started.append(arguments[5])
+        inner(*arguments, **keywords)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(finetuning, "finetune", stopped)
+    for benchmark, epochs in ((other, 2), (task, 2), (task, 1), (task, 1)):
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_finetune({"micro": model}, benchmark, tmp_path, settings=Settings(epochs, 8), **options)
+    assert len(set(started)) == 3
+    assert started[2] == started[3]
+
+
+def test_a_model_may_not_be_called_as_a_baseline(model, task, tmp_path):
+    for evaluate in (evaluate_zero_shot, evaluate_probe, evaluate_retrieval, evaluate_identification):
+        with pytest.raises(DBetaError, match="random: is what a report calls a baseline"):
+            evaluate({"random": model}, task)
+    with pytest.raises(DBetaError, match="is what a report calls a baseline"):
+        evaluate_finetune({"random": model}, task, tmp_path)
+
+
+def test_nothing_can_be_measured(model, task):
+    task.labels[task.rows("test")] = 0
+    for evaluate in (evaluate_zero_shot, evaluate_probe):
+        with pytest.raises(DBetaError, match="no class has a test record with it and one without"):
+            evaluate({"micro": model}, task)
+
+
+def test_a_fine_tuned_encoder_knows_what_it_saw(model, task, tmp_path):
+    settings = Settings(epochs=1, batch_size=8)
+    evaluate_finetune({"micro": model}, task, tmp_path, settings=settings, scratch=False, resamples=10)
+    tuned = load(tmp_path / "micro-12-leads")
+    assert tuned.model.config.trained_on == ["ptb-xl", "unknown"]
+    assert in_domain(tuned, task) is True
+    task.sources = frozenset(["csn"])
+    assert in_domain(tuned, task) is None
+
+
 def test_finetuned_identification(model, task, tmp_path):
     settings = Settings(epochs=2, batch_size=4, learning_rate=1e-3)
     found = evaluate_finetuned_identification({"micro": model}, task, tmp_path, settings=settings, resamples=10)
     assert found.metrics["patients"] == 10
     assert any("fine-tuned to tell the training patients apart" in note for note in found.metrics["notes"])
     assert list(tmp_path.iterdir()) == []
+    assert set(found.metrics["baselines"]) == {"before fine-tuning"}
 
 
 @pytest.mark.parametrize(
@@ -209,6 +254,13 @@ def test_the_files(zero_shot, tmp_path):
     assert len(pd.read_parquet(out / "predictions.parquet")) == 20
 
 
+def test_files_of_an_earlier_evaluation_are_gone(zero_shot, model, task, tmp_path):
+    write_report(zero_shot, tmp_path, "")
+    (tmp_path / "mine.txt").write_text("stays")
+    write_report(evaluate_retrieval({"micro": model}, task, resamples=10), tmp_path, "")
+    assert {file.name for file in tmp_path.iterdir()} == {"report.md", "metrics.json", "mine.txt"}
+
+
 def test_nothing_is_half_written(zero_shot, tmp_path, monkeypatch):
     write_report(zero_shot, tmp_path, "first")
     before = (tmp_path / "metrics.json").read_text()
@@ -251,8 +303,25 @@ def test_runs_beside_published_figures(runs):
     }
     assert {row["benchmark"] for row in rows} == {"ptb-xl-super"}
     text = render_comparison(rows)
-    assert text.count("published, official test split; not run here") == len(rows) - len(ours)
+    assert text.count("published; not run here") == len(rows) - len(ours)
     assert "| zero-shot, ptb-xl-super | *D-BETA (Pham et al. 2025)* | 0.762 | – | – |" in text
+
+
+def test_fine_tuning_stands_beside_fine_tuning(model, task, tmp_path):
+    settings = Settings(epochs=1, batch_size=8)
+    models = {"a": model, "b": random_twin(model, 3)}
+    found = evaluate_finetune(models, task, tmp_path / "work", leads=(12, 1), settings=settings, resamples=10)
+    found.metrics["benchmark"] = "challenge-2021"
+    write_report(found, tmp_path / "out", "")
+    rows = [(row["task"], row["model"]) for row in compare_runs([tmp_path / "out"])]
+    assert rows == [
+        ("finetune, 12 leads", "a"),
+        ("finetune, 12 leads", "b"),
+        ("finetune, 12 leads", "random weights"),
+        ("finetune, 12 leads", "D-BETA (Pham et al. 2025)"),
+        ("finetune, 1 lead", "a"),
+        ("finetune, 1 lead", "D-BETA (Pham et al. 2025)"),
+    ]
 
 
 def test_published_figures_are_each_there_once():

@@ -146,14 +146,16 @@ def test_the_encoder_is_a_checkpoint(model, signals, tmp_path):
     network = finetune(
         model, signals, FAST, ROWS[:18], ROWS[18:], tmp_path / "work", settings=Settings(epochs=1, batch_size=8)
     )
-    save_encoder(network, model, tmp_path / "tuned", ["fast"], {"fine-tuned on": "hearts"})
+    save_encoder(network, model, tmp_path / "tuned", ["fast"], "hearts", {"fine-tuned on": "hearts"})
     tuned = load(tmp_path / "tuned")
+    assert tuned.model.config.trained_on == ["hearts", "unknown"]
     with torch.no_grad():
         expected = network.tower(torch.from_numpy(signals[:2]).float()).numpy()
     embeds = tuned.embed_signals(list(signals[:2].astype(np.float32)))
     np.testing.assert_allclose(embeds, expected, atol=1e-5)
     with safe_open(tmp_path / "tuned" / HEAD_FILE, framework="np") as head:
         assert json.loads(head.metadata()["classes"]) == ["fast"]
+        assert len(json.loads(head.metadata()["leads"])) == 12
         logits = embeds @ head.get_tensor("weight").T + head.get_tensor("bias")
     np.testing.assert_allclose(logits, predict(network, signals, ROWS[:2]), atol=1e-4)
     assert "Not a medical device" in (tmp_path / "tuned" / "README.md").read_text().replace("\n", " ")
@@ -166,3 +168,12 @@ def test_a_loss_that_is_no_number_ends_it(model, signals, tmp_path):
     broken[0] = np.inf
     with pytest.raises(DBetaError, match="diverged"):
         finetune(model, broken, FAST, ROWS[:18], ROWS[18:], tmp_path, settings=Settings(epochs=1, batch_size=8))
+
+
+def test_what_a_killed_run_half_wrote_is_no_obstacle(model, signals, tmp_path):
+    settings = Settings(epochs=2, batch_size=8)
+    arguments = (model, signals, FAST, ROWS[:18], ROWS[18:])
+    whole = predict(finetune(*arguments, tmp_path / "whole", settings=settings), signals, ROWS)
+    (tmp_path / "cut" / "checkpoint-1").mkdir(parents=True)
+    found = predict(finetune(*arguments, tmp_path / "cut", settings=settings), signals, ROWS)
+    np.testing.assert_array_equal(found, whole)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from dbeta.evaluation.run import Result
     from dbeta.inference import DBeta
 
+#: Lead sets that can be fine-tuned on.
+LEAD_COUNTS = (12, 6, 4, 3, 2, 1)
+
 BenchmarkName = Annotated[
     str,
     typer.Argument(
@@ -123,7 +126,9 @@ def evaluate_finetune(
     try:
         counts = [int(one) for one in leads.split(",")]
     except ValueError:
-        raise DBetaError(f"{leads}: is no list of lead sets; give some of 12,6,4,3,2,1") from None
+        raise DBetaError(f"{leads!r} is no list of lead sets; give some of 12,6,4,3,2,1") from None
+    if unknown := [count for count in counts if count not in LEAD_COUNTS]:
+        raise DBetaError(f"there is no set of {unknown[0]} leads; give some of 12,6,4,3,2,1")
     task, models = _prepare(benchmark, raw, output, model, fold, protocol, split_file, subset_ok, groups, "float32")
     from dbeta.evaluation.finetuning import evaluate_finetune as evaluate
     from dbeta.training.finetune import Settings
@@ -241,13 +246,18 @@ def _prepare(
 
 
 def _load_models(names: list[Any], precision: str | None) -> dict[str, DBeta]:
+    from dbeta.evaluation.run import RESERVED
+
     models: dict[str, DBeta] = {}
+    places: list[Any] = []
     for name in names:
-        label = "tiny (bundled)" if name is None else Path(name).name or str(name)
-        if label in models:
-            label = str(name)
-        if label in models:
+        place = Path(name).resolve() if name is not None and Path(name).exists() else name
+        if place in places:
             raise DBetaError(f"{name}: is named twice; name each model once")
+        places.append(place)
+        label = "tiny (bundled)" if name is None else Path(name).name or str(name)
+        if label in models or label in RESERVED:
+            label = f"model {name}"
         models[label] = load_model(name, precision)
     return models
 

@@ -6,7 +6,7 @@ The same for whatever gave the scores: prompts, a probe or a fine-tuned model.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,7 @@ AGE_BOUNDS = (40, 60, 75)
 FEWEST_RECORDS = 20
 #: Bins of the calibration error and of its picture.
 BINS = 10
+CHALLENGE_RESAMPLES = 200
 
 
 @dataclass
@@ -80,8 +81,8 @@ def assess(
     runs = [np.asarray(scores)] if isinstance(scores, np.ndarray) else list(scores)
     tables = [resample(test.labels, one, test.patients, resamples=resamples, seed=seed) for one in runs]
     resampled = mean_of(tables)
-    metrics = summarize(resampled, test.labels, test.classes)
-    if len(runs) > 1:
+    metrics = summarize(resampled, test.labels, test.classes, test.patients)
+    if len(runs) > 1 and metrics["macro"]["auroc"] is not None:
         spread = {metric: float(np.std([macro(table[metric])[0] for table in tables], ddof=1)) for metric in METRICS}
         metrics["sd_over_seeds"] = {metric: round(value, 4) for metric, value in spread.items()}
     mean = np.mean(runs, axis=0)
@@ -96,7 +97,7 @@ def assess(
         metrics["calibration"] = calibration(test, probabilities)
         if test.weights is not None:
             metrics["challenge_score"] = tuned_challenge_score(
-                test.weights, validation.labels, validated, test.labels, probabilities
+                test.weights, validation.labels, validated, test.labels, probabilities, test.patients
             )
     return Assessment(metrics, resampled, mean, probabilities)
 
@@ -112,7 +113,7 @@ def group_columns(records: pd.DataFrame) -> dict[str, np.ndarray]:
     columns = {
         "sex": np.where(np.isin(sex, ("female", "male")), sex, ""),
         "age": np.where(np.isnan(age), "", aged),
-        "device": records["device"].to_numpy(str),
+        "device": np.array([" ".join(one.split()) for one in records["device"]]),
     }
     extra = [name for name in records.columns if name.startswith(GROUP)]
     return columns | {name.removeprefix(GROUP): records[name].to_numpy(str) for name in extra}
@@ -121,8 +122,8 @@ def group_columns(records: pd.DataFrame) -> dict[str, np.ndarray]:
 def subgroups(test: Benchmark, scores: np.ndarray, resamples: int, seed: int) -> dict[str, dict[str, Any]]:
     """Kind of group → group → records, classes that are common enough in it, and their macro AUROC.
 
-    Groups of fewer than `FEWEST_RECORDS` records, and kinds with one group only, are left out. Groups differ in their
-    classes: the mean over classes of one group is not comparable to another's as such.
+    Groups of fewer than `FEWEST_RECORDS` records or without a common class, and kinds with one group, are left out.
+    Groups differ in their classes: the mean over classes of one group is not comparable to another's as such.
     """
     found: dict[str, dict[str, Any]] = {}
     for kind, groups in group_columns(test.records).items():
@@ -132,16 +133,29 @@ def subgroups(test: Benchmark, scores: np.ndarray, resamples: int, seed: int) ->
             continue
         found[kind] = {}
         for name in large:
-            rows = np.flatnonzero(groups == name)
-            table = resample(test.labels[rows], scores[rows], test.patients[rows], resamples=resamples, seed=seed)
-            summary = summarize(table, test.labels[rows], test.classes)
-            usable = [one for one in summary["classes"].values() if _common(one)]
-            found[kind][name] = {"records": len(rows), "classes": len(usable), **summary["macro_common"]}
+            # The patients of all groups are resampled, those of the others do not count
+            labels = np.where((groups == name)[:, None], test.labels, -1)
+            if not any(_common(*column) for column in zip((labels == 1).sum(0), (labels == 0).sum(0), strict=True)):
+                continue
+            table = resample(labels, scores, test.patients, resamples=resamples, seed=seed)
+            summary = summarize(table, labels, test.classes, test.patients)
+            usable = [
+                one
+                for one in summary["classes"].values()
+                if _common(one["positives"], one["decided"] - one["positives"])
+            ]
+            found[kind][name] = {
+                "records": int((groups == name).sum()),
+                "classes": len(usable),
+                **summary["macro_common"],
+            }
+        if not found[kind]:
+            del found[kind]
     return found
 
 
-def _common(one: Mapping[str, Any]) -> bool:
-    return min(one["positives"], one["decided"] - one["positives"]) >= FEW_POSITIVES
+def _common(positives: int, negatives: int) -> bool:
+    return min(positives, negatives) >= FEW_POSITIVES
 
 
 def within_groups(
@@ -161,9 +175,9 @@ def within_groups(
     total = np.zeros((1 + resamples, len(test.classes)))
     pairs = np.zeros_like(total)
     for name in names:
-        rows = np.flatnonzero(groups == name)
-        table = resample(test.labels[rows], scores[rows], test.patients[rows], resamples=resamples, seed=seed)["auroc"]
-        weight = (test.labels[rows] == 1).sum(axis=0) * (test.labels[rows] == 0).sum(axis=0)
+        labels = np.where((groups == name)[:, None], test.labels, -1)
+        table = resample(labels, scores, test.patients, resamples=resamples, seed=seed)["auroc"]
+        weight = (labels == 1).sum(axis=0) * (labels == 0).sum(axis=0)
         there = ~np.isnan(table)
         total += np.where(there, table, 0.0) * weight
         pairs += there * weight
@@ -258,8 +272,14 @@ def tuned_challenge_score(
     validated: np.ndarray,
     labels: np.ndarray,
     probabilities: np.ndarray,
-) -> dict[str, float | None]:
-    """The challenge score at the threshold of probability, one for all classes, that is best on validation."""
+    patients: np.ndarray,
+) -> dict[str, Any]:
+    """The challenge score at the threshold of probability, one for all classes, that is best on validation.
+
+    Returns:
+        `{"value": [value, low, high], "threshold": t}` by bootstrap over patients, 200 resamples; both None where
+        validation cannot choose.
+    """
     thresholds = np.round(np.arange(0.02, 0.99, 0.02), 2)
     # A class that could not be calibrated is never predicted
     known, tested = np.nan_to_num(validated), np.nan_to_num(probabilities)
@@ -268,8 +288,15 @@ def tuned_challenge_score(
     if np.isnan(found).all():
         return {"value": None, "threshold": None}
     best = float(thresholds[int(np.nanargmax(found))])
-    value = challenge_score(weights, target, (tested >= best).astype(int))
-    return {"value": None if np.isnan(value) else round(value, 4), "threshold": best}
+    answer = (tested >= best).astype(int)
+    _, patient = np.unique(patients, return_inverse=True)
+    groups = [np.flatnonzero(patient == i) for i in range(patient.max() + 1)]
+    rng = np.random.default_rng(0)
+    draws = [challenge_score(weights, target, answer)]
+    for _ in range(CHALLENGE_RESAMPLES):
+        rows = np.concatenate([groups[i] for i in rng.integers(len(groups), size=len(groups))])
+        draws.append(challenge_score(weights, target[rows], answer[rows]))
+    return {"value": interval(np.array(draws)), "threshold": best}
 
 
 def reader_figures(test: Benchmark) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from dbeta.evaluation.report import METRICS, figure, table
 
 @dataclass(frozen=True)
 class Published:
-    """A macro AUROC that somebody published, on the official test split of a benchmark.
+    """A macro AUROC that somebody published, on a benchmark's official test split or the authors' own.
 
     Attributes:
-        task: "zero-shot", "probe 1%", "probe 100%" or "finetune".
+        task: "zero-shot", "probe 1%", "probe 100%", "finetune, 12 leads", …; "supervised" stands beside every task.
         benchmark: its name here.
         who: the model.
         auroc: 0 to 1.
@@ -51,8 +51,8 @@ PUBLISHED = [
         (*_PTB_XL, "ptb-xl-all"),
         (93.0, 93.0, 89.9, 95.7, 92.5),
     ),
-    *_row("finetune", f"{_DBETA}, 12 leads", ("challenge-2021",), (85.7,)),
-    *_row("finetune", f"{_DBETA}, 1 lead", ("challenge-2021",), (76.5,)),
+    *_row("finetune, 12 leads", _DBETA, ("challenge-2021",), (85.7,)),
+    *_row("finetune, 1 lead", _DBETA, ("challenge-2021",), (76.5,)),
 ]
 
 
@@ -89,11 +89,15 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
         metrics = read_metrics(folder)
         if "macro" not in metrics:
             raise DBetaError(f"{folder}: is of {metrics['task']}, which has no AUROC to put beside others")
-        series: dict[str, Mapping[str, Any]] = {metrics["model"]: metrics, **metrics["others"]}
-        if "random" in metrics["baselines"]:
-            series["random weights"] = metrics["baselines"]["random"]
-        for name, one in series.items():
-            for task, found in _tasks(metrics["task"], one).items():
+        try:
+            series: dict[str, Mapping[str, Any]] = {metrics["model"]: metrics, **metrics["others"]}
+            if "random" in metrics["baselines"]:
+                series["random weights"] = metrics["baselines"]["random"]
+            tasks = {name: _tasks(metrics, one) for name, one in series.items()}
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DBetaError(f"{folder}: its {METRICS} is incomplete ({error}); run the evaluation again") from None
+        for name in series:
+            for task, found in tasks[name].items():
                 rows.append(
                     {
                         "task": task,
@@ -118,12 +122,15 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     return ordered
 
 
-def _tasks(task: str, one: Mapping[str, Any]) -> dict[str, Any]:
-    if task == "probe":
+def _tasks(metrics: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures of one model, or of a baseline, by what was done with how much."""
+    if metrics["task"] == "probe":
         return {f"probe {share}": found for share, found in one["fractions"].items()}
-    if task == "finetune" and "leads" in one:
-        return {f"finetune, {count} leads": found for count, found in one["leads"].items()}
-    return {task: one}
+    if metrics["task"] == "finetune":
+        # Whatever stands beside the first model was done with the first lead set
+        by_leads = one.get("leads") or {next(iter(metrics["leads"])): one}
+        return {f"finetune, {count} lead{'' if count == '1' else 's'}": found for count, found in by_leads.items()}
+    return {metrics["task"]: one}
 
 
 def render_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -139,7 +146,7 @@ def render_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
                 auroc,
                 "–" if published else figure(row["auprc"]),
                 "–" if published else f"{row['records']:,}",
-                "*published, official test split; not run here*" if published else row["source"],
+                "*published; not run here*" if published else row["source"],
             ]
         )
     return table(["task", "model", "macro AUROC", "macro AUPRC", "test records", "from"], lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ import torch
 from dbeta.errors import DBetaError
 from dbeta.evaluation.assess import Assessment, assess
 from dbeta.evaluation.benchmarks import Benchmark
-from dbeta.evaluation.embeddings import Embedded, read_signals
+from dbeta.evaluation.embeddings import Embedded, model_fingerprint, read_signals
 from dbeta.evaluation.identification import gallery_and_queries, identification
 from dbeta.evaluation.metrics import RESAMPLES
 from dbeta.evaluation.probe import check_splits, without_recording
@@ -23,7 +24,11 @@ from dbeta.evaluation.run import (
     RANDOM,
     Bar,
     Result,
+    beside,
     brief,
+    check_measurable,
+    check_models,
+    data_fingerprint,
     describe,
     first,
     first_name,
@@ -66,7 +71,9 @@ def evaluate_finetune(
         DBetaError: there is nothing to train or to choose on, no test record can be read, there is no such lead set,
             or training diverged.
     """
+    check_models(models)
     check_splits(benchmark)
+    check_measurable(benchmark)
     settings = settings or Settings()
     for count in leads:
         lead_mask(first(models).model.config, count)
@@ -78,7 +85,7 @@ def evaluate_finetune(
         jobs[RANDOM, leads[0]] = random_twin(first(models))
     found: dict[tuple[str, int], Assessment] = {}
     metrics: dict[str, Any] = {}
-    test = benchmark
+    test = readable = benchmark
     for (name, count), model in jobs.items():
         with bar("reading") as advance:
             embedded, signals = read_signals(
@@ -89,10 +96,10 @@ def evaluate_finetune(
             metrics["settings"] = asdict(settings)
         known, keep = without_repeats(embedded, metrics["notes"] if not found else [])
         train, validation, tested = (known.benchmark.rows(split) for split in ("train", "validation", "test"))
-        test = known.benchmark.take(tested)
+        test, readable = known.benchmark.take(tested), known.benchmark
         signals = signals[keep] if len(keep) < len(signals) else signals
         labels = known.benchmark.labels.astype(np.int64)
-        steps = work / f"{_plain(name)}-{count}"
+        steps = work / _run_name(name, model, embedded, settings, leads=count)
         network = finetune(model, signals, labels, train, validation, steps, leads=count, settings=settings)
         found[name, count] = assess(
             test,
@@ -104,14 +111,14 @@ def evaluate_finetune(
         if name != RANDOM:
             folder = output / f"{_plain(name)}-{count}-leads"
             about = {"fine-tuned on": benchmark.name, "leads": ", ".join(LEAD_SETS[count]), "from": name}
-            save_encoder(network, model, folder, benchmark.classes, about)
+            save_encoder(network, model, folder, benchmark.classes, benchmark.dataset, about)
     top: dict[str, tuple[Assessment, dict[str, Any]]] = {name: (found[name, leads[0]], {}) for name in models}
     by_leads = {
         str(count): brief(found[first_name(models), count].metrics) | {"names": list(LEAD_SETS[count])}
         for count in leads
     }
     top[first_name(models)][1]["leads"] = by_leads
-    baselines = without_recording(benchmark, resamples)
+    baselines = without_recording(readable, resamples)
     if scratch:
         baselines = {"random": brief(found[RANDOM, leads[0]].metrics)} | baselines
     shutil.rmtree(work, ignore_errors=True)
@@ -131,8 +138,10 @@ def evaluate_finetuned_identification(
 
     Arguments and errors as of `evaluate_finetune`.
     """
+    check_models(models)
     check_splits(benchmark)
     benchmark = _several_records(benchmark)
+    settings = settings or Settings()
     work = output / WORK
     work.mkdir(parents=True, exist_ok=True)
     found = {}
@@ -145,7 +154,8 @@ def evaluate_finetuned_identification(
         if not metrics:
             metrics = describe("identification", benchmark, embedded, models, resamples)
             metrics["notes"].append("The encoder was fine-tuned to tell the training patients apart.")
-        network = _finetune_patients(model, embedded, signals, work / _plain(name), settings)
+        steps = work / _run_name(name, model, embedded, settings, leads=12)
+        network = _finetune_patients(model, embedded, signals, steps, settings)
         tower = network.tower.eval()
         with torch.inference_mode():
             device = next(tower.parameters()).device
@@ -154,10 +164,22 @@ def evaluate_finetuned_identification(
                 for i in range(0, len(signals), 64)
             ]
         found[name] = identification(embedded.benchmark, torch.cat(parts).numpy(), resamples=resamples)
+        if name == first_name(models):
+            frozen = [
+                model.embed_signals(list(signals[i : i + 64].astype(np.float32))) for i in range(0, len(signals), 64)
+            ]
+            found["frozen"] = identification(embedded.benchmark, np.concatenate(frozen), resamples=resamples)
     shutil.rmtree(work, ignore_errors=True)
-    name = first_name(models)
-    metrics |= found[name] | {"others": {other: found[other] for other in models if other != name}, "baselines": {}}
-    return Result(metrics)
+    metrics["settings"] = asdict(settings)
+    return Result(metrics | beside(models, found, {"before fine-tuning": found["frozen"]}))
+
+
+def _run_name(name: str, model: DBeta, embedded: Embedded, settings: Settings, leads: int) -> str:
+    """A folder for a run's checkpoints, another one whenever anything is another that the run follows from."""
+    facts = repr(
+        (model_fingerprint(model), data_fingerprint(embedded), asdict(settings), leads, embedded.benchmark.name)
+    )
+    return f"{_plain(name)}-{leads}-{hashlib.blake2b(facts.encode(), digest_size=8).hexdigest()}"
 
 
 def _plain(name: str) -> str:

@@ -146,6 +146,8 @@ def fit_merl_probe(
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """MERL's probe: one linear layer for all labels, 100 epochs of AdamW, the epoch with the best validation AUROC.
 
+    Where no class can be measured on validation, the last epoch counts.
+
     Arguments as of `fit_probe`.
 
     Returns:
@@ -165,7 +167,7 @@ def fit_merl_probe(
             with torch.inference_mode():
                 validated = layer(torch.from_numpy(validation)).double().numpy()
                 value = _macro(validation_labels, validated)
-                if value > best:
+                if np.isnan(value) or value > best:  # where validation cannot choose, the last
                     best = value
                     kept = validated, layer(torch.from_numpy(test)).double().numpy(), epoch
     return kept
@@ -177,4 +179,4 @@ def _macro(labels: np.ndarray, scores: np.ndarray) -> float:
         for truth, column in zip(labels.T, scores.T, strict=True)
         if 0 < (truth == 1).sum() < len(truth)
     ]
-    return float(np.mean(values)) if values else 0.0
+    return float(np.mean(values)) if values else float("nan")

@@ -49,7 +49,8 @@ def score_labels(
     Raises:
         ValueError: the shapes differ, or a score is not finite.
     """
-    return summarize(resample(labels, scores, patients, resamples=resamples, seed=seed), labels, names)
+    table = resample(labels, scores, patients, resamples=resamples, seed=seed)
+    return summarize(table, labels, names, patients)
 
 
 def resample(
@@ -128,30 +129,37 @@ def weighted_metrics(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray)
     return 1.0 - wrong, np.where(false[:, -1] > 0, average, np.nan)
 
 
-def summarize(resampled: Resampled, labels: np.ndarray, names: Sequence[str]) -> dict[str, Any]:
+def summarize(
+    resampled: Resampled, labels: np.ndarray, names: Sequence[str], patients: Sequence[Any] | np.ndarray
+) -> dict[str, Any]:
     """What a report says of resampled metrics.
 
     Args:
         resampled: of `resample`.
         labels: (records, labels), as there.
         names: the labels' names.
+        patients: a patient's id for each record.
 
     Returns:
         `{"macro": {"auroc": [value, low, high], "auprc": …}, "macro_common": …, "classes": {name: {…, "positives": n,
         "decided": n}}}`. A label with no positive or no negative record has None in place of figures and is left out
-        of the means; `macro_common` also leaves out labels with fewer than `FEW_POSITIVES` of either.
+        of the means; `macro_common` also leaves out labels with fewer than `FEW_POSITIVES` of either. Where a label has
+        but one patient with it, or one without, resampling shows nothing: its interval is the metric's whole range.
     """
     labels = np.asarray(labels)
     if labels.shape[1] != len(names):
         raise ValueError(f"labels {labels.shape} for {len(names)} names")
     positives, negatives = (labels == 1).sum(axis=0), (labels == 0).sum(axis=0)
     common = (positives >= FEW_POSITIVES) & (negatives >= FEW_POSITIVES)
+    ids = np.array([str(one) for one in patients])
+    shown = np.array([min(len(np.unique(ids[column == value])) for value in (0, 1)) > 1 for column in labels.T], bool)
     result: dict[str, Any] = {"macro": {}, "macro_common": {}, "classes": {}}
     for i, name in enumerate(names):
         counts = {"positives": int(positives[i]), "decided": int(positives[i] + negatives[i])}
-        result["classes"][name] = counts | {metric: interval(table[:, i]) for metric, table in resampled.items()}
+        rows = slice(None) if shown[i] else slice(1)
+        result["classes"][name] = counts | {metric: interval(table[rows, i]) for metric, table in resampled.items()}
     for metric, table in resampled.items():
-        result["macro"][metric] = interval(macro(table))
+        result["macro"][metric] = interval(macro(table)[: None if shown.any() else 1])
         result["macro_common"][metric] = interval(macro(table[:, common]))
     return result
 
@@ -198,7 +206,7 @@ def compare(first: Resampled, second: Resampled, names: Sequence[str]) -> dict[s
     Returns:
         `{"macro": {"auroc": {"difference": [value, low, high], "p": p}, …}, "classes": {name: …}}`, first minus second.
         p is two-sided: twice the share of resamples on the side of zero that the value is not on, at least
-        1 / (resamples + 1). Not corrected for the number of labels.
+        2 / (resamples + 1). Not corrected for the number of labels.
     """
 
     def one(difference: np.ndarray) -> dict[str, Any] | None:

@@ -150,18 +150,22 @@ def _shots(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
     return np.concatenate([rng.permutation(np.flatnonzero(labels == value))[:count] for value in (1, 0)])
 
 
-def demographic_features(records: pd.DataFrame) -> np.ndarray | None:
-    """Age (as cubic splines, with a flag where unknown) and sex: (records, D) float32; None where neither is known."""
+def demographic_features(records: pd.DataFrame, train: np.ndarray) -> np.ndarray | None:
+    """Age (as cubic splines, with a flag where unknown) and sex: (records, D) float32; None where neither is known.
+
+    Knots, and the mean that stands for an unknown age, are those of the training rows.
+    """
     age = records["age"].to_numpy(float)
     sex = records["sex"].to_numpy(str)
     known = ~np.isnan(age)
     if not known.any() and not np.isin(sex, ("female", "male")).any():
         return None
-    filled = np.where(known, age, np.nanmean(age) if known.any() else 0.0)
+    usual = float(age[train][known[train]].mean()) if known[train].any() else 0.0
+    filled = np.where(known, age, usual)
     columns = [sex == "female", sex == "male", ~known]
-    if len(np.unique(filled)) > 5:
+    if len(np.unique(filled[train])) > 5:
         splines = make_pipeline(SplineTransformer(n_knots=5, knots="quantile", extrapolation="linear"))
-        columns += list(splines.fit_transform(filled[:, None]).T)
+        columns += list(splines.fit(filled[train, None]).transform(filled[:, None]).T)
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -182,7 +186,10 @@ def without_recording(benchmark: Benchmark, resamples: int = RESAMPLES) -> dict[
     if not len(benchmark.rows("train")) or not len(benchmark.rows("validation")):
         return found
     validation, test, train = (benchmark.rows(split) for split in ("validation", "test", "train"))
-    features = {"age and sex": demographic_features(benchmark.records), "device": device_features(benchmark.records)}
+    features = {
+        "age and sex": demographic_features(benchmark.records, train),
+        "device": device_features(benchmark.records),
+    }
     for name, x in features.items():
         if x is not None:
             _, scores, _ = fit_probe(

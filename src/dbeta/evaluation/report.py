@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -33,7 +34,7 @@ _DOMAIN = {
     "to it is not known.",
 }
 _BASELINES = {
-    "random": "the same architecture with weights that saw no data",
+    "random": "the same architecture with weights that saw no data (zero-shot: the mean over five text encoders)",
     "normality": "the model's score for a normal ECG alone, turned round for the other classes",
     "age and sex": "logistic regression on age and sex alone, fitted to the training records",
     "device": "logistic regression on which device recorded, fitted to the training records",
@@ -41,17 +42,22 @@ _BASELINES = {
 
 
 def check_output(output: Path) -> None:
-    """Refuse early a folder that cannot be written.
+    """Refuse early a folder that cannot be written; nothing is left behind.
 
     Raises:
         DBetaError: it is a file, or cannot be made.
     """
+    missing = [folder for folder in (output, *output.parents) if not folder.exists()]
     try:
         output.mkdir(parents=True, exist_ok=True)
+        if not os.access(output, os.W_OK):
+            raise DBetaError(f"{output}: cannot be written; name another folder")
     except OSError as error:
         raise DBetaError(f"{output}: cannot be made a folder ({error.strerror}); name another") from error
-    if not os.access(output, os.W_OK):
-        raise DBetaError(f"{output}: cannot be written; name another folder")
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def write_report(result: Result, output: Path, command: str) -> None:
@@ -63,6 +69,7 @@ def write_report(result: Result, output: Path, command: str) -> None:
         command: that made it.
     """
     check_output(output)
+    output.mkdir(parents=True, exist_ok=True)
     metrics = result.metrics | {"provenance": result.metrics["provenance"] | {"command": command}}
     work = output / ".partial"
     shutil.rmtree(work, ignore_errors=True)
@@ -73,6 +80,8 @@ def write_report(result: Result, output: Path, command: str) -> None:
         if len(result.predictions):
             result.predictions.to_parquet(work / PREDICTIONS, index=False)
         (work / METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        for file in (METRICS, REPORT, PREDICTIONS, *(f"{name}.png" for name in _ALT)):
+            (output / file).unlink(missing_ok=True)
         for file in (*pictures.values(), PREDICTIONS, REPORT, METRICS):
             if (work / file).is_file():
                 (work / file).replace(output / file)
@@ -141,9 +150,9 @@ def _head(metrics: Mapping[str, Any]) -> str:
     ]
     if left_out:
         lines.append(f"**{' and '.join(left_out)}; they are left out.**")
-    lines += [f"- {note}" for note in metrics["notes"]]
-    head, notes = lines[: len(lines) - len(metrics["notes"])], lines[len(lines) - len(metrics["notes"]) :]
-    return "\n\n".join([*head, "\n".join(notes)] if notes else head)
+    notes = [f"- {note}" for note in metrics["notes"]]
+    notes += [f"- {record}: {reason}" for record, reason in list(metrics["unread"].items())[:10]]
+    return "\n\n".join([*lines, "\n".join(notes)] if notes else lines)
 
 
 def _summary(metrics: Mapping[str, Any]) -> str:
@@ -181,8 +190,8 @@ def _summary(metrics: Mapping[str, Any]) -> str:
         lines.append(f"Standard deviation of the macro AUROC over seeds: {metrics['sd_over_seeds']['auroc']:.3f}.")
     if (score := metrics.get("challenge_score")) and score["value"] is not None:
         lines.append(
-            f"Challenge score: **{score['value']:.3f}** (1 is perfect, 0 calls every record normal), classes predicted "
-            f"from a probability of {score['threshold']:g}, chosen on validation."
+            f"Challenge score: **{figure(score['value'])}** (1 is perfect, 0 calls every record normal), classes "
+            f"predicted from a probability of {score['threshold']:g}, chosen on validation."
         )
     if readers := metrics["baselines"].get("readers"):
         lines.append("Others on the same records, who say yes or no:")
@@ -222,13 +231,16 @@ def _fractions(metrics: Mapping[str, Any]) -> str:
             spread = f" ±{found['sd_over_seeds']['auroc']:.3f}" if "sd_over_seeds" in found else ""
             row.append(figure(found["macro"]["auroc"]) + spread)
         rows.append(row)
-    text = f"Probe: {metrics['probe']}. Small shares are means over draws of patients, ± their standard deviation."
+    text = (
+        f"Probe: {metrics['probe']}. The figures above and below are of all training labels. Small shares are means "
+        "over draws of patients, ± their standard deviation; a share of few records may be one patient."
+    )
     lines = ["## How few labels suffice", text, table(["training labels", *series], rows)]
     shots = metrics.get("few_shot", {})
     if shots.get("shots"):
         lines.append(
-            f"To the right: so many positives, and as many negatives, of each of {len(shots['classes'])} classes "
-            f"({', '.join(shots['classes'])}), with a fixed penalty."
+            f"The picture's right half: so many positives, and as many negatives, of each of {len(shots['classes'])} "
+            f"classes that have enough for the last point ({', '.join(shots['classes'])}), with a fixed penalty."
         )
     return "\n\n".join([*lines, "<!-- labels -->"])
 
@@ -316,7 +328,7 @@ def _retrieval(metrics: Mapping[str, Any]) -> str:
     rows = []
     columns = ("recall@1", "recall@5", "recall@10", "median_rank")
     for way, words in (("text_to_ecg", "report → ECG"), ("ecg_to_text", "ECG → report")):
-        for name, one in {metrics["model"]: metrics, **metrics["others"]}.items():
+        for name, one in {metrics["model"]: metrics, **metrics["others"], **metrics["baselines"]}.items():
             digits = [3, 3, 3, 1]
             rows.append(
                 [f"{words}: {name}", *(figure(one[way][key], n) for key, n in zip(columns, digits, strict=True))]

@@ -27,8 +27,11 @@ from dbeta.evaluation.probe import check_splits, few_shot, probe, without_record
 from dbeta.evaluation.retrieval import retrieval
 from dbeta.evaluation.zero_shot import random_twin, zero_shot, zero_shot_baselines
 from dbeta.inference import DBeta
+from dbeta.training.finetune import UNKNOWN
 
 RANDOM = "random"
+#: Names of rows that are no model's.
+RESERVED = (RANDOM, "normality", "age and sex", "device", "readers", "frozen", "chance")
 #: Resamples of what is drawn as curves.
 FEW_RESAMPLES = 200
 #: Libraries whose versions a report names.
@@ -76,6 +79,8 @@ def evaluate_zero_shot(
     Raises:
         DBetaError: no test record can be read, or a model has no text encoder.
     """
+    check_models(models)
+    check_measurable(benchmark)
     for name, model in models.items():
         if model.model.config.parts == "ecg":
             raise DBetaError(f"{name}: has no text encoder, so it cannot be evaluated zero-shot; probe it instead")
@@ -83,7 +88,9 @@ def evaluate_zero_shot(
     part = benchmark.take(benchmark.rows("validation", "test"))
     embedded = _embed({**models, RANDOM: twin}, part, cache, bar)
     metrics = describe("zero-shot", benchmark, embedded, models, resamples)
-    found = {}
+    unread = embedded.unread
+    embedded, _ = without_repeats(embedded, metrics["notes"])
+    found: dict[str, tuple[Assessment, dict[str, Any]]] = {}
     for name, model in models.items():
         best, prompts = zero_shot(model, embedded.benchmark, embedded.embeds[name], resamples=resamples)
         found[name] = best, {"prompts": prompts}
@@ -93,7 +100,7 @@ def evaluate_zero_shot(
         resamples=resamples,
     )
     # Their labels, but none of their recordings, are needed of the training records
-    baselines |= without_recording(benchmark, resamples)
+    baselines |= without_recording(_readable(benchmark, unread), resamples)
     test = embedded.benchmark.take(embedded.benchmark.rows("test"))
     return result(metrics, found, baselines, test)
 
@@ -111,7 +118,9 @@ def evaluate_probe(
 
     Arguments and errors as of `evaluate_zero_shot`; `merl` probes as MERL did, on its training subsets.
     """
+    check_models(models)
     check_splits(benchmark)
+    check_measurable(benchmark)
     embedded = _embed({**models, RANDOM: random_twin(first(models))}, benchmark, cache, bar)
     metrics = describe("probe", benchmark, embedded, models, resamples)
     known, _ = without_repeats(embedded, metrics["notes"])
@@ -120,7 +129,7 @@ def evaluate_probe(
         if merl
         else ("logistic regression per class, the penalty chosen on validation")
     )
-    found = {}
+    found: dict[str, tuple[Assessment, dict[str, Any]]] = {}
     for name in (*models, RANDOM):
         with bar(f"probing {name}") as advance:
             fractions = probe(known.benchmark, known.embeds[name], merl=merl, resamples=resamples, progress=advance)
@@ -146,14 +155,15 @@ def evaluate_retrieval(
 
     Arguments and errors as of `evaluate_zero_shot`.
     """
-    embedded = _embed(models, benchmark.take(benchmark.rows("test")), cache, bar)
+    check_models(models)
+    every = {**models, RANDOM: random_twin(first(models))}
+    embedded = _embed(every, benchmark.take(benchmark.rows("test")), cache, bar)
     metrics = describe("retrieval", benchmark, embedded, models, resamples)
     found = {
         name: retrieval(model, embedded.benchmark, embedded.embeds[name], resamples=resamples)
-        for name, model in models.items()
+        for name, model in every.items()
     }
-    name = first_name(models)
-    return Result(metrics | found[name] | {"others": {other: found[other] for other in models if other != name}})
+    return Result(metrics | beside(models, found, {"random": found[RANDOM]}))
 
 
 def evaluate_identification(
@@ -168,6 +178,7 @@ def evaluate_identification(
 
     Arguments and errors as of `evaluate_zero_shot`.
     """
+    check_models(models)
     several = benchmark.records["patient_id"].duplicated(keep=False).to_numpy()
     rows = np.intersect1d(benchmark.rows("test"), np.flatnonzero(several))
     if not len(rows):
@@ -178,11 +189,43 @@ def evaluate_identification(
         name: identification(embedded.benchmark, embeds, resamples=resamples)
         for name, embeds in embedded.embeds.items()
     }
-    name = first_name(models)
-    metrics |= found[name]
-    metrics["others"] = {other: found[other] for other in models if other != name}
-    metrics["baselines"] = {"random": found[RANDOM]}
-    return Result(metrics)
+    return Result(metrics | beside(models, found, {"random": found[RANDOM]}))
+
+
+def beside(models: Mapping[str, Any], found: Mapping[str, dict[str, Any]], baselines: dict[str, Any]) -> dict[str, Any]:
+    """The first model's figures on top, the others' and the baselines beside them."""
+    name, *others = models
+    return found[name] | {"others": {other: found[other] for other in others}, "baselines": baselines}
+
+
+def check_models(models: Mapping[str, Any]) -> None:
+    """Refuse names that the report has for something else.
+
+    Raises:
+        DBetaError: a model has such a name.
+    """
+    for name in models:
+        if name in RESERVED:
+            raise DBetaError(f"{name}: is what a report calls a baseline; give the model another name")
+
+
+def check_measurable(benchmark: Benchmark) -> None:
+    """Refuse a benchmark on which nothing can be measured.
+
+    Raises:
+        DBetaError: no class has a test record with it and one without.
+    """
+    labels = benchmark.labels[benchmark.rows("test")]
+    if not (((labels == 1).any(axis=0)) & ((labels == 0).any(axis=0))).any():
+        raise DBetaError(
+            f"{benchmark.name}: no class has a test record with it and one without, so nothing can be measured on its "
+            f"{len(labels)} test records; get more of them"
+        )
+
+
+def _readable(benchmark: Benchmark, unread: Mapping[str, str]) -> Benchmark:
+    """Without the records that could not be read, so that baselines rest on the same."""
+    return benchmark.take(np.flatnonzero(~benchmark.records["record_id"].isin(unread).to_numpy()))
 
 
 def first_name(models: Mapping[str, Any]) -> str:
@@ -251,7 +294,9 @@ def describe(
 def in_domain(model: DBeta, benchmark: Benchmark) -> bool | None:
     """Whether a model was pretrained on the dataset that a benchmark is made of; None where nobody recorded it."""
     known = model.model.config.trained_on
-    return None if known is None else bool(set(known) & benchmark.sources)
+    if known is None or (not set(known) & benchmark.sources and UNKNOWN in known):
+        return None
+    return bool(set(known) & benchmark.sources)
 
 
 def data_fingerprint(embedded: Embedded) -> str:

@@ -139,11 +139,11 @@ def zero_shot_baselines(
     for seed in range(RANDOM_TEXTS):
         one = twin if seed == 0 else random_twin(model, seed)
         random.append(table(zero_shot_scores(one, twin_embeds[rows], test.conditions)))
-    found = {"random": summarize(mean_of(random), test.labels, test.classes)}
+    found = {"random": summarize(mean_of(random), test.labels, test.classes, test.patients)}
     scores = zero_shot_scores(model, embeds[rows], test.conditions)
     turned = normality(scores, test.conditions)
     if turned is not None:
-        found["normality"] = summarize(table(turned), test.labels, test.classes)
+        found["normality"] = summarize(table(turned), test.labels, test.classes, test.patients)
     if test.readers:
         found["readers"] = reader_figures(test)
     return found

@@ -31,6 +31,7 @@ from dbeta.errors import DBetaError
 from dbeta.inference import DBeta
 from dbeta.model.config import DBetaConfig
 from dbeta.model.towers import DualEncoder, ECGTower
+from dbeta.training.trainer import last_checkpoint, remove_incomplete
 
 #: The lead sets of the PhysioNet/CinC Challenge 2021 (Reyna et al. 2021), and lead I alone.
 LEAD_SETS: dict[int, tuple[str, ...]] = {
@@ -45,6 +46,8 @@ HEAD_FILE = "head.safetensors"
 DIVERGED = "fine-tuning diverged: the network gives numbers that are not finite; lower the learning rate"
 #: Of the cosine of an embedding and a patient's direction, for telling patients apart.
 PATIENT_SCALE = 16.0
+#: In `DBetaConfig.trained_on` of a model of which it is not known what else it was trained on.
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -116,8 +119,9 @@ class Classifier(nn.Module):
         """
         keep = self.leads.expand(len(ecg), -1)
         if self.training and self.lead_dropout:
-            spared = keep & (torch.rand(keep.shape, device=keep.device) >= self.lead_dropout)
-            keep = torch.where(spared.any(dim=1, keepdim=True), spared, keep)
+            drawn = torch.where(keep, torch.rand(keep.shape, device=keep.device), -1.0)
+            # One lead at least
+            keep = (drawn >= self.lead_dropout) | (drawn == drawn.amax(dim=1, keepdim=True))
         embeds = self.tower(ecg.float() * keep[..., None])  # (B, D)
         if self.patients:
             logits = PATIENT_SCALE * normalize(embeds, dim=-1) @ normalize(self.head.weight, dim=-1).T
@@ -202,7 +206,7 @@ def finetune(
         targets: (records, classes) of labels, or (records,) numbers of patients.
         train: rows to learn from.
         validation: rows to choose the epoch by: the macro AUROC of labels, or the loss of patients.
-        work: folder for `Trainer`'s checkpoints; a run that was interrupted goes on from there.
+        work: folder for `Trainer`'s checkpoints, of this run alone; interrupted, it goes on from there.
         leads: one of `LEAD_SETS`.
         settings: how.
         patients: whether the targets are patients.
@@ -260,17 +264,13 @@ def finetune(
         compute_metrics=None if patients else _macro,
     )
     trainer.remove_callback(PrinterCallback)
-    trainer.train(resume_from_checkpoint=_last_checkpoint(work))
+    remove_incomplete(work)
+    last = last_checkpoint(work)
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     if not all(map(math.isfinite, losses)):
         raise DBetaError(DIVERGED)
     return network.eval()
-
-
-def _last_checkpoint(work: Path) -> str | None:
-    from transformers.trainer_utils import get_last_checkpoint
-
-    return get_last_checkpoint(str(work)) if work.is_dir() else None
 
 
 def _macro(prediction: EvalPrediction) -> dict[str, float]:
@@ -295,7 +295,7 @@ def predict(network: Classifier, signals: np.ndarray, rows: np.ndarray, batch_si
 
 
 def save_encoder(
-    network: Classifier, model: DBeta, folder: Path, classes: Sequence[str], about: Mapping[str, Any]
+    network: Classifier, model: DBeta, folder: Path, classes: Sequence[str], dataset: str, about: Mapping[str, Any]
 ) -> None:
     """Write the fine-tuned encoder as a checkpoint that `dbeta.load` reads, with its head beside it.
 
@@ -304,9 +304,13 @@ def save_encoder(
         model: that it came from; gives the processor.
         folder: to write; replaced as a whole.
         classes: of the head.
+        dataset: that it was fine-tuned on; `trained_on` of its configuration names it from now on.
         about: what the model card says of it.
     """
-    config = replace_parts(model.model.config)
+    before = model.model.config.trained_on
+    seen = [*([UNKNOWN] if before is None else before), dataset]
+    config = DBetaConfig.from_dict(model.model.config.to_dict() | {"parts": "ecg", "trained_on": sorted(set(seen))})
+    leads = [lead for lead, there in zip(config.leads, network.leads.tolist(), strict=True) if there]
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -315,16 +319,15 @@ def save_encoder(
     state = {name: value.detach().cpu().contiguous() for name, value in network.tower.state_dict().items()}
     save_file(state, partial / WEIGHTS_FILE, metadata={"format": "pt"})
     head = {name: value.detach().cpu().contiguous() for name, value in network.head.state_dict().items()}
-    save_file(head, partial / HEAD_FILE, metadata={"classes": json.dumps(list(classes))})
+    save_file(head, partial / HEAD_FILE, metadata={"classes": json.dumps(list(classes)), "leads": json.dumps(leads)})
     lines = "\n".join(f"- {name}: {value}" for name, value in about.items())
-    (partial / "README.md").write_text(
-        f"# {folder.name}\n\nAn ECG encoder fine-tuned by `dbeta evaluate finetune`. Research use only. Not a medical "
-        f"device.\n\n{lines}\n\n`{HEAD_FILE}` holds the linear head on its embedding, with the names of its classes.\n"
+    text = (
+        f"# {folder.name}",
+        "An ECG encoder fine-tuned by `dbeta evaluate finetune`. Research use only. Not a medical device.",
+        lines,
+        f"`{HEAD_FILE}` holds the linear head on its embedding, with the names of its classes and of the leads it was "
+        f"trained with ({', '.join(leads)}); set the others to zero before it reads a recording.",
     )
+    (partial / "README.md").write_text("\n\n".join(text) + "\n")
     shutil.rmtree(folder, ignore_errors=True)
     partial.replace(folder)
-
-
-def replace_parts(config: DBetaConfig) -> DBetaConfig:
-    """The same model without its text part and heads."""
-    return DBetaConfig.from_dict(config.to_dict() | {"parts": "ecg"})

@@ -39,6 +39,9 @@ def read_ptb_xl_table(raw: Path) -> pd.DataFrame:
         if not (raw / name).is_file():
             raise DBetaError(f"{raw}: {name} is missing; name the folder that holds PTB-XL as downloaded")
     table = ecgbench_labels("ptbxl", raw)
+    if table["patient_id"].isna().any():
+        record = table.index[table["patient_id"].isna()][0]
+        raise DBetaError(f"{raw / 'ptbxl_database.csv'}: record {record} has no patient_id; get the table again")
     files = pd.read_csv(raw / "ptbxl_database.csv", usecols=["ecg_id", "filename_hr"], index_col="ecg_id")
     table["filename_hr"] = files["filename_hr"]
     phrase = pd.read_csv(raw / "scp_statements.csv", index_col=0)["description"].to_dict()

@@ -62,24 +62,27 @@ def load_benchmark(
     if not raw.is_dir():
         raise DBetaError(f"{raw}: no such folder; name the folder of the dataset as downloaded")
     if fold is not None and (not name.startswith("ptb-xl-") or protocol == "merl" or is_corpus(raw)):
-        raise DBetaError("--fold is for PTB-XL's own folder with its official folds; leave it out")
+        raise DBetaError(f"{raw}: is not PTB-XL's own folder with its official folds; leave out --fold")
     if (protocol == "merl") != (split_file is not None):
         raise DBetaError("MERL's protocol needs its split file: give --protocol merl and --split-file together")
     benchmark = _load(name, raw, fold, split_file, subset_ok)
     if not len(benchmark.rows("test")):
         raise DBetaError(f"{raw}: holds no labelled record of {name} to test on")
-    sources = next((sources for start, sources in _SOURCES.items() if name.startswith(start)), ())
-    benchmark.sources |= frozenset(sources)
+    dataset, holders = next((found for start, found in _SOURCES.items() if name.startswith(start)), ("", ()))
+    if dataset:
+        benchmark.dataset = dataset
+        benchmark.sources |= frozenset([dataset, *holders])
     return benchmark
 
 
-#: Beginning of a benchmark's name → the kinds of corpus that hold its recordings; the challenge holds several datasets.
-_SOURCES = {
-    "ptb-xl": ("ptb-xl", "challenge-2021"),
-    "cpsc2018": ("challenge-2021",),
-    "csn": ("challenge-2021",),
-    "challenge-2021": ("challenge-2021",),
-    "code-15": ("code-15",),
+#: Beginning of a benchmark's name → its dataset, and the kinds of corpus that also hold that one's recordings.
+_SOURCES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ptb-xl": ("ptb-xl", ("challenge-2021",)),
+    "cpsc2018": ("cpsc2018", ("challenge-2021",)),
+    "csn": ("csn", ("challenge-2021",)),
+    "challenge-2021": ("challenge-2021", ()),
+    "code-15": ("code-15", ()),
+    "code-test": ("code-test", ()),
 }
 
 

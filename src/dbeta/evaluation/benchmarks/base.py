@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dbeta.corpus.sources.base import Source, hashed_splits, reading
+from dbeta.corpus.sources.base import Source, hashed_splits
 from dbeta.errors import DBetaError
 from dbeta.evaluation.conditions import Condition
 
@@ -37,6 +37,7 @@ class Benchmark:
         subsets: name of a published training subset → its record ids.
         weights: the challenge's table of rewards, classes × classes, where the dataset has one.
         readers: name of a human reader or other model → its (records, classes) of 0 and 1, where the dataset has them.
+        dataset: that the records are of, as `DBetaConfig.trained_on` has it.
         sources: kinds of corpus that hold these recordings (`DBetaConfig.trained_on`); a model that was pretrained on
             one of them is at home here.
     """
@@ -53,6 +54,7 @@ class Benchmark:
     weights: np.ndarray | None = None
     readers: dict[str, np.ndarray] = field(default_factory=dict)
     sources: frozenset[str] = frozenset()
+    dataset: str = ""
 
     def __post_init__(self) -> None:
         """Check that labels fit the records, and that no patient is divided.
@@ -161,12 +163,23 @@ def add_groups(benchmark: Benchmark, file: Path) -> Benchmark:
     """
     if not file.is_file():
         raise DBetaError(f"{file}: no such file; name a CSV of record_id and a column for each kind of subgroup")
-    table = reading(file, lambda: pd.read_csv(file, dtype=str, keep_default_na=False))
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (ValueError, OSError, UnicodeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DBetaError(
+            f"{file}: cannot be read as CSV ({reason}); write record_id and a column for each kind"
+        ) from None
     key = "record_id" if "record_id" in table else str(table.columns[0])
     kinds = [str(name) for name in table.columns if name != key]
     if not kinds:
         raise DBetaError(f"{file}: has one column only; add a column for each kind of subgroup")
-    known = table.drop_duplicates(key).set_index(key)
+    if taken := [kind for kind in kinds if kind in ("age", "sex", "device")]:
+        raise DBetaError(f"{file}: column {taken[0]} is a subgroup that every report has; call it something else")
+    twice = table[key][table[key].duplicated()]
+    if not twice.empty:
+        raise DBetaError(f"{file}: lists record {twice.iloc[0]} twice; list each record once")
+    known = table.set_index(key)
     if not benchmark.records["record_id"].isin(known.index).any():
         raise DBetaError(f"{file}: its column {key} names none of the records of {benchmark.name}")
     records = benchmark.records.copy()

@@ -43,6 +43,8 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "TAb": ("164934002",),
     "TInv": ("59931005",),
 }
+#: Folder of a sub-dataset → the dataset that it was made from.
+HOLDS = {"ptb-xl": "ptb-xl", "cpsc_2018": "cpsc2018", "chapman_shaoxing": "csn", "ningbo": "csn"}
 #: The class that the challenge's score takes for a record of which nothing is said.
 NORMAL = "NSR"
 #: Of the public training set.
@@ -71,7 +73,7 @@ def load_challenge_2021(raw: Path) -> Benchmark:
         weights = read_weights(raw / "weights.csv")
     else:
         notes.append("Without weights.csv in the folder there is no challenge score.")
-    holds_ptb_xl = any("ptb-xl" in Path(file).parts for file in table["file"])
+    parts = {part for file in table["file"] for part in Path(file).parts}
     return Benchmark(
         name="challenge-2021",
         protocol=f"PhysioNet/CinC Challenge 2021, {len(CLASSES)} scored classes; split {source.split_rule}; "
@@ -82,7 +84,7 @@ def load_challenge_2021(raw: Path) -> Benchmark:
         reader=FileReader(raw),
         notes=notes,
         weights=weights,
-        sources=frozenset(["ptb-xl"] if holds_ptb_xl else []),
+        sources=frozenset(dataset for folder, dataset in HOLDS.items() if folder in parts),
     )
 
 

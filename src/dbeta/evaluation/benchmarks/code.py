@@ -100,6 +100,13 @@ def load_code_15(raw: Path) -> Benchmark:
     Raises:
         DBetaError: `raw` is not that, or has no labels.
     """
+    if (raw / "exams.csv").is_file():
+        header = (raw / "exams.csv").open(encoding="utf-8", errors="replace").readline()
+        if "1dAVb" not in header:
+            raise DBetaError(
+                f"{raw / 'exams.csv'}: has no labels; get the whole table, or evaluate "
+                "code-15-demographics, which needs none"
+            )
     source = read_code_15(raw)
     table = source.table.rename(columns={"statements": "stated"})
     classes = list(FINDINGS)

@@ -62,6 +62,7 @@ def load_from_corpus(name: str, raw: Path) -> Benchmark:
         class_of = {code: label for label, codes in CHALLENGE_CLASSES.items() for code in codes}
         stated = [[class_of[code] for code in codes if code in class_of] for codes in table["statements"]]
         labels = label_matrix(stated, list(CHALLENGE_CLASSES))
+        notes = [*notes, "A corpus holds no weights.csv: there is no challenge score."]
         conditions = {label: condition_of_label("challenge-2021", label) for label in CHALLENGE_CLASSES}
     elif name == source == "code-15":
         labels = label_matrix(table["statements"].tolist(), list(CODE_FINDINGS))
@@ -77,4 +78,5 @@ def load_from_corpus(name: str, raw: Path) -> Benchmark:
         CorpusReader(corpus),
         notes=notes,
         sources=frozenset([source]),
+        dataset=source,
     )

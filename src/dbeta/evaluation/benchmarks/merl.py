@@ -60,7 +60,7 @@ def load_merl(name: str, raw: Path, split_file: Path, *, subset_ok: bool = False
         conditions = {label: condition_of_label(*_meaning(name, label)) for label in classes}
     except DBetaError as error:
         raise DBetaError(f"{split_file}: {error}; name MERL's file for {name}") from None
-    records = _ptb_xl_records(table, raw) if name.startswith("ptb-xl") else _named_records(name, table, raw)
+    records = _ptb_xl_records(table, raw, split_file) if name.startswith("ptb-xl") else _named_records(name, table, raw)
     records["split"] = table["split"].replace({"val": "validation"}).to_numpy()
     subsets = training_subsets(records)
     there = keep_present(records, raw, subset_ok)
@@ -163,8 +163,11 @@ def _meaning(name: str, label: str) -> tuple[str, str]:
     return name, label
 
 
-def _ptb_xl_records(table: pd.DataFrame, raw: Path) -> pd.DataFrame:
+def _ptb_xl_records(table: pd.DataFrame, raw: Path, split_file: Path) -> pd.DataFrame:
     """MERL's PTB-XL records; what its tables lack is PTB-XL's own."""
+    for name in ("ecg_id", "patient_id"):
+        if pd.to_numeric(table[name], errors="coerce").isna().any():
+            raise DBetaError(f"{split_file}: column {name} has an empty cell; get MERL's file again")
     records = pd.DataFrame(
         {
             "record_id": table["ecg_id"].astype(int).astype(str),

@@ -94,7 +94,7 @@ def load_ptb_xl(raw: Path, task: str, fold: int | None = None, *, subset_ok: boo
     if task != "all":
         table, labels = with_labels(table, labels)
     if not (table["split"] == "test").any():
-        raise DBetaError(f"{raw}: holds no labelled record of fold {chosen}")
+        raise DBetaError(f"{raw}: holds no labelled record of fold {chosen}; PTB-XL's folds are 1 to 10")
     there = keep_present(table, raw, subset_ok)
     role = {TEST_FOLD: "the official test fold", VALIDATION_FOLD: "the official validation fold"}
     notes = []
@@ -102,6 +102,7 @@ def load_ptb_xl(raw: Path, task: str, fold: int | None = None, *, subset_ok: boo
         notes.append(
             f"Fold {chosen}, not PTB-XL's official test fold (10), stands in the test's place: these figures may not "
             "be compared with published ones."
+            + (" Whoever chose a checkpoint by it, as `dbeta pretrain` does, has looked at it." if chosen == 9 else "")
         )
     if len(folds) < RECORDS:
         notes.append(f"The folder lists {len(folds):,} of PTB-XL's {RECORDS:,} records.")
