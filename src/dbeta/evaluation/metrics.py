@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 METRICS = {"auroc": roc_auc_score, "auprc": average_precision_score}
@@ -172,22 +171,21 @@ def macro(table: np.ndarray) -> np.ndarray:
         return np.where(there, usable, 0.0).sum(axis=1) / there.sum(axis=1)
 
 
-def interval(values: np.ndarray) -> list[float] | None:
+def interval(values: np.ndarray, lowest: float = 0.0, highest: float = 1.0) -> list[float] | None:
     """[value, low, high] of a value followed by its resamples, 95 %; None where there is no value.
 
-    Bias-corrected percentiles (Efron and Tibshirani 1993, section 14.3, without acceleration): the average precision of
-    a class with few positives is higher in a resample, which repeats them, than in truth.
+    `lowest` and `highest` bound the metric.
+
+    Percentiles of the resamples, shifted so that their median is the value: the average precision of a class with few
+    positives is higher in a resample, which repeats them, than in truth (Efron and Tibshirani 1993, chapter 10).
     """
     if np.isnan(values[0]):
         return None
     resampled = values[1:][~np.isnan(values[1:])]
     if not resampled.size:  # nothing is known but the metric's range
         return [round(float(values[0]), 4), 0.0, 1.0]
-    below = np.mean(resampled < values[0]) + np.mean(resampled == values[0]) / 2
-    shift = 2 * norm.ppf(np.clip(below, 0.5 / len(resampled), 1 - 0.5 / len(resampled)))
-    low, high = np.percentile(resampled, 100 * norm.cdf(shift + norm.ppf([0.025, 0.975])))
-    # What lies outside all resamples is at least in its own interval
-    return [round(float(x), 4) for x in (values[0], min(low, values[0]), max(high, values[0]))]
+    low, high = np.percentile(resampled, [2.5, 97.5]) - (np.median(resampled) - values[0])
+    return [round(float(x), 4) for x in (values[0], max(low, lowest), min(high, highest))]
 
 
 def mean_of(tables: Sequence[Resampled]) -> Resampled:
@@ -213,9 +211,10 @@ def compare(first: Resampled, second: Resampled, names: Sequence[str]) -> dict[s
         if np.isnan(difference[0]):
             return None
         resampled = difference[1:][~np.isnan(difference[1:])]
+        resampled = resampled - (np.median(resampled) - difference[0])  # as `interval`
         fewer = min((resampled <= 0).sum(), (resampled >= 0).sum())
         p = min(1.0, 2 * (fewer + 1) / (len(resampled) + 1))
-        return {"difference": interval(difference), "p": round(float(p), 4)}
+        return {"difference": interval(difference, -1.0), "p": round(float(p), 4)}
 
     result: dict[str, Any] = {"macro": {}, "classes": {name: {} for name in names}}
     for metric in METRICS:

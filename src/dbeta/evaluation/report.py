@@ -369,7 +369,7 @@ def _protocol(metrics: Mapping[str, Any]) -> str:
         f"- Records and labels: {metrics['protocol']}.",
         f"- Records used: {splits}.",
         *([f"- Fine-tuning: {_settings(metrics['settings'])}."] if "settings" in metrics else []),
-        f"- Intervals: bias-corrected percentile bootstrap over patients, {bootstrap['resamples']:,} "
+        f"- Intervals: percentile bootstrap over patients, centered on the value, {bootstrap['resamples']:,} "
         "resamples, seed 0.",
         f"- Models: {models}.",
         f"- Data fingerprint (samples, labels, splits): {provenance['data_fingerprint']}.",

@@ -91,7 +91,7 @@ def _figures(ranks: np.ndarray, patients: np.ndarray, resamples: int, seed: int)
     found: dict[str, Any] = {
         f"recall@{depth}": interval(np.array([np.mean(one <= depth) for one in draws])) for depth in DEPTHS
     }
-    return found | {"median_rank": interval(np.array([np.median(one) for one in draws]))}
+    return found | {"median_rank": interval(np.array([np.median(one) for one in draws]), 1.0, np.inf)}
 
 
 def _chance(hits: np.ndarray, items: int) -> dict[str, float]:
