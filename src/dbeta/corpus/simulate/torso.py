@@ -1,0 +1,67 @@
+"""From the heart's dipole to the leads on the skin.
+
+Special here: everybody's chest is another one. The textbook's lead matrix is turned and scaled for each record, its
+precordial electrodes are shifted along and across the chest, and each has its own nearness to the heart.
+
+Axes as in Frank's system: x to the left, y to the feet, z to the back; mV.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: The measured leads, of which III, aVR, aVL and aVF follow.
+MEASURED = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
+#: Dower's transformation (Dower, Machado and Osborne 1980): lead = row · (x, y, z).
+DOWER = (
+    (0.632, -0.235, 0.059),
+    (0.235, 1.066, -0.132),
+    (-0.515, 0.157, -0.917),
+    (0.044, 0.164, -1.387),
+    (0.882, 0.098, -1.277),
+    (1.213, 0.127, -0.601),
+    (1.125, 0.127, -0.086),
+    (0.831, 0.076, 0.230),
+)
+
+
+def lead_matrices(normal: Tensor, shift: Tensor, angles: Tensor) -> Tensor:
+    """One lead matrix for each record: (B, 8, 3).
+
+    Args:
+        normal: (B, 8, 3) random numbers, for what is individual.
+        shift: (B, 2) of the precordial electrodes: along the row, in electrode distances (positive to the left), and
+            across it, in intercostal spaces (positive downwards).
+        angles: (B, 3) radians by which the heart is turned about x, y and z (see `rotations`).
+    """
+    dower = torch.tensor(DOWER, device=normal.device)
+    chest = dower[2:].expand(len(normal), -1, -1)
+    # Between neighbours as on a line; beyond the ends as at the ends
+    place = (torch.arange(6.0, device=normal.device) + shift[:, :1]).clamp(0, 5)  # (B, 6)
+    low = place.floor().long().clamp(max=4)
+    part = (place - low)[..., None]
+    rows = low[..., None].expand(-1, -1, 3)
+    chest = chest.gather(1, rows) * (1 - part) + chest.gather(1, rows + 1) * part
+    lower = torch.tensor([0.0, 0.35, 0.0], device=normal.device) * shift[:, 1, None, None]
+    matrix = torch.cat([dower[:2].expand(len(normal), -1, -1), chest + lower], dim=1)
+    near = (0.18 * normal[:, :, :1]).exp()
+    near[:, :2] = 1  # limb leads are far from the heart, whoever it is
+    return (matrix * near + 0.06 * normal.roll(1, dims=2)) @ rotations(angles)
+
+
+def rotations(angles: Tensor) -> Tensor:
+    """Rotation matrices (B, 3, 3) about x, then y, then z; positive about z turns the frontal axis to the right."""
+    a, b, c = angles.unbind(dim=1)
+    one, nil = torch.ones_like(a), torch.zeros_like(a)
+    about_x = torch.stack([one, nil, nil, nil, a.cos(), -a.sin(), nil, a.sin(), a.cos()], dim=1).view(-1, 3, 3)
+    about_y = torch.stack([b.cos(), nil, b.sin(), nil, one, nil, -b.sin(), nil, b.cos()], dim=1).view(-1, 3, 3)
+    about_z = torch.stack([c.cos(), -c.sin(), nil, c.sin(), c.cos(), nil, nil, nil, one], dim=1).view(-1, 3, 3)
+    return about_z @ about_y @ about_x
+
+
+def all_leads(measured: Tensor) -> Tensor:
+    """The twelve leads in the standard order from the eight measured: (B, 8, T) → (B, 12, T)."""
+    one, two = measured[:, 0], measured[:, 1]
+    limb = [one, two, two - one, -(one + two) / 2, one - two / 2, two - one / 2]
+    return torch.cat([torch.stack(limb, dim=1), measured[:, 2:]], dim=1)

@@ -1,0 +1,45 @@
+"""The heart's electrical field over one beat, as sums of bell curves with a direction each.
+
+Special here: a wave may rise faster than it falls, or the other way round, as T waves do; and everything is a sum, so
+that what findings add and take away combines as it does in patients.
+
+Axes as in `torso`; times in seconds from the onset of the QRS complex, vectors in mV.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+#: Of a template: from before the QRS complex (a pacing spike or a delta wave begins on time) to after the longest QT.
+BEGIN, END = -0.04, 0.76
+
+
+@dataclass
+class Bells:
+    """Bell curves of B records.
+
+    Attributes:
+        center: (B, K) seconds.
+        before: (B, K) seconds, width on the rising side.
+        after: (B, K) seconds, width on the falling side.
+        vector: (B, K, 3) mV.
+    """
+
+    center: Tensor
+    before: Tensor
+    after: Tensor
+    vector: Tensor
+
+    def sampled(self, times: Tensor) -> Tensor:
+        """Their sum at times (W,): (B, 3, W)."""
+        distance = times - self.center[..., None]  # (B, K, W)
+        width = torch.where(distance < 0, self.before[..., None], self.after[..., None])
+        return self.vector.transpose(1, 2) @ (-0.5 * (distance / width).square()).exp()
+
+
+def joined(*parts: Bells) -> Bells:
+    """All bells of several parts."""
+    return Bells(*(torch.cat(list(field), dim=1) for field in zip(*(vars(one).values() for one in parts), strict=True)))
