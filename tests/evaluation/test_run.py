@@ -12,15 +12,15 @@ from dbeta.evaluation import finetuning, report
 from dbeta.evaluation.benchmarks import load_benchmark
 from dbeta.evaluation.compare import PUBLISHED, compare_runs, read_metrics, render_comparison
 from dbeta.evaluation.finetuning import evaluate_finetune, evaluate_finetuned_identification
-from dbeta.evaluation.report import render, write_report
+from dbeta.evaluation.report import write_report
+from dbeta.evaluation.result import Result, in_domain
 from dbeta.evaluation.run import (
-    Result,
     evaluate_identification,
     evaluate_probe,
     evaluate_retrieval,
     evaluate_zero_shot,
-    in_domain,
 )
+from dbeta.evaluation.sections import render
 from dbeta.evaluation.zero_shot import random_twin
 from dbeta.training.finetune import LEAD_SETS, Settings
 

@@ -15,7 +15,7 @@ from dbeta.errors import DBetaError
 
 if TYPE_CHECKING:
     from dbeta.evaluation.benchmarks import Benchmark
-    from dbeta.evaluation.run import Result
+    from dbeta.evaluation.result import Result
     from dbeta.inference import DBeta
 
 #: Lead sets that can be fine-tuned on.

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dbeta.errors import DBetaError
-from dbeta.evaluation.report import METRICS, figure, table
+from dbeta.evaluation.report import METRICS
+from dbeta.evaluation.sections import figure, table
 
 
 @dataclass(frozen=True)

@@ -20,22 +20,8 @@ from dbeta.evaluation.embeddings import Embedded, model_fingerprint, read_signal
 from dbeta.evaluation.identification import gallery_and_queries, identification
 from dbeta.evaluation.metrics import RESAMPLES
 from dbeta.evaluation.probe import check_splits, without_recording
-from dbeta.evaluation.run import (
-    RANDOM,
-    Bar,
-    Result,
-    beside,
-    brief,
-    check_measurable,
-    check_models,
-    data_fingerprint,
-    describe,
-    first,
-    first_name,
-    no_bar,
-    result,
-    without_repeats,
-)
+from dbeta.evaluation.result import Result, beside, brief, data_fingerprint, describe, first, first_name, result
+from dbeta.evaluation.run import RANDOM, Bar, check_measurable, check_models, no_bar, without_repeats
 from dbeta.evaluation.zero_shot import random_twin
 from dbeta.inference import DBeta
 from dbeta.training.finetune import LEAD_SETS, Classifier, Settings, finetune, lead_mask, predict, save_encoder

@@ -1,0 +1,151 @@
+"""What an evaluation found, and what a report says of where it comes from."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dbeta.evaluation.assess import Assessment
+from dbeta.evaluation.benchmarks import Benchmark
+from dbeta.evaluation.embeddings import Embedded, model_fingerprint
+from dbeta.evaluation.metrics import compare
+from dbeta.inference import DBeta
+from dbeta.training.finetune import UNKNOWN
+
+#: Libraries whose versions a report names.
+LIBRARIES = ("dbeta", "torch", "transformers", "scikit-learn", "numpy", "ecgbench", "wfdb")
+
+
+@dataclass
+class Result:
+    """What an evaluation found.
+
+    Attributes:
+        metrics: what `metrics.json` holds.
+        predictions: a row for each model and test record: what was true, the scores, and probabilities where there are.
+    """
+
+    metrics: dict[str, Any]
+    predictions: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+def first_name(models: Mapping[str, Any]) -> str:
+    """The name of the model that is evaluated."""
+    return next(iter(models))
+
+
+def first(models: Mapping[str, DBeta]) -> DBeta:
+    """The model that is evaluated; others are compared with it."""
+    return next(iter(models.values()))
+
+
+def describe(
+    task: str, benchmark: Benchmark, embedded: Embedded, models: Mapping[str, DBeta], resamples: int
+) -> dict[str, Any]:
+    """What a report says before its figures: which records, by which protocol, with what."""
+    records = embedded.benchmark.records
+    test = embedded.benchmark.rows("test")
+    return {
+        "task": task,
+        "benchmark": benchmark.name,
+        "protocol": benchmark.protocol,
+        "model": first_name(models),
+        "n_records": len(test),
+        "n_patients": int(records["patient_id"].iloc[test].nunique()),
+        "splits": {name: int(count) for name, count in records["split"].value_counts().items()},
+        "missing": benchmark.missing,
+        "unread": embedded.unread,
+        "notes": list(benchmark.notes),
+        "provenance": {
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+            "data_fingerprint": data_fingerprint(embedded),
+            "models": {
+                name: {
+                    "fingerprint": model_fingerprint(model),
+                    "precision": str(model.model.dtype).removeprefix("torch."),
+                    "trained_on": model.model.config.trained_on,
+                    "in_domain": in_domain(model, benchmark),
+                }
+                for name, model in models.items()
+            },
+            "bootstrap": {"resamples": resamples, "unit": "patient", "seed": 0},
+        },
+    }
+
+
+def in_domain(model: DBeta, benchmark: Benchmark) -> bool | None:
+    """Whether a model was pretrained on the dataset that a benchmark is made of; None where nobody recorded it."""
+    known = model.model.config.trained_on
+    if known is None or (not set(known) & benchmark.sources and UNKNOWN in known):
+        return None
+    return bool(set(known) & benchmark.sources)
+
+
+def data_fingerprint(embedded: Embedded) -> str:
+    """A name for what was evaluated on, samples, labels and splits: 32 hexadecimal digits."""
+    found = hashlib.blake2b(digest_size=16)
+    records = embedded.benchmark.records
+    order = np.argsort(records["record_id"].to_numpy(str))
+    found.update(repr(embedded.benchmark.classes).encode())
+    for i in order:
+        row = records.iloc[i]
+        found.update(f"{row['record_id']} {row['patient_id']} {row['split']} ".encode())
+        found.update(embedded.digests[i] + embedded.benchmark.labels[i].tobytes())
+    return found.hexdigest()
+
+
+def brief(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The figures themselves, without subgroups and calibration."""
+    kept = ("macro", "macro_common", "sd_over_seeds", "challenge_score", "classes")
+    return {name: metrics[name] for name in kept if name in metrics}
+
+
+def result(
+    metrics: dict[str, Any],
+    found: Mapping[str, tuple[Assessment, dict[str, Any]]],
+    baselines: dict[str, Any],
+    test: Benchmark,
+) -> Result:
+    """The first model's figures on top, the others' and the comparisons beside them.
+
+    Args:
+        metrics: what `describe` says.
+        found: model's name → its figures, and further entries for it.
+        baselines: of all of them.
+        test: the test records.
+    """
+    name, *others = found
+    best, extra = found[name]
+    metrics = metrics | best.metrics | extra | {"baselines": baselines}
+    metrics["others"] = {other: found[other][0].metrics | found[other][1] for other in others}
+    metrics["comparisons"] = {
+        other: compare(best.resampled, found[other][0].resampled, test.classes) for other in others
+    }
+    return Result(metrics, pd.concat([_predictions(test, name, one) for name, (one, _) in found.items()]))
+
+
+def _predictions(test: Benchmark, model: str, one: Assessment) -> pd.DataFrame:
+    """A row for each test record: the label (empty where undecided), score and probability of each class."""
+    table = test.records[["record_id", "patient_id"]].reset_index(drop=True)
+    columns: dict[str, Any] = {}
+    for i, name in enumerate(test.classes):
+        label = pd.array(test.labels[:, i], dtype="Int8")
+        label[test.labels[:, i] < 0] = pd.NA
+        columns[f"label:{name}"] = label
+        columns[f"score:{name}"] = one.scores[:, i].astype(np.float32)
+        columns[f"probability:{name}"] = one.probabilities[:, i].astype(np.float32)
+    table.insert(0, "model", model)
+    return pd.concat([table, pd.DataFrame(columns)], axis=1)
+
+
+def beside(models: Mapping[str, Any], found: Mapping[str, dict[str, Any]], baselines: dict[str, Any]) -> dict[str, Any]:
+    """The first model's figures on top, the others' and the baselines beside them."""
+    name, *others = models
+    return found[name] | {"others": {other: found[other] for other in others}, "baselines": baselines}
