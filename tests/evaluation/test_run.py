@@ -303,8 +303,15 @@ def test_runs_beside_published_figures(runs):
     }
     assert {row["benchmark"] for row in rows} == {"ptb-xl-super"}
     text = render_comparison(rows)
+    assert "may not be compared with published" in text  # fold 9 is not what they were measured on
     assert text.count("published; not run here") == len(rows) - len(ours)
     assert "| zero-shot, ptb-xl-super | *D-BETA (Pham et al. 2025)* | 0.762 | – | – |" in text
+
+
+def test_an_in_domain_model_is_named_so_beside_published_figures(model, task, tmp_path, monkeypatch):
+    monkeypatch.setattr(model.model.config, "trained_on", ["ptb-xl"])
+    write_report(evaluate_zero_shot({"micro": model}, task, resamples=10), tmp_path, "")
+    assert "micro was pretrained on this dataset (in-domain)." in render_comparison(compare_runs([tmp_path]))
 
 
 def test_fine_tuning_stands_beside_fine_tuning(model, task, tmp_path):

@@ -80,7 +80,7 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
     Returns:
         Rows of `task`, `benchmark`, `model`, `auroc` and `auprc` ([value, low, high], or one number where published),
-        `records`, `protocol` and `source` (folder, "baseline" or "published").
+        `records`, `protocol`, `notes` and `source` (folder or "published").
 
     Raises:
         DBetaError: a folder holds no evaluation with AUROCs.
@@ -108,6 +108,7 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
                         "auprc": found["macro"]["auprc"],
                         "records": metrics["n_records"],
                         "protocol": metrics["protocol"],
+                        "notes": _notes(metrics),
                         "source": str(folder),
                     }
                 )
@@ -121,6 +122,14 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
             if one.benchmark == benchmark and one.task in (task, "supervised")
         ]
     return ordered
+
+
+def _notes(metrics: Mapping[str, Any]) -> list[str]:
+    """What must be known before a run's figures are set beside others."""
+    models = metrics.get("provenance", {}).get("models", {})
+    at_home = [name for name, one in models.items() if one.get("in_domain")]
+    notes = [f"{name} was pretrained on this dataset (in-domain)." for name in at_home]
+    return [*notes, *metrics.get("notes", [])]
 
 
 def _tasks(metrics: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,4 +159,7 @@ def render_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
                 "*published; not run here*" if published else row["source"],
             ]
         )
-    return table(["task", "model", "macro AUROC", "macro AUPRC", "test records", "from"], lines)
+    runs = {row["source"]: row for row in rows if row["source"] != "published"}
+    said = [f"- {source}: {' '.join([row['protocol'] + '.', *row['notes']])}" for source, row in runs.items()]
+    header = ["task", "model", "macro AUROC", "macro AUPRC", "test records", "from"]
+    return "\n\n".join([table(header, lines), "\n".join(said)])
