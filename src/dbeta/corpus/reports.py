@@ -1,10 +1,14 @@
-"""Report text: cleaning what archives hold, and writing English sentences from findings."""
+"""Report text: cleaning what archives hold, and writing sentences from findings."""
 
 from __future__ import annotations
 
 import random
 import re
 from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+
+import yaml
 
 from dbeta.evaluation.conditions import find_condition
 
@@ -89,24 +93,75 @@ def _clean_once(text: str) -> str:
     return _SENTINELS.sub("", text) if any(character.isalnum() for character in text) else ""
 
 
-def wordings(finding: str) -> tuple[str, ...]:
-    """The usual ways to say a finding, lower case: as `conditions.yaml` words it, or the finding itself."""
+@cache
+def _phrases() -> dict[str, dict[str, list[str]]]:
+    text = files("dbeta.corpus").joinpath("phrases.yaml").read_text(encoding="utf-8")
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+@cache
+def wordings(finding: str, language: str | None = None) -> tuple[str, ...]:
+    """The usual ways to say a finding, lower case: as `conditions.yaml` and `phrases.yaml` word it, or the finding.
+
+    Args:
+        finding: its name, or any of its wordings.
+        language: "en" or "de"; None for both. A finding without German words keeps its English ones.
+    """
     condition = find_condition(finding)
-    return (finding.lower(),) if condition is None else condition.prompts
+    name = finding.lower() if condition is None else condition.name.lower()
+    english = (name,) if condition is None else condition.prompts
+    further = _phrases().get(name, {})
+    german = tuple(further.get("de", ()))
+    if language == "de" and german:
+        return german
+    return tuple(dict.fromkeys([*english, *further.get("en", ()), *(german if language is None else ())]))
 
 
-def write_report(findings: Sequence[str], rng: random.Random) -> str:
-    """An English report that states these findings, in random order, wording and punctuation.
+#: What may stand before a finding that is not certain.
+HEDGES = {
+    "en": ("possible ", "probable ", "consider ", "suggestive of ", "cannot rule out ", "consistent with ", "suspect "),
+    "de": ("verdacht auf ", "möglicher befund: ", "vereinbar mit ", "wahrscheinlich ", "nicht auszuschliessen: "),
+}
+#: What makes a denial of a finding.
+DENIALS = {"en": ("no ", "without ", "no evidence of ", "no sign of ", "absence of "), "de": ("kein hinweis auf ", "ohne ")}
+OPENINGS = {
+    "en": ("", "", "", "the tracing shows ", "there is ", "impression: ", "ecg: ", "findings: "),
+    "de": ("", "", "", "das ecg zeigt ", "befund: ", "beurteilung: ", "ecg mit "),
+}
+JOINTS = (". ", ", ", "; ", " ", " - ", ". ", ", ")
+
+
+def write_report(
+    findings: Sequence[str], rng: random.Random, *, absent: Sequence[str] = (), language: str | None = None
+) -> str:
+    """A report that states these findings and denies others, in random order, language, wording and punctuation.
 
     A single finding may be stated by its long clinical description; several are named, so that none is cut off.
 
     Args:
-        findings: phrases such as "left axis deviation".
+        findings: phrases such as "left axis deviation"; none only where something is absent.
         rng: source of randomness.
+        absent: findings to deny.
+        language: "en" or "de"; drawn where it is None, three times as often English.
     """
-    if len(findings) == 1:
-        return rng.choice(wordings(findings[0]))
-    phrases = [rng.choice([one for one in wordings(finding) if ": " not in one]) for finding in findings]
+    language = language or rng.choice(("en", "en", "en", "de"))
+    if len(findings) == 1 and not absent and rng.random() < 0.6:
+        return rng.choice(wordings(findings[0], language))
+    phrases = [_said(finding, rng, language) for finding in findings]
     rng.shuffle(phrases)
-    joint = rng.choice([". ", ", ", "; ", " with " if len(phrases) == 2 else ", "])
-    return joint.join(phrases) + rng.choice([".", ""])
+    phrases += [_denied(finding, rng, language) for finding in absent]
+    joint = " with " if len(phrases) == 2 and language == "en" and not absent and rng.random() < 0.3 else None
+    opening = rng.choice(OPENINGS[language]) if findings else ""
+    return opening + (joint or rng.choice(JOINTS)).join(phrases) + rng.choice([".", ""])
+
+
+def _said(finding: str, rng: random.Random, language: str) -> str:
+    phrase = rng.choice([one for one in wordings(finding, language) if ": " not in one])
+    return (rng.choice(HEDGES[language]) if rng.random() < 0.12 else "") + phrase
+
+
+def _denied(finding: str, rng: random.Random, language: str) -> str:
+    ready = _phrases().get(finding.lower(), {}).get("no", [])
+    if ready and rng.random() < 0.5:
+        return rng.choice(ready)
+    return rng.choice(DENIALS[language]) + rng.choice([one for one in wordings(finding, language) if ": " not in one])

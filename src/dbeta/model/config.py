@@ -57,8 +57,8 @@ class DBetaConfig(PretrainedConfig):
             arXiv 2303.15343) instead of raw inner products.
         loss_weights: weight of each of the losses "mlm", "mem", "etm" and "ets".
         initializer_range: standard deviation of new weights.
-        parts: "all" is the model that pretraining trains; "encoders" leaves out the fusion and the heads; "ecg" is the
-            ECG encoder with its projection and pooler alone. The last two embed and cannot be trained further.
+        parts: "all" is the model of the paper; "encoders" leaves out the fusion and the heads, and so learns by ETS
+            alone; "ecg" is the ECG encoder with its projection and pooler alone, which embeds and is not pretrained.
         trained_on: kinds of dataset that the weights were trained on (`source` of their corpora), so that an evaluation
             can say whether a benchmark is foreign to the model; None where nobody recorded it.
     """

@@ -157,6 +157,8 @@ class DBetaModel(PreTrainedModel):
     ) -> DBetaOutput:
         """Both encoders, the fusion, and every loss whose targets are given; of ECGs or texts alone, their embedding.
 
+        A model of `parts="encoders"` has ETS alone.
+
         Args:
             ecg: (B, leads, samples), what the encoder sees (leads may be zeroed).
             input_ids: (B, T) int64, what the text encoder sees (tokens may be replaced).
@@ -174,15 +176,20 @@ class DBetaModel(PreTrainedModel):
             Losses, logits and embeddings; `ecg_embeds` or `text_embeds` alone where the other input is missing.
 
         Raises:
-            DBetaError: there is neither an ECG nor a text, or the model was built without its fusion and heads.
+            DBetaError: there is neither an ECG nor a text, or the model was built without its text encoder.
         """
         if ecg is None or input_ids is None:
             return self._embed_one_side(ecg, input_ids, attention_mask)
         config = self.config
-        if config.parts != "all":
-            raise DBetaError(
-                "this model has no fusion and no heads, so it has no losses; use embed_ecg, embed_text and similarity"
-            )
+        if config.parts == "ecg":
+            raise DBetaError("this model has no text encoder, so it has no losses; use embed_ecg")
+        if config.parts == "encoders":
+            whole = input_ids if target_ids is None else target_ids
+            out = DBetaOutput(ecg_embeds=self.embed_ecg(ecg), text_embeds=self.embed_text(whole, attention_mask))
+            self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask)
+            if out.ets_loss is not None:
+                out.loss = config.loss_weights["ets"] * out.ets_loss
+            return out
         out = DBetaOutput()
         text_mask = None if attention_mask is None else attention_mask.bool()
 
@@ -198,10 +205,7 @@ class DBetaModel(PreTrainedModel):
             out.text_embeds = self.embed_text(target_ids, attention_mask)
         else:
             out.text_embeds = self.text_pooler(text_stream)
-        texts = gather(out.text_embeds) if self.training else out.text_embeds
-        if prompt_ids is not None:
-            texts = torch.cat([texts, self.embed_text(prompt_ids, prompt_mask)])
-        out.ets_logits = self.similarity(out.ecg_embeds, texts)
+        self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask)
 
         text_fused, ecg_fused, before_mem = self.fusion(text_stream, ecg_stream, text_mask)
         text_class, ecg_class = self.fused_text_pooler(text_fused), self.fused_ecg_pooler(ecg_fused)
@@ -223,13 +227,29 @@ class DBetaModel(PreTrainedModel):
             out.mem_loss = losses.mem_loss(out.mem_logits, target, hidden)
         if aligned is not None:
             out.etm_loss = losses.etm_loss(out.etm_logits, aligned)
-            signs = losses.ets_labels(aligned, len(texts)) if ets_labels is None else ets_labels
-            out.ets_loss = losses.ets_loss(out.ets_logits, signs)
 
         parts = {name: out.get(f"{name}_loss") for name in ("mlm", "mem", "etm", "ets")}
         weighted = [config.loss_weights[name] * loss for name, loss in parts.items() if loss is not None]
         out.loss = torch.stack(weighted).sum() if weighted else None
         return out
+
+    def _contrast(
+        self,
+        out: DBetaOutput,
+        aligned: Tensor | None,
+        ets_labels: Tensor | None,
+        prompt_ids: Tensor | None,
+        prompt_mask: Tensor | None,
+    ) -> None:
+        """ETS of the embeddings in `out`, in place."""
+        assert out.ecg_embeds is not None and out.text_embeds is not None
+        texts = gather(out.text_embeds) if self.training else out.text_embeds
+        if prompt_ids is not None:
+            texts = torch.cat([texts, self.embed_text(prompt_ids, prompt_mask)])
+        out.ets_logits = self.similarity(out.ecg_embeds, texts)
+        if aligned is not None:
+            signs = losses.ets_labels(aligned, len(texts)) if ets_labels is None else ets_labels
+            out.ets_loss = losses.ets_loss(out.ets_logits, signs)
 
     def _embed_one_side(self, ecg: Tensor | None, input_ids: Tensor | None, mask: Tensor | None) -> DBetaOutput:
         if ecg is not None:

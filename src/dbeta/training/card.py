@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from dbeta.corpus.store import read_counts
+from dbeta.training.recipe import SIMULATED
 
 CARD = """---
 library_name: dbeta
@@ -56,13 +57,16 @@ def write_card(
         recipe: the run's settings.
         **facts: `figure`, `step`, `steps`, `n_findings` and `fewest` of the validation.
     """
-    data = "\n".join(_describe(corpus) for corpus in corpora)
+    data = "\n".join(_describe(corpus, recipe.get("simulation", {})) for corpus in corpora)
     dumped = yaml.safe_dump(recipe, sort_keys=False)
     text = CARD.format(name=name, millions=parameters / 1e6, data=data, recipe=dumped, **facts)
     (folder / "README.md").write_text(text)
 
 
-def _describe(corpus: Path) -> str:
+def _describe(corpus: Path, simulation: dict[str, Any]) -> str:
+    if str(corpus) == SIMULATED:
+        settings = ", ".join(f"{name} {value}" for name, value in simulation.items())
+        return f"- `simulated`: ECGs of `dbeta.corpus.simulate`, made as they were asked for ({settings or 'defaults'})."
     counts = read_counts(corpus)
     splits = ", ".join(f"{n:,} {split}" for split, n in counts["splits"].items())
     return (

@@ -53,6 +53,7 @@ class PretrainCollator:
         crop: probability that a record is cut to a random window of half its length or more, padded as short
             recordings are: against overfitting, and so that short recordings are nothing new.
         max_stated: findings that a written sentence states at most.
+        denied_share: probability that a written sentence also says of a finding or two that they are absent.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class PretrainCollator:
         gain_jitter: float = 0.0,
         crop: float = 0.0,
         max_stated: int = 3,
+        denied_share: float = 0.0,
     ) -> None:
         """Store the settings.
 
@@ -79,6 +81,7 @@ class PretrainCollator:
             ValueError: a share or probability is not between 0 and 1, or another setting is out of its range.
         """
         shares = {"written_share": written_share, "misaligned_share": misaligned_share, "crop": crop}
+        shares |= {"denied_share": denied_share}
         for name, share in shares.items():
             if not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise ValueError(f"{name} should lie between 0 and 1, not {share!r}")
@@ -107,6 +110,7 @@ class PretrainCollator:
         self.gain_jitter = gain_jitter
         self.crop = crop
         self.max_stated = max_stated
+        self.denied_share = denied_share
         self._known_ids: dict[str, np.ndarray] = {}
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -122,7 +126,10 @@ class PretrainCollator:
         positions = [row["position"] if "position" in row else int(torch.randint(2**40, ())) for row in rows]
         generators = [np.random.Generator(np.random.Philox(key=[self.seed, position])) for position in positions]
         records = self._records(rows)
-        own = [self._text(row["report"], row["findings"], rng) for row, rng in zip(rows, generators, strict=True)]
+        own = [
+            self._text(row["report"], row["findings"], rng, record.decided - record.findings)
+            for row, record, rng in zip(rows, records, generators, strict=True)
+        ]
         texts, aligned = self._misalign(rows, records, own, generators)
         shown = texts if self.negatives_seen else own
         prompts = self._prompts(records, positions[0] // self.global_batch)
@@ -160,13 +167,19 @@ class PretrainCollator:
             for row, known in zip(rows, decided, strict=True)
         ]
 
-    def _text(self, report: str, findings: Iterable[str], rng: np.random.Generator) -> Text:
+    def _text(
+        self, report: str, findings: Iterable[str], rng: np.random.Generator, lacking: frozenset[str] = frozenset()
+    ) -> Text:
         names = sorted(findings)
         if names and (not report or rng.random() < self.written_share):
             count = int(rng.integers(1, min(len(names), self.max_stated) + 1))
             states = [names[i] for i in rng.permutation(len(names))[:count]]
-            words = write_report(states, random.Random(int(rng.integers(2**62))))
-            return Text(words, frozenset(states), complete=True)
+            source = random.Random(int(rng.integers(2**62)))
+            denies = []
+            if lacking and self.denied_share and source.random() < self.denied_share:
+                denies = source.sample(sorted(lacking), min(len(lacking), source.randint(1, 2)))
+            words = write_report(states, source, absent=denies)
+            return Text(words, frozenset(states), complete=True, denies=frozenset(denies))
         return Text(report, frozenset(names))
 
     def _misalign(

@@ -30,11 +30,13 @@ class Text:
         words: the text.
         states: the findings that are known to be in it.
         complete: whether it states nothing else, as a text written from findings does; a report may say more.
+        denies: the findings that it says are absent.
     """
 
     words: str
     states: frozenset[str] = frozenset()
     complete: bool = False
+    denies: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,17 @@ class Record:
 def pair_sign(text: Text, record: Record) -> int:
     """Whether a text holds for a record: +1 yes, −1 no, 0 not known (entailment).
 
-    A text that states findings holds for every record that has them all, does not hold where one is known to be
-    absent, and says nothing where one is undecided. A report holds for the records with the same report; where a record
+    A text that states findings holds for every record that has them all and none of those it denies, does not hold
+    where one is known to be otherwise, and says nothing where one is undecided. A report holds for the records with the same report; where a record
     has all findings that the report is known to state, nobody knows; a report of which nothing is known is taken not to
     hold, as in plain contrastive learning.
     """
     if text.words == record.report and not text.complete:
         return 1
     missing = text.states - record.findings
-    if missing & record.decided or not text.states:
+    if missing & record.decided or text.denies & record.findings or not (text.states or text.denies):
         return -1
-    return 0 if missing or not text.complete else 1
+    return 0 if missing or text.denies - record.decided or not text.complete else 1
 
 
 def text_key(words: str) -> int:
@@ -89,7 +91,7 @@ def encode_facts(
 
     Returns:
         `records` (B, F) int8 of +1 holds, −1 does not, 0 undecided; `record_keys` (B, 2) of report and own text;
-        `states` (B, F) bool, `keys` (B,) and `complete` (B,) of the texts; `prompt_states` (K, F) bool.
+        `states` and `denies` (B, F) bool, `keys` (B,) and `complete` (B,) of the texts; `prompt_states` (K, F) bool.
     """
     table = np.zeros((len(records), len(vocabulary)), np.int8)
     # Most records of a corpus have the same findings decided
@@ -99,10 +101,10 @@ def encode_facts(
         for name in record.findings:
             row[vocabulary[name]] = 1
 
-    def states(of: Sequence[Text]) -> Tensor:
+    def marked(of: Sequence[frozenset[str]]) -> Tensor:
         found = np.zeros((len(of), len(vocabulary)), bool)
-        for row, text in zip(found, of, strict=True):
-            for name in text.states:
+        for row, names in zip(found, of, strict=True):
+            for name in names:
                 row[vocabulary[name]] = True
         return torch.from_numpy(found)
 
@@ -111,10 +113,11 @@ def encode_facts(
         "record_keys": torch.tensor(
             [[text_key(record.report), text_key(text.words)] for record, text in zip(records, own, strict=True)]
         ),
-        "states": states(texts),
+        "states": marked([text.states for text in texts]),
+        "denies": marked([text.denies for text in texts]),
         "keys": torch.tensor([text_key(text.words) for text in texts]),
         "complete": torch.tensor([text.complete for text in texts]),
-        "prompt_states": states(prompts),
+        "prompt_states": marked([text.states for text in prompts]),
     }
 
 
@@ -139,9 +142,10 @@ def batch_signs(facts: Mapping[str, Tensor], aligned: Tensor, rule: str) -> Tens
     same[own, own + rank() * len(own)] &= aligned
     if rule == "equal":
         return torch.where(same, 1.0, signs)
-    states, complete = gather(facts["states"].byte()), gather(facts["complete"].byte()).bool()
-    entailed = _entailment(facts["records"], states)
-    known = states.bool().any(dim=1)
+    states, denies = gather(facts["states"].byte()), gather(facts["denies"].byte())
+    complete = gather(facts["complete"].byte()).bool()
+    entailed = _entailment(facts["records"], states, denies)
+    known = (states | denies).bool().any(dim=1)
     by_report = torch.where(known, entailed.clamp(max=0.0), -1.0)
     by_report = torch.where(same, 1.0, by_report)
     signs = torch.where(complete, entailed, by_report)
@@ -150,9 +154,13 @@ def batch_signs(facts: Mapping[str, Tensor], aligned: Tensor, rule: str) -> Tens
     return torch.cat([signs, _entailment(facts["records"], facts["prompt_states"])], dim=1)
 
 
-def _entailment(records: Tensor, states: Tensor) -> Tensor:
-    """+1 where a record has all that a text states, −1 where it is known to lack some of it, else 0: (B, T)."""
+def _entailment(records: Tensor, states: Tensor, denies: Tensor | None = None) -> Tensor:
+    """+1 where a record has all that a text states and nothing it denies, −1 where it is known not to, else 0: (B, T)."""
     wanted = states.float().T  # (F, T)
-    lacks = (records == -1).float() @ wanted
+    wrong = (records == -1).float() @ wanted
     undecided = (records == 0).float() @ wanted
-    return torch.where(lacks > 0, -1.0, torch.where(undecided > 0, 0.0, 1.0))
+    if denies is not None:
+        unwanted = denies.float().T
+        wrong = wrong + (records == 1).float() @ unwanted
+        undecided = undecided + (records == 0).float() @ unwanted
+    return torch.where(wrong > 0, -1.0, torch.where(undecided > 0, 0.0, 1.0))

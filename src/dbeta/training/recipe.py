@@ -17,6 +17,8 @@ from dbeta.model.config import PRESETS
 
 #: What a recipe's key holds, in words.
 KINDS = {str: "a name", dict: "settings of its own"}
+#: In the place of a corpus's folder: ECGs that are simulated as they are asked for.
+SIMULATED = "simulated"
 SCHEDULES = ("three_stage",)
 STRATEGIES = ("save_strategy", "eval_strategy", "logging_strategy")
 
@@ -27,7 +29,10 @@ class Recipe:
 
     Attributes:
         preset: model sizes, "tiny" or "base".
-        corpus: folder made by `dbeta corpus build`, or several with the weight of each in what is drawn.
+        corpus: folder made by `dbeta corpus build`, or several with the weight of each in what is drawn; "simulated"
+            in the place of a folder are ECGs that are simulated as they are asked for.
+        simulation: of those, `records`, `seed`, `mix` (`SimulatedRows`) and `validation`, the number of further
+            records to validate on, 0 for none.
         validation: corpus whose validation split is measured on; None: those of `corpus`.
         output: folder for the checkpoint.
         tokenizer: "train" (on the training split), or a folder or hub id.
@@ -43,6 +48,7 @@ class Recipe:
     preset: str = "tiny"
     corpus: str | dict[str, float] = "runs/corpus/ptb-xl"
     validation: str | None = None
+    simulation: dict[str, Any] = field(default_factory=dict)
     output: str = "runs/tiny"
     tokenizer: str = "train"
     text_encoder: str | None = None

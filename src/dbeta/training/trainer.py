@@ -199,16 +199,16 @@ class Meter:
     @torch.no_grad()
     def add(self, output: Any, batch: dict[str, Tensor]) -> None:
         """Count a batch."""
-        guess = output.mlm_logits.argmax(dim=-1)
-        labels = batch["mlm_labels"]
-        correct = output.etm_logits.argmax(dim=-1) == batch["aligned"].long()
-        counted = {name: output[name].detach().double() for name in LOSSES} | {
-            "batches": torch.ones((), dtype=torch.double, device=guess.device),
-            "etm_right": correct.sum().double(),
-            "pairs": torch.tensor(float(len(correct)), dtype=torch.double, device=guess.device),
-            "mlm_right": (guess == labels).sum().double(),
-            "tokens": (labels != IGNORED).sum().double(),
-        }
+        device = output.ecg_embeds.device
+        counted = {name: output[name].detach().double() for name in LOSSES if output.get(name) is not None}
+        counted["batches"] = torch.ones((), dtype=torch.double, device=device)
+        if output.get("etm_logits") is not None:
+            correct = output.etm_logits.argmax(dim=-1) == batch["aligned"].long()
+            counted["etm_right"] = correct.sum().double()
+            counted["pairs"] = torch.tensor(float(len(correct)), dtype=torch.double, device=device)
+            labels = batch["mlm_labels"]
+            counted["mlm_right"] = (output.mlm_logits.argmax(dim=-1) == labels).sum().double()
+            counted["tokens"] = (labels != IGNORED).sum().double()
         for name, value in counted.items():
             self.sums[name] = self.sums.get(name, 0) + value
         self.embeds = output.ecg_embeds.detach().float()
@@ -222,9 +222,10 @@ class Meter:
         if world_size() > 1:
             torch.distributed.all_reduce(values)
         total = dict(zip(names, values.tolist(), strict=True))
-        logs = {name: total[name] / total["batches"] for name in LOSSES}
-        logs["etm_accuracy"] = total["etm_right"] / total["pairs"]
-        if total["tokens"]:
+        logs = {name: total[name] / total["batches"] for name in LOSSES if name in total}
+        if "pairs" in total:
+            logs["etm_accuracy"] = total["etm_right"] / total["pairs"]
+        if total.get("tokens"):
             logs["mlm_accuracy"] = total["mlm_right"] / total["tokens"]
         if self.embeds is not None:
             logs["embedding_rank"] = effective_rank(self.embeds)

@@ -7,7 +7,7 @@ from scipy.signal import find_peaks
 
 from dbeta.corpus.simulate import rhythm as rhythms
 from dbeta.corpus.simulate.heart import TERRITORIES, Heart
-from dbeta.corpus.simulate.render import clean_signals
+from dbeta.corpus.simulate.render import render
 from dbeta.corpus.simulate.rhythm import Rhythm, draw_beats
 from dbeta.corpus.simulate.torso import lead_matrices, rotations
 from dbeta.ecg import LEADS, augmented_leads
@@ -37,7 +37,7 @@ def signals(rhythm: Rhythm, heart: Heart | None = None, seed: int = 0) -> np.nda
     still = torch.zeros(count, 8, 3), torch.zeros(count, 2), torch.zeros(count, 3)
     focus = torch.tensor([[0.6, 0.6, -0.5]]).expand(count, 3)
     heart = heart or Heart.healthy(count)
-    return clean_signals(heart, beats(rhythm, seed), lead_matrices(*still), 10.0, RATE, focus).numpy()
+    return render(heart, beats(rhythm, seed), lead_matrices(*still), 10.0, RATE, focus).signals.numpy()
 
 
 def lead(signal: np.ndarray, name: str) -> np.ndarray:

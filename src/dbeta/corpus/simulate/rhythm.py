@@ -42,7 +42,7 @@ class Rhythm:
         jitter: standard deviation of the RR interval besides, as a share of it.
         atrial_rate: of flutter waves, or of atria that the ventricles do not follow, per minute.
         ratio: flutter waves, or cycle length of type I block, per ventricular beat.
-        premature_atrial: probability of a premature atrial complex at each beat.
+        premature_atrial: probability of a premature atrial complex at each beat, never two in a row; 1 for bigeminy.
         premature_ventricular: probability of a premature ventricular complex after each beat.
         every: 2 for bigeminy, 3 for trigeminy of ventricular complexes, 0 for none.
         coupling: of premature complexes, as a share of the RR interval.
@@ -77,6 +77,10 @@ class Events:
     time: Tensor
     origin: Tensor
     valid: Tensor
+
+    def take(self, rows: Tensor) -> Events:
+        """Those of some records."""
+        return Events(self.time[rows], self.origin[rows], self.valid[rows])
 
 
 @dataclass
@@ -117,7 +121,8 @@ def draw_beats(rhythm: Rhythm, seconds: float, uniform: Tensor, normal: Tensor) 
     jitter = torch.where(regular, 0.004, rhythm.jitter[:, None])
     spacing = rr * (1 + jitter * normal[:, 0])  # (B, E)
     early = (uniform[:, 0] < rhythm.premature_atrial[:, None]) & ((kind == SINUS) | (kind == ECTOPIC))
-    early &= ~early.roll(1, dims=1)  # no two in a row
+    every_other = (rhythm.premature_atrial[:, None] >= 1) & (steps % 2 == 0)  # bigeminy
+    early = torch.where(rhythm.premature_atrial[:, None] >= 1, every_other, early & ~early.roll(1, dims=1))
     spacing = torch.where(early, spacing * rhythm.coupling[:, None], spacing)
     spacing = torch.where(early.roll(1, dims=1), spacing * 1.15, spacing)  # the node is reset, and a little slow
     paused = (steps == count // 4) & (rhythm.pause[:, None] > 0)

@@ -9,7 +9,7 @@ Axes as in Frank's system: x to the left, y to the feet, z to the back; mV.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 #: The measured leads, of which III, aVR, aVL and aVF follow.
 MEASURED = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -24,10 +24,12 @@ DOWER = (
     (1.125, 0.127, -0.086),
     (0.831, 0.076, 0.230),
 )
+#: Precordial electrodes, counted from 0, that are nearest to the `front` and the `side` of the left ventricle.
+LOCAL = (1.3, 4.2)
 
 
 def lead_matrices(normal: Tensor, shift: Tensor, angles: Tensor) -> Tensor:
-    """One lead matrix for each record: (B, 8, 3).
+    """One lead matrix for each record: (B, 8, 5); the last two columns are of what is near the precordial electrodes.
 
     Args:
         normal: (B, 8, 3) random numbers, for what is individual.
@@ -47,7 +49,11 @@ def lead_matrices(normal: Tensor, shift: Tensor, angles: Tensor) -> Tensor:
     matrix = torch.cat([dower[:2].expand(len(normal), -1, -1), chest + lower], dim=1)
     near = (0.18 * normal[:, :, :1]).exp()
     near[:, :2] = 1  # limb leads are far from the heart, whoever it is
-    return (matrix * near + 0.06 * normal.roll(1, dims=2)) @ rotations(angles)
+    dipole = (matrix * near + 0.06 * normal.roll(1, dims=2)) @ rotations(angles)
+    middles = torch.tensor(LOCAL, device=normal.device)  # (2,)
+    distance = torch.arange(6.0, device=normal.device)[:, None] + shift[:, :1, None] - middles  # (B, 6, 2)
+    local = nn.functional.pad((-0.5 * (distance / 0.95).square()).exp(), (0, 0, 2, 0))
+    return torch.cat([dipole, local * near], dim=2)
 
 
 def rotations(angles: Tensor) -> Tensor:

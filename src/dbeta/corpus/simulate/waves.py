@@ -25,7 +25,7 @@ class Bells:
         center: (B, K) seconds.
         before: (B, K) seconds, width on the rising side.
         after: (B, K) seconds, width on the falling side.
-        vector: (B, K, 3) mV.
+        vector: (B, K, P) mV; the parts are x, y, z and, where there are five, the local ones.
     """
 
     center: Tensor
@@ -34,7 +34,7 @@ class Bells:
     vector: Tensor
 
     def sampled(self, times: Tensor) -> Tensor:
-        """Their sum at times (W,): (B, 3, W)."""
+        """Their sum at times (W,): (B, P, W)."""
         distance = times - self.center[..., None]  # (B, K, W)
         width = torch.where(distance < 0, self.before[..., None], self.after[..., None])
         return self.vector.transpose(1, 2) @ (-0.5 * (distance / width).square()).exp()

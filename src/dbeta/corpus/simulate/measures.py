@@ -1,0 +1,136 @@
+"""Rate, intervals, axis and amplitudes, measured on the noise-free signal.
+
+Special here: what a rule about an ECG says in millivolts and milliseconds is looked up where no noise can blur it, so
+that findings are what the criteria call them and not what was asked for.
+
+Sources: definitions of the CSE Working Party (1985) for onsets and ends; J + 60 ms for the ST segment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dbeta.corpus.simulate.patients import Patients
+from dbeta.corpus.simulate.render import Clean
+from dbeta.corpus.simulate.rhythm import DUAL_PACED, ECTOPIC, SINUS, TWO_TO_ONE, Beats
+from dbeta.corpus.simulate.waves import BEGIN
+
+#: Share of the steepest slope that still belongs to the QRS complex.
+SLOPE = 0.05
+#: Between the end of a T wave's template and where its steepest tangent meets the baseline, seconds.
+TANGENT = 0.013
+
+
+@dataclass
+class Measures:
+    """Of B records; leads in the standard order.
+
+    Attributes:
+        rate: (B,) ventricular, per minute.
+        irregularity: (B,) standard deviation of the RR interval as a share of its mean.
+        pr: (B,) seconds from the P wave's onset; NaN without conducted P waves.
+        qrs: (B,) seconds.
+        qt: (B,) seconds.
+        qtc: (B,) seconds, by Fridericia.
+        axis: (B,) degrees in the frontal plane, −180 to 180.
+        q: (B, 12) mV, depth of a Q wave before the R wave, or of a QS complex.
+        q_time: (B, 12) seconds that it lasts.
+        r: (B, 12) mV, highest voltage of the complex.
+        s: (B, 12) mV, deepest voltage after the R wave, as a positive number.
+        t: (B, 12) mV, the T wave's extreme.
+        st: (B, 12) mV at J + 60 ms.
+        size: (B, 12) mV from the lowest to the highest point of the complex.
+    """
+
+    rate: Tensor
+    irregularity: Tensor
+    pr: Tensor
+    qrs: Tensor
+    qt: Tensor
+    qtc: Tensor
+    axis: Tensor
+    q: Tensor
+    q_time: Tensor
+    r: Tensor
+    s: Tensor
+    t: Tensor
+    st: Tensor
+    size: Tensor
+
+
+def measure(patients: Patients, beats: Beats, clean: Clean, duration: Tensor, seconds: float, rate: float) -> Measures:
+    """Measure records.
+
+    Args:
+        patients: of B records.
+        beats: theirs.
+        clean: theirs.
+        duration: (B,) seconds, of their QRS complexes at most (`depolarization`).
+        seconds: of each recording.
+        rate: Hz.
+    """
+    x = clean.complexes  # (B, 12, W)
+    device = x.device
+    width = x.shape[2]
+    time = torch.arange(width, device=device) / rate + BEGIN
+    steep = x.diff(dim=2, prepend=x[..., :1]).abs().amax(dim=1) * rate  # (B, W)
+    within = (time >= BEGIN) & (time <= duration[:, None] + 0.03)
+    steep = steep.where(within, 0.0)
+    large = steep > SLOPE * steep.amax(dim=1, keepdim=True)
+    first = large.float().argmax(dim=1)  # (B,)
+    last = width - 1 - large.flip(1).float().argmax(dim=1)
+    at = torch.arange(width, device=device)
+    inside = ((at >= first[:, None]) & (at <= last[:, None]))[:, None]  # (B, 1, W)
+    high, peak = x.masked_fill(~inside, -9.0).max(dim=2)
+    before = inside & (at < peak[..., None])
+    after = inside & (at > peak[..., None])
+    r = high.clamp(min=0)
+    no_r = r < 0.05
+    lowest = -x.masked_fill(~inside, 9.0).amin(dim=2)
+    q = torch.where(no_r, lowest, -x.masked_fill(~before, 9.0).amin(dim=2)).clamp(min=0)
+    s = torch.where(no_r, lowest, -x.masked_fill(~after, 9.0).amin(dim=2)).clamp(min=0)
+    negative = x < -0.02
+    q_time = (torch.where(no_r[..., None], inside, before) & negative).sum(dim=2) / rate
+    net = (x * inside).sum(dim=2) / rate
+    axis = torch.rad2deg(torch.atan2(net[:, 5] * 2 / 3**0.5, net[:, 0]))
+    later = (at > last[:, None] + round(0.06 * rate))[:, None]
+    t = x.where(later, 0.0)
+    t = t.gather(2, t.abs().argmax(dim=2, keepdim=True))[..., 0]
+    point = (last + round(0.06 * rate)).clamp(max=width - 1)
+    st = x.gather(2, point[:, None, None].expand(-1, 12, 1))[..., 0]
+    onset = time[first]
+    heart_rate, irregularity = _rates(beats, seconds)
+    qt = patients.heart.qt + duration - 0.09 - TANGENT - onset
+    kind = patients.rhythm.kind
+    has_pr = torch.stack([kind == one for one in (SINUS, ECTOPIC, TWO_TO_ONE, DUAL_PACED)]).any(dim=0)
+    return Measures(
+        rate=heart_rate,
+        irregularity=irregularity,
+        pr=(patients.rhythm.pr + onset).where(has_pr, torch.nan),
+        qrs=(last - first) / rate,
+        qt=qt,
+        qtc=qt / (60 / heart_rate) ** (1 / 3),
+        axis=axis,
+        q=q,
+        q_time=q_time,
+        r=r,
+        s=s,
+        t=t,
+        st=st,
+        size=(high + lowest).clamp(min=0),
+    )
+
+
+def _rates(beats: Beats, seconds: float) -> tuple[Tensor, Tensor]:
+    """Beats per minute and their irregularity, over the beats within the recording."""
+    here = beats.ventricles
+    valid = here.valid & (here.time >= 0) & (here.time <= seconds)
+    time = here.time.where(valid, torch.nan)
+    interval = time.diff(dim=1)
+    mean = interval.nanmean(dim=1)
+    spread = (interval - mean[:, None]).square().nanmean(dim=1).sqrt()
+    return 60 / mean, spread / mean
+

@@ -1,0 +1,173 @@
+"""What electrodes and machines make of a heart's signal: noise, filters, faults and numbers.
+
+Special here: noise arises at electrodes, so that leads which share one share its noise and Einthoven's law holds; and
+the machine's filter acts on heart and noise alike, ST segments included.
+
+Sources: filter bands as in AHA/ACC/HRS part I (Kligfield et al. 2007); kinds of noise as in Moody, Muldrow and Mark
+(1984).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dbeta.corpus.simulate.draws import Draws
+
+#: Electrodes: right arm, left arm, left leg, V1 to V6.
+ELECTRODES = 9
+#: Measured leads from electrodes; the precordial ones against Wilson's terminal.
+LEADS_FROM_ELECTRODES = (
+    (-1.0, 1.0, 0.0, *(0.0,) * 6),
+    (-1.0, 0.0, 1.0, *(0.0,) * 6),
+    *((-1 / 3, -1 / 3, -1 / 3, *(float(i == j) for j in range(6))) for i in range(6)),
+)
+#: Cut-off frequencies in Hz and how often machines have them.
+HIGH_PASS = ((0.05, 0.40), (0.15, 0.15), (0.32, 0.05), (0.5, 0.40))
+LOW_PASS = ((35.0, 0.05), (40.0, 0.35), (100.0, 0.2), (150.0, 0.4))
+#: Of the bank of noise, samples.
+BANK = 1 << 20
+BANK_STEP = 16
+#: From which size on noise is a finding, mV (root mean square).
+WANDERS, TREMBLES = 0.12, 0.05
+
+
+@dataclass
+class Recordings:
+    """B recordings.
+
+    Attributes:
+        measured: (B, 8, T) mV.
+        flat: (B, 12) bool, leads that show nothing.
+        reversed_arms: (B,) bool.
+        wander: (B,) root mean square of the baseline, mV.
+        tremor: (B,) root mean square of muscle noise, mV.
+    """
+
+    measured: Tensor
+    flat: Tensor
+    reversed_arms: Tensor
+    wander: Tensor
+    tremor: Tensor
+
+
+def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
+    """Record hearts with machines.
+
+    Args:
+        draws: random numbers of B records.
+        clean: (B, 8, T) mV.
+        rate: Hz.
+    """
+    count, _, samples = clean.shape
+    device = clean.device
+    # The arms' electrodes exchanged: lead I is upside down, II and III change places
+    swapped = draws.chance(0.015)
+    limb = torch.stack([-clean[:, 0], clean[:, 1] - clean[:, 0]], dim=1)
+    clean = torch.cat([torch.where(swapped[:, None, None], limb, clean[:, :2]), clean[:, 2:]], dim=1)
+
+    tremor = 0.005 * draws.spread(0.75) * torch.where(draws.chance(0.06), 5.0, 1.0)
+    wander = 0.035 * draws.spread(0.9) * torch.where(draws.chance(0.05), 4.0, 1.0)
+    steady, slow = noise_bank(rate, device)
+    uneven = draws.spread(0.5, ELECTRODES, 2)
+    places = (draws.uniform(0, 1, ELECTRODES, 2) * ((BANK - samples) // BANK_STEP)).long()
+    shake = (tremor[:, None] * uneven[..., 0])[..., None]
+    drift = (wander[:, None] * uneven[..., 1])[..., None]
+    windows = (one.unfold(0, samples, BANK_STEP) for one in (steady, slow))
+    noise = next(windows)[places[..., 0]] * shake  # (B, ELECTRODES, T)
+    noise += next(windows)[places[..., 1]] * drift
+    _add_bursts(noise, draws, rate)
+    _add_mains(noise, draws, rate)
+    total = torch.tensor(LEADS_FROM_ELECTRODES, device=device) @ noise
+    total += clean
+    out = filtered(draws, total, rate)
+
+    # What the machine cannot show, and how finely it shows the rest
+    step = torch.tensor([0.001, 0.0025, 0.00488, 0.005], device=device)[draws.choice([0.25, 0.25, 0.25, 0.25])]
+    out.div_(step[:, None, None]).round_().mul_(step[:, None, None])
+    limit = torch.where(draws.chance(0.02), draws.uniform(1.5, 3.5), torch.full_like(tremor, 32.0))[:, None, None]
+    out = out.clamp_(-limit, limit)
+    flat = _lost_electrodes(draws, out)
+    return Recordings(out, flat, swapped, wander, tremor)
+
+
+def filtered(draws: Draws, signals: Tensor, rate: float) -> Tensor:
+    """Through each record's filters: (B, L, T) → (B, L, T).
+
+    A recording is filtered as if it went on for ever, since machines have run for a while when one begins.
+    """
+    device = signals.device
+    frequency = torch.fft.rfftfreq(signals.shape[2], 1 / rate, device=device)
+    low = torch.tensor([cut for cut, _ in HIGH_PASS], device=device)[draws.choice([one for _, one in HIGH_PASS])]
+    high = torch.tensor([cut for cut, _ in LOW_PASS], device=device)[draws.choice([one for _, one in LOW_PASS])]
+    ratio = frequency / low[:, None]
+    # One pole, with the phase that distorts ST segments; or without, as machines that look ahead have it
+    pole = torch.complex(ratio.square(), ratio) / (1 + ratio.square())
+    forward = draws.chance(0.4)[:, None]
+    high_pass = torch.where(forward, pole, (ratio.square() / (1 + ratio.square())).to(pole.dtype))
+    order = 1.0 + draws.choice([0.2, 0.4, 0.4])
+    low_pass = (1 + (frequency / high[:, None]) ** (2 * order[:, None])).rsqrt()
+    response = high_pass * low_pass
+    return torch.fft.irfft(torch.fft.rfft(signals) * response[:, None], n=signals.shape[2])
+
+
+@lru_cache(maxsize=4)
+def noise_bank(rate: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Muscle and amplifier noise, and baseline wander, of unit size: two of (BANK,).
+
+    Always the same; what differs between records is where they begin in it.
+    """
+    rng = np.random.Generator(np.random.Philox(key=2018))
+    spectrum = rng.standard_normal((2, BANK // 2 + 1)) + 1j * rng.standard_normal((2, BANK // 2 + 1))
+    frequency = np.fft.rfftfreq(BANK, 1 / rate)
+    # Muscles are loudest between 20 and 150 Hz; breathing and movement below 1 Hz
+    muscle = 0.35 + np.exp(-0.5 * ((frequency - 60) / 55) ** 2)
+    drift = (frequency > 0.02) / (1 + (frequency / 0.22) ** 3) * (1 + 1.2 * np.exp(-0.5 * ((frequency - 0.26) / 0.05) ** 2))
+    noise = np.fft.irfft(spectrum * np.stack([muscle, drift]))
+    noise /= noise.std(axis=1, keepdims=True)
+    muscle_noise, wander = torch.from_numpy(noise.astype(np.float32)).to(device)
+    return muscle_noise, wander
+
+
+def _add_bursts(noise: Tensor, draws: Draws, rate: float) -> None:
+    """Movement: a burst in some electrodes of some records, in place."""
+    moved, sharp = draws.chance(0.08), draws.chance(0.5)
+    at, length, size = draws.uniform(0, 1), draws.uniform(0.05, 0.7), draws.uniform(0.1, 0.9)
+    where = draws.uniform(0, 1, ELECTRODES)
+    sign = torch.where(draws.chance(0.5), 1.0, -1.0)
+    which = moved.nonzero()[:, 0]
+    if not len(which):
+        return
+    samples = noise.shape[2]
+    time = torch.arange(samples, device=noise.device) / rate
+    away = (time - (at * samples / rate)[which, None]) / length[which, None]
+    bump = torch.where(sharp[which, None], (away > 0) * (-away.clamp(min=0)).exp(), (-0.5 * away.square()).exp())
+    gain = (where[which] > 0.6) * (size * sign)[which, None]
+    noise[which] += gain[..., None] * bump[:, None]
+
+
+def _add_mains(noise: Tensor, draws: Draws, rate: float) -> None:
+    """Hum of 50 or 60 Hz in some records, in place."""
+    hum, sixty = draws.chance(0.15), draws.chance(0.4)
+    size, phase = 0.006 * draws.spread(0.8), draws.uniform(0, 6.2832)
+    uneven = draws.normal(0, 1, ELECTRODES)
+    which = hum.nonzero()[:, 0]
+    if not len(which):
+        return
+    time = torch.arange(noise.shape[2], device=noise.device) / rate
+    wave = (6.2832 * torch.where(sixty, 60.0, 50.0)[which, None] * time + phase[which, None]).sin()
+    noise[which] += (size[which, None] * uneven[which])[..., None] * wave[:, None]
+
+
+def _lost_electrodes(draws: Draws, out: Tensor) -> Tensor:
+    """Leads without contact show nothing, in place; (B, 12) bool of those."""
+    lost, which = draws.chance(0.012), draws.choice([1.0] * 6)
+    flat = torch.zeros(len(out), 12, dtype=torch.bool, device=out.device)
+    rows = lost.nonzero()[:, 0]
+    out[rows, 2 + which[rows]] = 0.0
+    flat[rows, 6 + which[rows]] = True
+    return flat

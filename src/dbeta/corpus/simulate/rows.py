@@ -1,0 +1,87 @@
+"""Simulated ECGs as the rows of a corpus, made when they are asked for: nothing is stored.
+
+Special here: row i is the same whoever asks, in whichever company, so that training can be resumed and shared.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from dbeta.corpus.simulate.patients import MIXES
+from dbeta.corpus.simulate.reports import write_simulated_report
+from dbeta.corpus.simulate.simulation import RATE, Simulation, simulate
+from dbeta.errors import DBetaError
+
+#: How an evaluation, a card or a corpus calls where these records come from.
+SOURCE = "simulated"
+#: Measures that a report may tell.
+TOLD = ("rate", "pr", "qrs", "qt", "qtc", "axis")
+
+
+class SimulatedRows:
+    """An endless-looking corpus: `count` records of a seed and a mix.
+
+    Args:
+        count: records.
+        seed: of the simulation.
+        mix: how common diseases are (`dbeta.corpus.simulate.patients.MIXES`).
+    """
+
+    def __init__(self, count: int, seed: int = 0, mix: str = "balanced") -> None:
+        """Keep what the rows follow from.
+
+        Raises:
+            DBetaError: the mix is unknown, or a number is out of its range.
+        """
+        if mix not in MIXES:
+            raise DBetaError(f"simulation: unknown mix {mix!r}; choose one of {', '.join(MIXES)}")
+        for name, number, least in (("records", count, 1), ("seed", seed, 0)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise DBetaError(f"simulation: {name} should be a whole number of at least {least}, not {number!r}")
+        self.count, self.seed, self.mix = count, seed, mix
+
+    def __len__(self) -> int:
+        """How many they are."""
+        return self.count
+
+    def __getitem__(self, wanted: Sequence[int]) -> dict[str, list[Any]]:
+        """Columns of the rows at these places, as `dbeta.corpus.store` describes them."""
+        return rows_of(simulate(self.seed, list(wanted), self.mix), self.seed, list(wanted))
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """Every finding that the simulator decides."""
+        return sorted(simulate(0, [0]).findings)
+
+
+def rows_of(simulation: Simulation, seed: int, records: Sequence[int]) -> dict[str, list[Any]]:
+    """Corpus columns of simulated records.
+
+    Args:
+        simulation: of B records.
+        seed: that it was made with; their reports follow from it too.
+        records: (B,) their numbers.
+    """
+    microvolts = simulation.signals.mul(1000).round_().clamp_(-32767, 32767).to(torch.int16).cpu().numpy()
+    names = list(simulation.findings)
+    table = torch.stack([simulation.findings[name] for name in names], dim=1).cpu().numpy()  # (B, F)
+    told = {name: getattr(simulation.measures, name).tolist() for name in TOLD}
+    age, male = simulation.patients.age.round().tolist(), simulation.patients.male.tolist()
+    rows: dict[str, list[Any]] = {name: [] for name in ("report", "findings", "unknown")}
+    for i, record in enumerate(records):
+        signs = dict(zip(names, table[i].tolist(), strict=True))
+        measures = {name: values[i] for name, values in told.items()}
+        rows["report"].append(write_simulated_report(signs, measures, random.Random(f"{seed} {record}")))
+        rows["findings"].append([name for name, sign in signs.items() if sign > 0])
+        rows["unknown"].append([name for name, sign in signs.items() if sign == 0])
+    return rows | {
+        "signal": [np.ascontiguousarray(one).view(np.uint8).data for one in microvolts.reshape(len(records), -1)],
+        "sampling_rate": [RATE] * len(records),
+        "age": age,
+        "sex": ["male" if one else "female" for one in male],
+    }
