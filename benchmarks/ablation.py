@@ -41,7 +41,8 @@ from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaWarning
 from dbeta.preparing import InputFormat, prepare_signal
 from dbeta.training.collate import PretrainCollator, finish_batch
-from dbeta.training.pretrain import Data, load_data, make_trainer
+from dbeta.training.data import Data, load_data
+from dbeta.training.pretrain import make_trainer
 from dbeta.training.recipe import Recipe
 from dbeta.training.validation import Validation, evaluating
 from scoring import Fold, Scores, fit_probe, fold, interval, macro, super_labels, tenth_of_patients
@@ -169,6 +170,7 @@ def prepare(corpus: Path) -> tuple[Data, Fold, Fold]:
     datasets.disable_progress_bars()
     data = load_data(replace(FAITHFUL, corpus=str(corpus)))
     rows = data.training[0]
+    assert isinstance(rows, CorpusRows)
     training = at_rate(rows.corpus.select(rows.rows))
     test = at_rate(data.validation.corpus)
     small = replace(

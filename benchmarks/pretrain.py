@@ -40,8 +40,9 @@ from dbeta.model import DBetaModel
 from dbeta.model.config import DBetaConfig
 from dbeta.processing import DBetaProcessor
 from dbeta.training.collate import PretrainCollator, finish_batch
+from dbeta.training.data import Data
 from dbeta.training.flops import count_flops, matrix_peak
-from dbeta.training.pretrain import Data, make_trainer
+from dbeta.training.pretrain import make_trainer
 from dbeta.training.recipe import Recipe
 from dbeta.training.stream import TrainingStream
 from dbeta.training.trainer import PretrainTrainer

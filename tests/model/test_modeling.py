@@ -238,14 +238,29 @@ def test_parts_of_a_model_embed_as_the_whole_does(micro_model, inputs, tmp_path,
     again = DBetaModel.from_pretrained(tmp_path).eval()
     assert again.config.parts == parts
     torch.testing.assert_close(again.embed_ecg(inputs["ecg"]), whole.embed_ecg(inputs["ecg"]))
-    with pytest.raises(DBetaError, match="no fusion and no heads"):
-        again(**inputs)
     words = inputs["input_ids"], inputs["attention_mask"]
     if parts == "encoders":
         torch.testing.assert_close(again.embed_text(*words), whole.embed_text(*words))
+        out = again(**inputs)
+        assert out.ets_loss is not None and out.loss == out.ets_loss
+        assert out.etm_loss is None and out.mlm_loss is None and out.mem_loss is None
     else:
+        with pytest.raises(DBetaError, match="no text encoder, so it has no losses"):
+            again(**inputs)
         with pytest.raises(DBetaError, match="no text encoder"):
             again.embed_text(*words)
+
+
+def test_many_texts_are_embedded_as_each_alone_is(micro_model):
+    """They go through the encoder in groups of similar length."""
+    model = micro_model()
+    lengths = torch.tensor([3, 17, 9, 1, 12, 5, 17, 2, 8, 4, 6])
+    mask = (torch.arange(17) < lengths[:, None]).long()
+    ids = torch.randint(5, 50, mask.shape, generator=torch.Generator().manual_seed(0)) * mask
+    with torch.no_grad():
+        together = model.embed_text(ids, mask)
+        alone = [model.embed_text(ids[i : i + 1, :n], mask[i : i + 1, :n]) for i, n in enumerate(lengths.tolist())]
+    torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-4)
 
 
 def test_base_has_321_million_parameters():

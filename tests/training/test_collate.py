@@ -270,7 +270,23 @@ def test_a_written_text_states_findings_of_its_record(make_collator, rows, micro
     for texts, (_, _, findings) in zip(seen, RECORDS, strict=True):
         for finding in findings:
             assert texts & _decoded(wordings(finding), micro_tokenizer)
-        assert texts <= _decoded([one for finding in findings for one in wordings(finding)], micro_tokenizer)
+        said = _decoded([one for finding in findings for one in wordings(finding)], micro_tokenizer)
+        assert all(any(words in text for words in said) for text in texts)
+
+
+def test_a_written_text_denies_what_its_record_is_known_to_lack(make_collator, rows):
+    decided = [frozenset({"sinus rhythm", "atrial fibrillation", "ventricular fibrillation"} | set(RECORDS[0][2]))]
+    collator = make_collator(written_share=1.0, misaligned_share=0.0, denied_share=1.0, decided=decided)
+    rows = [row | {"corpus": 0} for row in rows if row["findings"] and set(row["findings"]) <= decided[0]]
+    batch = collator(rows)
+    facts = batch["facts"]
+    columns = {name: i for i, name in enumerate(sorted(decided[0]))}
+    assert facts["denies"].any()
+    for i, row in enumerate(rows):
+        denied = {name for name, column in columns.items() if facts["denies"][i, column]}
+        assert denied and not denied & set(row["findings"])
+    own = torch.arange(len(rows))
+    assert (finish_batch(batch)["ets_labels"][own, own] == 1).all()
 
 
 def _decoded(texts, tokenizer) -> set[str]:

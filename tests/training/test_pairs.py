@@ -30,6 +30,10 @@ def record(findings: frozenset[str], report: str = "own", decided: frozenset[str
         (Text("t", A), record(AB), 0),  # it has them all; what else the report says is not known
         (Text("t", A), record(NONE, decided=NONE), 0),
         (Text("t"), record(A), -1),  # nothing is known of the report: it is taken to be wrong
+        (Text("t", A, True, B), record(A), 1),  # "a, no b"
+        (Text("t", A, True, B), record(AB), -1),
+        (Text("t", A, True, B), record(A, decided=A), 0),
+        (Text("t", NONE, True, B), record(A), 1),
     ],
 )
 def test_pair_sign(text, of, sign):
@@ -48,7 +52,8 @@ def test_the_matrix_says_what_pair_sign_says():
     kinds = itertools.product(("x", "y"), sets, sets)
     records = [Record(report, findings, findings | known) for report, findings, known in kinds]
     texts = [Text(words, states, complete) for words in "xz" for states in sets for complete in (True, False)]
-    texts = [text for text in texts if text.states or not text.complete]  # a sentence states something
+    texts += [Text("x", states, True, denies) for states in sets for denies in sets if not states & denies]
+    texts = [text for text in texts if text.states or text.denies or not text.complete]  # a sentence says something
     rng = random.Random(0)
     for _ in range(40):
         some = rng.choices(records, k=6)

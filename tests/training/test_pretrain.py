@@ -237,3 +237,75 @@ def test_what_cannot_be_loaded_names_its_place(recipe, tmp_path, key):
     setattr(recipe, key, str(tmp_path / "nowhere"))
     with pytest.raises(DBetaError, match=r"could be loaded from .*nowhere"):
         pretrain(recipe)
+
+
+# --- simulated ECGs
+
+
+@pytest.fixture
+def simulated(recipe):
+    """The run on simulated ECGs alone, by contrast alone."""
+    recipe.corpus = "simulated"
+    recipe.simulation = {"records": 64, "seed": 3, "validation": 24}
+    recipe.model |= {"parts": "encoders"}
+    recipe.collator |= {"misaligned_share": 0.0, "prompts": 8, "denied_share": 0.5}
+    return recipe
+
+
+def test_a_run_on_simulated_ecgs(simulated, monkeypatch):
+    monkeypatch.setattr("dbeta.training.data.TOKENIZER_SAMPLE", 64)
+    output = pretrain(simulated)
+    config = json.loads((output / "config.json").read_text())
+    assert config["trained_on"] == ["simulated"]
+    assert config["parts"] == "encoders"
+    history = [entry for entry in json.loads((output / "training_log.json").read_text()) if "loss" in entry]
+    assert [entry["step"] for entry in history] == [1, 2, 3, 4]
+    assert all(entry["loss"] == entry["ets_loss"] for entry in history)
+    assert not any("etm_accuracy" in entry or "mlm_loss" in entry for entry in history)
+    assert load_file(output / "reference_panel.safetensors")["ecg_embeds"].shape == (64, 32)
+    card = (output / "README.md").read_text()
+    assert "- `simulated`: ECGs of `dbeta.corpus.simulate`" in card and "seed 3" in card
+    assert dbeta.load(output).diagnose(dbeta.ECG(torch.randn(12, 5000).numpy(), 500)) is not None
+
+
+def test_a_run_on_simulated_ecgs_is_repeated_and_resumed_exactly(simulated, monkeypatch, tmp_path):
+    monkeypatch.setattr("dbeta.training.data.TOKENIZER_SAMPLE", 64)
+    weights = []
+    for name, workers in (("once", 0), ("again", 1)):
+        simulated.output = str(tmp_path / name)
+        simulated.training["dataloader_num_workers"] = workers
+        pretrain(simulated)
+        weights.append(load_file(tmp_path / name / "last" / "model.safetensors"))
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], atol=1e-5, rtol=1e-4)
+
+
+def test_simulated_and_real_ecgs_together(simulated, micro_corpus, monkeypatch):
+    monkeypatch.setattr("dbeta.training.data.TOKENIZER_SAMPLE", 32)
+    simulated.corpus = {"simulated": 0.5, str(micro_corpus): 0.5}
+    simulated.validation = str(micro_corpus)
+    output = pretrain(simulated)
+    assert json.loads((output / "config.json").read_text())["trained_on"] == ["ptb-xl", "simulated"]
+    assert load_file(output / "reference_panel.safetensors")["ecg_embeds"].shape == (64 + 12, 32)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"records": 0}, "records should be a whole number of at least 1"),
+        ({"speed": 3}, "unknown setting simulation.speed; there are records, seed, mix, validation"),
+        ({"validation": -1}, "simulation.validation should be a whole number"),
+        ({"mix": "tropical"}, "unknown mix"),
+        ({"validation": 0}, "has no records in split 'validation'"),
+    ],
+)
+def test_impossible_simulations(simulated, settings, message):
+    simulated.simulation |= settings
+    with pytest.raises(DBetaError, match=message):
+        pretrain(simulated)
+
+
+def test_simulated_ecgs_have_no_table_of_negatives(simulated):
+    simulated.negatives = "n3s"
+    with pytest.raises(DBetaError, match="no table of negatives"):
+        pretrain(simulated)

@@ -15,7 +15,8 @@ import yaml
 from safetensors.torch import load_file
 
 from dbeta.errors import DBetaError
-from dbeta.training.pretrain import load_data, make_trainer, pretrain
+from dbeta.training.data import load_data
+from dbeta.training.pretrain import make_trainer, pretrain
 from dbeta.training.recipe import Recipe, load_recipe
 from dbeta.training.trainer import (
     PretrainTrainer,
@@ -228,7 +229,8 @@ TWO = """
 import json, sys, torch
 from dataclasses import replace
 from pathlib import Path
-from dbeta.training.pretrain import load_data, make_trainer
+from dbeta.training.data import load_data
+from dbeta.training.pretrain import make_trainer
 from dbeta.training.recipe import load_recipe
 recipe = load_recipe(Path(sys.argv[1]))
 recipe.training |= {"per_device_train_batch_size": int(sys.argv[2]), "max_steps": 3, "save_strategy": "no"}

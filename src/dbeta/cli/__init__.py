@@ -42,6 +42,7 @@ for command in (
 ):
     app.command()(command)
 corpus_app.command("build")(training.corpus_build)
+corpus_app.command("simulate")(training.corpus_simulate)
 corpus_app.command("negatives")(training.corpus_negatives)
 evaluate_app.command("zero-shot")(evaluation.evaluate_zero_shot)
 evaluate_app.command("probe")(evaluation.evaluate_probe)

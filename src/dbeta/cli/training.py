@@ -1,4 +1,4 @@
-"""The commands from data to a model: corpus build, corpus negatives, pretrain."""
+"""The commands from data to a model: corpus build, corpus simulate, corpus negatives, pretrain."""
 
 from __future__ import annotations
 
@@ -43,6 +43,28 @@ def corpus_build(
     note(f"{counts['records']} records of {counts['patients']} patients in {out} ({splits})")
     if counts["rejected"]:
         note(f"{counts['rejected']} records could not be read: see {out / 'rejected.csv'}")
+
+
+def corpus_simulate(
+    out: Annotated[Path, typer.Argument(help="Corpus folder to make")],
+    records: Annotated[int, typer.Option(help="How many recordings", min=1)],
+    seed: Annotated[int, typer.Option(help="Of the random numbers; the same seed makes the same corpus", min=0)] = 0,
+    mix: Annotated[str, typer.Option(help="How common diseases are: balanced, clinic or healthy")] = "balanced",
+) -> None:
+    """Simulate ECGs with known findings and reports; interrupted and started again, it goes on.
+
+    Example: dbeta corpus simulate runs/corpus/simulated --records 20000 --seed 1
+    """
+    from dbeta.corpus.simulate.build import build_simulated
+
+    try:
+        with progress("simulating") as advance:
+            counts = build_simulated(out, records, seed, mix, advance)
+    except KeyboardInterrupt:
+        note("interrupted; the same command goes on from here")
+        raise
+    splits = ", ".join(f"{n} {name}" for name, n in counts["splits"].items())
+    note(f"{counts['records']} simulated recordings in {out} ({splits})")
 
 
 def corpus_negatives(

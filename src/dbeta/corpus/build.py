@@ -135,14 +135,14 @@ class _Build:
             "shard_size": self.shard_size,
         }
         file = self.folder / "plan.json"
-        if self.folder.exists() and _load(file) != plan:
+        if self.folder.exists() and load_json(file) != plan:
             if file.exists():
                 message = "was begun from other records or with other settings, and is begun anew"
                 warnings.warn(f"{self.folder}: {message}", DBetaWarning, stacklevel=3)
             shutil.rmtree(self.folder)
         self.folder.mkdir(exist_ok=True)
         if not file.exists():
-            _write(file, json.dumps(plan, indent=2))
+            write_whole(file, json.dumps(plan, indent=2))
 
     def read(self, progress: Progress) -> None:
         """Read what is missing and write it, shard by shard."""
@@ -175,7 +175,7 @@ class _Build:
                 notes: Counter[str] = Counter()
                 temporary = self.path(number).with_suffix(".tmp")
                 write_shard(temporary, rows(number, rejected, notes))
-                _write(self.outcome(number), json.dumps({"rejected": rejected, "notes": notes}))
+                write_whole(self.outcome(number), json.dumps({"rejected": rejected, "notes": notes}))
                 temporary.rename(self.path(number))
 
     def _records(self, rows: range, columns: list[str] | None = None) -> list[dict[str, Any]]:
@@ -222,9 +222,15 @@ class _Build:
             "vocabulary": self.content.vocabulary,
         }
         pd.DataFrame(rejected, columns=["record", "reason"]).to_csv(self.folder / "rejected.csv", index=False)
-        card = write_card(counts, tally, rejected, self.content, self.seconds, command)
+        card = write_card(
+            *(counts, tally, rejected),
+            notes=self.content.notes,
+            split_rule=self.content.split_rule,
+            seconds=self.seconds,
+            command=command,
+        )
         (self.folder / "README.md").write_text(card, encoding="utf-8")
-        _write(self.folder / "corpus.json", json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
+        write_whole(self.folder / "corpus.json", json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
         return counts
 
 
@@ -245,7 +251,7 @@ def _fingerprint(table: pd.DataFrame) -> str:
     return digest.hexdigest()
 
 
-def _load(file: Path) -> Any:
+def load_json(file: Path) -> Any:
     """What a JSON file holds, or None."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
@@ -253,7 +259,7 @@ def _load(file: Path) -> Any:
         return None
 
 
-def _write(file: Path, text: str) -> None:
+def write_whole(file: Path, text: str) -> None:
     """Write a file whole or not at all."""
     temporary = file.with_name(file.name + ".tmp")
     with temporary.open("w", encoding="utf-8") as stream:

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from dbeta.console import NOTICE
-from dbeta.corpus.sources.base import Source
 from dbeta.corpus.store import SPLITS
 from dbeta.ecg import LEADS
 
@@ -121,7 +120,9 @@ def write_card(
     counts: dict[str, Any],
     tally: Tally,
     rejected: Sequence[tuple[str, str]],
-    content: Source,
+    *,
+    notes: Sequence[str],
+    split_rule: str,
     seconds: float,
     command: str,
 ) -> str:
@@ -131,7 +132,8 @@ def write_card(
         counts: what `corpus.json` says.
         tally: of all shards.
         rejected: file and reason.
-        content: where the records come from.
+        notes: what users of the corpus should know, in sentences.
+        split_rule: how the splits came about, in words.
         seconds: of a recording, at most.
         command: that made the corpus.
     """
@@ -146,8 +148,8 @@ def write_card(
         hours=tally.seconds / 3600,
         notice=NOTICE,
         command=command,
-        notes="\n".join(f"- {note}" for note in [*content.notes, *warned]) or "There is nothing special about it.",
-        split_rule=content.split_rule[0].upper() + content.split_rule[1:],
+        notes="\n".join(f"- {note}" for note in [*notes, *warned]) or "There is nothing special about it.",
+        split_rule=split_rule[0].upper() + split_rule[1:],
         splits=_table(("split", "records", "patients"), splits),
         seconds=seconds,
         rates=_shares("sampling rate", {f"{rate:g} Hz": n for rate, n in tally.rates.most_common(LISTED)}, tally),

@@ -123,7 +123,10 @@ HEDGES = {
     "de": ("verdacht auf ", "möglicher befund: ", "vereinbar mit ", "wahrscheinlich ", "nicht auszuschliessen: "),
 }
 #: What makes a denial of a finding.
-DENIALS = {"en": ("no ", "without ", "no evidence of ", "no sign of ", "absence of "), "de": ("kein hinweis auf ", "ohne ")}
+DENIALS = {
+    "en": ("no ", "without ", "no evidence of ", "no sign of ", "absence of "),
+    "de": ("kein hinweis auf ", "ohne "),
+}
 OPENINGS = {
     "en": ("", "", "", "the tracing shows ", "there is ", "impression: ", "ecg: ", "findings: "),
     "de": ("", "", "", "das ecg zeigt ", "befund: ", "beurteilung: ", "ecg mit "),

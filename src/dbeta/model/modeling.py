@@ -24,6 +24,9 @@ from dbeta.model.heads import ETMHead, MEMHead, MLMHead
 from dbeta.model.parallel import gather
 from dbeta.model.text_encoder import TextEncoder
 
+#: Groups of similar length in which many texts are embedded.
+TEXT_GROUPS = 4
+
 
 @dataclass
 class DBetaOutput(ModelOutput):
@@ -131,7 +134,17 @@ class DBetaModel(PreTrainedModel):
         """
         if self.config.parts == "ecg":
             raise DBetaError("this model has no text encoder, so it can embed recordings but no words")
-        return self.text_pooler(self.text_proj(self.text_encoder(input_ids, attention_mask)))
+        if attention_mask is None or len(input_ids) < 2 * TEXT_GROUPS or not self.config.text_attention_mask:
+            return self.text_pooler(self.text_proj(self.text_encoder(input_ids, attention_mask)))
+        # Short texts need not be computed at the length of the longest
+        lengths = attention_mask.sum(dim=1)
+        order = lengths.argsort()
+        parts = []
+        for rows in order.chunk(TEXT_GROUPS):
+            longest = int(lengths[rows].max())
+            ids, mask = input_ids[rows, :longest], attention_mask[rows, :longest]
+            parts.append(self.text_pooler(self.text_proj(self.text_encoder(ids, mask))))
+        return torch.cat(parts)[order.argsort()]
 
     def similarity(self, ecg_embeds: Tensor, text_embeds: Tensor) -> Tensor:
         """ETS logits of every ECG (B, D) with every text (C, D): (B, C)."""

@@ -18,8 +18,9 @@ from dbeta.model.config import DBetaConfig
 from dbeta.model.parallel import world_size
 from dbeta.processing import DBetaProcessor
 from dbeta.training.collate import PretrainCollator
+from dbeta.training.data import load_data
 from dbeta.training.flops import count_flops
-from dbeta.training.pretrain import count_steps, load_data, load_tokenizer, make_config
+from dbeta.training.pretrain import count_steps, load_tokenizer, make_config
 from dbeta.training.recipe import Optimization, Recipe, training_arguments
 
 #: Records of the batch that is timed; a step's time grows with the batch.

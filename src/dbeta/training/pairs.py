@@ -58,9 +58,9 @@ def pair_sign(text: Text, record: Record) -> int:
     """Whether a text holds for a record: +1 yes, −1 no, 0 not known (entailment).
 
     A text that states findings holds for every record that has them all and none of those it denies, does not hold
-    where one is known to be otherwise, and says nothing where one is undecided. A report holds for the records with the same report; where a record
-    has all findings that the report is known to state, nobody knows; a report of which nothing is known is taken not to
-    hold, as in plain contrastive learning.
+    where one is known to be otherwise, and says nothing where one is undecided. A report holds for the records with the
+    same report; where a record has all findings that the report is known to state, nobody knows; a report of which
+    nothing is known is taken not to hold, as in plain contrastive learning.
     """
     if text.words == record.report and not text.complete:
         return 1
@@ -155,7 +155,7 @@ def batch_signs(facts: Mapping[str, Tensor], aligned: Tensor, rule: str) -> Tens
 
 
 def _entailment(records: Tensor, states: Tensor, denies: Tensor | None = None) -> Tensor:
-    """+1 where a record has all that a text states and nothing it denies, −1 where it is known not to, else 0: (B, T)."""
+    """+1 where a record has all a text states and nothing it denies, −1 where it is known not to, else 0: (B, T)."""
     wanted = states.float().T  # (F, T)
     wrong = (records == -1).float() @ wanted
     undecided = (records == 0).float() @ wanted

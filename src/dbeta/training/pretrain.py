@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import inspect
 import json
-import random
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list
-from datasets import Dataset, concatenate_datasets
 from safetensors.torch import save_file
 from transformers import AutoTokenizer
 
 from dbeta.checkpoint import PANEL_FILE, save_text_embeddings
-from dbeta.corpus.negatives import Negatives
-from dbeta.corpus.reports import wordings, write_report
-from dbeta.corpus.simulate.rows import SOURCE, SimulatedRows
-from dbeta.corpus.store import CorpusRows, load_corpus, read_counts
+from dbeta.corpus.simulate.rows import SOURCE
+from dbeta.corpus.store import read_counts
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel
@@ -35,130 +30,12 @@ from dbeta.model.parallel import world_size
 from dbeta.processing import DBetaProcessor
 from dbeta.training.card import write_card
 from dbeta.training.collate import PretrainCollator
+from dbeta.training.data import Data, is_simulated, load_data, panel_rows
 from dbeta.training.figures import draw_log
-from dbeta.training.recipe import SIMULATED, Optimization, Recipe, training_arguments
+from dbeta.training.recipe import Optimization, Recipe, training_arguments
 from dbeta.training.stream import TrainingStream
 from dbeta.training.trainer import PretrainTrainer, last_checkpoint, remove_incomplete
-from dbeta.training.validation import FEWEST_POSITIVES, Validation, embed_corpus, zero_shot_auroc
-
-#: Recordings of the training split that percentiles are taken among.
-PANEL_SIZE = 4096
-PANEL_COLUMNS = ["signal", "sampling_rate"]
-#: Simulated records whose reports a tokenizer is trained on, and on which a model is validated by default.
-TOKENIZER_SAMPLE, SIMULATED_VALIDATION = 8192, 512
-
-
-@dataclass
-class Data:
-    """What a run learns from.
-
-    Attributes:
-        training: the training records of each corpus that have words to learn from.
-        weights: share of each in what is drawn.
-        validation: the validation split.
-        decided: the findings that each corpus decides.
-        negatives: each corpus's table of farthest reports, where the recipe asks for it.
-    """
-
-    training: list[CorpusRows | SimulatedRows]
-    weights: list[float]
-    validation: Validation
-    decided: list[list[str]]
-    negatives: list[Negatives] | None
-
-    @property
-    def records(self) -> int:
-        """Training records of all corpora."""
-        return sum(map(len, self.training))
-
-    def texts(self) -> list[str]:
-        """What a tokenizer is trained on: the reports, the findings as often as they are stated, and their wordings."""
-        reports, stated = [], []
-        for rows in self.training:
-            if isinstance(rows, SimulatedRows):
-                columns = rows[range(min(len(rows), TOKENIZER_SAMPLE))]
-                reports += columns["report"]
-                stated += [one for row in columns["findings"] for one in row]
-                reports += [write_report(row, random.Random(i)) for i, row in enumerate(columns["findings"]) if row]
-            else:
-                reports += rows.table.column("report").take(rows.rows).to_pylist()
-                stated += [one for row in rows.table.column("findings").take(rows.rows).to_pylist() for one in row]
-        return [*reports, *stated, *(words for finding in sorted(set(stated)) for words in wordings(finding))]
-
-
-def load_data(recipe: Recipe) -> Data:
-    """Open a recipe's corpora.
-
-    Raises:
-        DBetaError: one is missing, has nothing to learn from, no validation split, or no table of negatives.
-    """
-    training, decided, tables = [], [], []
-    for path in recipe.corpora:
-        if is_simulated(path):
-            rows = simulated_rows(recipe)
-            training.append(rows)
-            decided.append(rows.vocabulary)
-            if recipe.negatives == "n3s":
-                raise DBetaError(
-                    'recipe: ECGs simulated as they are asked for have no table of negatives; set negatives to "batch", '
-                    "or simulate a corpus with `dbeta corpus simulate` and name its folder"
-                )
-            continue
-        counts = read_counts(path)
-        corpus = load_corpus(path)
-        # Columns by themselves: rows would bring their signals along
-        columns = [corpus.data.column(name).to_pylist() for name in ("split", "report", "findings")]
-        worded = [i for i, (split, *texts) in enumerate(zip(*columns, strict=True)) if split == "train" and any(texts)]
-        if not worded:
-            raise DBetaError(f"{path}: no training record has a report or findings to learn from")
-        training.append(CorpusRows(corpus, np.array(worded)))
-        decided.append(counts["vocabulary"])
-        if recipe.negatives == "n3s":
-            tables.append(Negatives.load(path))
-    validation = []
-    for path in [Path(recipe.validation)] if recipe.validation else recipe.corpora:
-        if is_simulated(path):
-            if wanted := recipe.simulation.get("validation", SIMULATED_VALIDATION):
-                rows = simulated_rows(recipe)
-                # Numbers that training never reaches
-                columns = rows[range(len(rows), len(rows) + wanted)]
-                validation.append((rows_dataset(columns), rows.vocabulary))
-            continue
-        counts = read_counts(path)
-        if "validation" in counts["splits"]:
-            validation.append((load_corpus(path, "validation"), counts["vocabulary"]))
-    if not validation:
-        raise DBetaError(
-            f"{recipe.validation or ', '.join(map(str, recipe.corpora))}: has no records in split 'validation'; name "
-            "a corpus that has, as in --set validation=runs/corpus/ptb-xl"
-        )
-    return Data(training, list(recipe.corpora.values()), Validation.of(validation), decided, tables or None)
-
-
-def is_simulated(corpus: Path) -> bool:
-    """Whether a recipe's corpus is one that is simulated as it is asked for."""
-    return str(corpus) == SIMULATED
-
-
-def simulated_rows(recipe: Recipe) -> SimulatedRows:
-    """What a recipe simulates.
-
-    Raises:
-        DBetaError: a setting is unknown or out of its range.
-    """
-    settings = {"records": 1_000_000, "seed": 0, "mix": "balanced"}
-    for key, value in recipe.simulation.items():
-        if key not in settings and key != "validation":
-            raise DBetaError(f"recipe: unknown setting simulation.{key}; there are {', '.join([*settings, 'validation'])}")
-        if key == "validation" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-            raise DBetaError(f"recipe: simulation.validation should be a whole number of at least 0, not {value!r}")
-    settings |= {key: value for key, value in recipe.simulation.items() if key in settings}
-    return SimulatedRows(settings["records"], settings["seed"], settings["mix"])
-
-
-def rows_dataset(columns: dict[str, Any]) -> Any:
-    """Columns of simulated rows as a `datasets.Dataset`, in memory."""
-    return Dataset.from_dict(columns | {"signal": [bytes(one) for one in columns["signal"]]})
+from dbeta.training.validation import FEWEST_POSITIVES, embed_corpus, zero_shot_auroc
 
 
 def make_config(recipe: Recipe) -> DBetaConfig:
@@ -353,17 +230,3 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
         file.rename(output / file.name)
     partial.rmdir()
     trainer.accelerator.wait_for_everyone()
-
-
-def panel_rows(data: Data) -> Any:
-    """Training recordings for the reference panel, evenly from all corpora."""
-    share = max(1, PANEL_SIZE // len(data.training))
-    parts = []
-    for one in data.training:
-        if isinstance(one, SimulatedRows):
-            parts.append(rows_dataset(one[range(min(share, len(one)))]).select_columns(PANEL_COLUMNS))
-        else:
-            step = max(1, len(one) // share)
-            parts.append(one.corpus.select(one.rows[::step][:share]).select_columns(PANEL_COLUMNS))
-    # Kinds of numbers differ between a corpus and rows in memory
-    return concatenate_datasets([part.cast(parts[0].features) for part in parts])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from dbeta.corpus.store import decode_signal
+from dbeta.errors import DBetaWarning
 from dbeta.inference import DBeta
 from dbeta.model import DBetaModel
 from dbeta.model.parallel import rank, world_size
@@ -28,7 +30,9 @@ FEWEST_POSITIVES = 10
 def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batch_size: int = 64) -> Tensor:
     """Embeddings of a corpus's recordings, unit length: (n, D) float32 on the CPU; processes share the work."""
     mine = range(rank(), len(corpus), world_size())
-    with evaluating(model, processor, batch_size) as dbeta:
+    with evaluating(model, processor, batch_size) as dbeta, warnings.catch_warnings():
+        # What is odd about a recording was reported when the corpus was built
+        warnings.simplefilter("ignore", DBetaWarning)
         embeds = dbeta.embed(decode_signal(corpus[i]) for i in mine)
     if world_size() > 1:
         whole = np.empty((len(corpus), embeds.shape[1]), np.float32)

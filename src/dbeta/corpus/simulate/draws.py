@@ -28,7 +28,9 @@ class Draws:
 
     def __init__(self, seed: int, records: Sequence[int], device: torch.device | str = "cpu") -> None:
         """Draw all of it."""
-        rows = [np.random.Generator(np.random.Philox(key=[seed, record])).random(COUNT, np.float32) for record in records]
+        rows = [
+            np.random.Generator(np.random.Philox(key=[seed, record])).random(COUNT, np.float32) for record in records
+        ]
         self.numbers = torch.from_numpy(np.stack(rows)).to(device)
         self.used = 0
 

@@ -134,20 +134,28 @@ def _conduction(found: Findings, patients: Patients, m: Measures) -> None:
     far = m.axis < -45
     found.decide("left anterior fascicular block", front & (m.axis < -38), (front & ~far) | (~front & far))
     back = has["lpfb"] | has["rbbb lpfb"]
-    found.decide("left posterior fascicular block", back & (m.axis > 85), (back & (m.axis < 90)) | (~back & (m.axis > 105)))
+    found.decide(
+        "left posterior fascicular block", back & (m.axis > 85), (back & (m.axis < 90)) | (~back & (m.axis > 105))
+    )
     found.any_of("fascicular block", ("left anterior fascicular block", "left posterior fascicular block"))
     wide = m.qrs > 0.108
-    found.decide("non-specific intraventricular conduction delay", has["ivcd"], (has["ivcd"] & ~wide) | (~has["ivcd"] & wide))
+    found.decide(
+        "non-specific intraventricular conduction delay", has["ivcd"], (has["ivcd"] & ~wide) | (~has["ivcd"] & wide)
+    )
     found.decide("wolff-parkinson-white", has["wpw"])
 
 
 def _coronary(found: Findings, patients: Patients) -> None:
     has = patients.causes
-    faint = patients.heart.scar.amax(dim=1) < 0.45
+    faint = patients.heart.scar.amax(dim=1) < 0.35
     for family, table, ending in (
         ("infarction", INFARCTS, "myocardial infarction"),
         ("ischemia", {name: one for name, one in ISCHEMIAS.items() if name}, "ischemia"),
-        ("injury", {name: one for name, one in ISCHEMIAS.items() if name and name != "anterior"}, "subendocardial injury"),
+        (
+            "injury",
+            {name: one for name, one in ISCHEMIAS.items() if name and name != "anterior"},
+            "subendocardial injury",
+        ),
     ):
         for place in table:
             unclear = torch.zeros_like(has["old"])
@@ -161,20 +169,24 @@ def _coronary(found: Findings, patients: Patients) -> None:
     found.decide("anterior subendocardial injury", has["injury anterior"])
     found.decide("acute st-elevation myocardial infarction", has["infarction"] & has["acute"], has["evolving"])
     any_ischemia = has["ischemia"] | has["injury"]
-    found.decide("ischemic st-t changes", has["ischemia"], (any_ischemia | has["evolving"] | has["acute"]) & ~has["ischemia "])
+    found.decide(
+        "ischemic st-t changes", has["ischemia"], (any_ischemia | has["evolving"] | has["acute"]) & ~has["ischemia "]
+    )
     found["ischemic st-t changes"][has["ischemia "]] = 1
     found.decide("ventricular aneurysm", has["aneurysm"], has["evolving"])
 
 
 def _repolarization(found: Findings, patients: Patients, m: Measures) -> None:
     has = patients.causes
-    raised, lowered = m.st > 0.1, m.st < -0.05
+    # The limit is higher in V2 and V3, where the ST segment of the healthy rises (Thygesen et al. 2018)
+    limits = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS], device=m.st.device)
+    raised, lowered = m.st > limits, m.st < -0.05
     upright = [LEADS.index(one) for one in ("I", "II", "V3", "V4", "V5", "V6")]
     lifted = _grouped(raised)
-    found.decide("st elevation", lifted, ~lifted & _grouped(m.st > 0.07))
+    found.decide("st elevation", lifted, ~lifted & _grouped(m.st > 0.6 * limits))
     pressed = _grouped(lowered)
     found.decide("st depression", pressed, ~pressed & _grouped(m.st < -0.03))
-    inverted = _grouped(m.t < -0.10, (("I", "aVL", "V5", "V6"), ("V3", "V4", "V5"), ("II", "III", "aVF")))
+    inverted = _grouped(m.t < -0.10, (("I", "V5", "V6"), ("V3", "V4", "V5"), ("II", "aVF")))
     found.decide("t-wave inversion", inverted, ~inverted & (m.t[:, upright] < -0.03).any(dim=1))
     flat = (m.t[:, upright].abs() < 0.1 * m.r[:, upright]).sum(dim=1)
     found.decide("low amplitude t waves", flat >= 3, flat == 2)
@@ -212,7 +224,9 @@ def _chambers(found: Findings, patients: Patients, m: Measures) -> None:
     close = (sokolow > 3.2) | (cornell > limit - 0.2) | (_lead(m.r, "aVL") > 1.0)
     blocked = has["lbbb"] | has["wpw"] | has["rbbb"] | has["rbbb lafb"] | has["lafb"]
     loaded = has["lvh"] | has["lvh strain"]
-    found.decide("left ventricular hypertrophy", loaded & close, (loaded & ~voltage) | (~loaded & voltage) | (blocked & close))
+    found.decide(
+        "left ventricular hypertrophy", loaded & close, (loaded & ~voltage) | (~loaded & voltage) | (blocked & close)
+    )
     found.decide("voltage criteria for left ventricular hypertrophy", voltage, (close & ~voltage) | (blocked & voltage))
     largest = m.size[:, 6:].amax(dim=1)
     found.decide("high qrs voltage", (sokolow > 4.0) | (largest > 4.5), (voltage & (sokolow <= 4.0)) | (largest > 3.5))
@@ -236,7 +250,11 @@ def _shape(found: Findings, patients: Patients, m: Measures) -> None:
     wide = wide & torch.tensor([name != "aVR" for name in LEADS], device=wide.device)
     deep = _grouped(wide)
     block = has["lbbb"] | has["wpw"] | has["paced"] | has["dual paced"] | has["complete"]
-    found.decide("q waves", deep & ~block, (block & deep) | (~deep & _grouped((m.q_time >= 0.024) & (m.q > 0.08) & (m.q > 0.15 * m.r))))
+    found.decide(
+        "q waves",
+        deep & ~block,
+        (block & deep) | (~deep & _grouped((m.q_time >= 0.024) & (m.q > 0.08) & (m.q > 0.15 * m.r))),
+    )
     poor = (_lead(m.r, "V3") < 0.3) & (_lead(m.s, "V3") > _lead(m.r, "V3"))
     found.decide("poor r-wave progression", poor, (~poor & (_lead(m.r, "V3") < 0.45)) | block)
     turn = torch.tensor([LEADS.index(one) for one in ("V1", "V2", "V3", "V4", "V5", "V6")], device=wide.device)
@@ -283,7 +301,12 @@ def _super_classes(found: Findings, patients: Patients) -> None:
     found.any_of("inferior myocardial infarction of any extent", kinds["infe"])
     found.any_of("anterior or lateral ischemia", [f"{one} ischemia" for one in ISCHEMIAS if one and "inf" not in one])
     found.any_of("inferior or inferolateral ischemia", ["inferior ischemia", "inferolateral ischemia"])
-    changes = ("ischemic st-t changes", "non-specific st-t changes", "non-diagnostic t abnormalities", "long qt interval")
+    changes = (
+        "ischemic st-t changes",
+        "non-specific st-t changes",
+        "non-diagnostic t abnormalities",
+        "long qt interval",
+    )
     more = ("digitalis effect", "electrolyte disturbance or drug effect", "ventricular aneurysm")
     places = [f"{place} ischemia" for place in ISCHEMIAS if place]
     found.any_of("st/t change", [*changes, *more, *places])

@@ -107,10 +107,7 @@ class Heart:
         }
         usual = {"qrs": 0.09, "qrs_gain": 1.0, "p_duration": 0.1, "p_gain": 1.0, "qt": 0.39, "t_gain": 1.0}
         return cls(
-            **{
-                one.name: torch.full((count, *wide.get(one.name, ())), usual.get(one.name, 0.0))
-                for one in fields(cls)
-            }
+            **{one.name: torch.full((count, *wide.get(one.name, ())), usual.get(one.name, 0.0)) for one in fields(cls)}
         )
 
     def take(self, rows: Tensor) -> Heart:
@@ -144,9 +141,9 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     normal.vector[:, 2] += front * fixed(-0.05, -0.95, 0.05, 0, -0.35) + back * fixed(-1.05, 0.55, 0)
     # A scar: the early forces that would come from there are missing
     lost = heart.scar @ _directions(heart)  # (B, PARTS)
-    normal.vector[:, 0] -= 0.30 * lost
-    normal.vector[:, 1] -= 0.85 * lost
-    normal.vector[:, 2] -= 0.35 * lost
+    normal.vector[:, 0] -= 0.36 * lost
+    normal.vector[:, 1] -= 0.70 * lost
+    normal.vector[:, 2] -= 0.22 * lost
     # Left bundle branch block: no septal force to the right, a slow and notched way to the left and back
     block = heart.left_block.clamp(0, 1)[:, None]
     normal.vector *= (1 - block)[..., None]
@@ -166,7 +163,7 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
         [
             (0.60, 0.10, 0.10, (-0.05, 0.0, -0.40, 0.35)),
             (0.84, 0.12, 0.14, (-0.36, 0.0, -0.75, 0.30)),
-            (1.10, 0.12, 0.16, (-0.26, 0.0, -0.42, 0.20)),
+            (1.14, 0.13, 0.18, (-0.26, 0.0, -0.42, 0.20)),
         ],
     )
     late.vector *= heart.right_block[:, None, None]

@@ -133,4 +133,3 @@ def _rates(beats: Beats, seconds: float) -> tuple[Tensor, Tensor]:
     mean = interval.nanmean(dim=1)
     spread = (interval - mean[:, None]).square().nanmean(dim=1).sqrt()
     return 60 / mean, spread / mean
-

@@ -42,19 +42,19 @@ MIXES: dict[str, dict[str, float]] = {
     },
 }
 #: What can ail a heart on each axis, by weight.
-RHYTHMS = {
+RHYTHMS: dict[str, float] = {
     **{"bradycardia": 12, "tachycardia": 12, "arrhythmia": 9, "fibrillation": 14, "flutter": 7, "svt": 5},
     **{"ectopic atrial": 5, "junctional": 3, "paced": 6, "dual paced": 4, "pac": 10, "pvc": 12, "bigeminy": 4},
     **{"trigeminy": 3, "pause": 1, "atrial bigeminy": 2},
 }
-AV_BLOCKS = {"first": 70, "wenckebach": 10, "two to one": 8, "complete": 12}
-CONDUCTION = {
+AV_BLOCKS: dict[str, float] = {"first": 70, "wenckebach": 10, "two to one": 8, "complete": 12}
+CONDUCTION: dict[str, float] = {
     **{"rbbb": 17, "irbbb": 16, "lbbb": 15, "ilbbb": 7, "lafb": 18, "lpfb": 7, "rbbb lafb": 7, "ivcd": 14},
     **{"wpw": 7, "rbbb lpfb": 2},
 }
-CHAMBERS = {"lvh": 42, "lvh strain": 22, "rvh": 14, "lae": 16, "rae": 8, "septal": 3, "voltage": 14}
-CORONARY = {"infarction": 58, "ischemia": 24, "injury": 13, "aneurysm": 5}
-REPOLARIZATION = {
+CHAMBERS: dict[str, float] = {"lvh": 34, "lvh strain": 34, "rvh": 14, "lae": 16, "rae": 8, "septal": 3, "voltage": 14}
+CORONARY: dict[str, float] = {"infarction": 58, "ischemia": 24, "injury": 13, "aneurysm": 5}
+REPOLARIZATION: dict[str, float] = {
     **{"st": 16, "t": 14, "non-diagnostic t": 14, "low t": 10, "digitalis": 9, "long qt": 10, "hyperkalemia": 5},
     **{"hypokalemia": 6, "early": 6, "pericarditis": 5, "brugada": 3, "drug": 5},
 }
@@ -198,11 +198,11 @@ def _healthy_heart(draws: Draws, age: Tensor, male: Tensor) -> Heart:
     heart = Heart(**{name: value.to(draws.device) for name, value in vars(heart).items()})
     young = ((45 - age) / 28).clamp(0, 1)
     heart.qrs = (0.075 + 0.005 * male + draws.normal(0, 0.008)).clamp(0.058, 0.102)
-    heart.qrs_gain = draws.spread(0.24) * (1 + 0.25 * young * male) * torch.where(male, 1.03, 0.95)
+    heart.qrs_gain = 0.86 * draws.spread(0.20) * (1 + 0.20 * young * male) * torch.where(male, 1.03, 0.95)
     heart.p_duration = (0.092 + 0.0002 * (age - 50) + draws.normal(0, 0.010)).clamp(0.065, 0.118)
     heart.p_gain = draws.spread(0.28) * 0.85
     heart.t_gain = draws.spread(0.32) * torch.where(male, 1.05, 0.85) * (1 + 0.35 * young) * 0.95
-    heart.t_turn = draws.normal(0, 1, 2) * draws.numbers.new_tensor([0.22, 0.30])
+    heart.t_turn = draws.normal(0, 1, 2) * draws.numbers.new_tensor([0.16, 0.28])
     # Juvenile T waves, more often in women: turned backwards
     juvenile = draws.chance(0.04 + 0.16 * young * ~male)
     heart.t_turn[:, 1] += juvenile * draws.uniform(0.35, 0.8)
@@ -316,7 +316,7 @@ def _load_chambers(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> Non
     """Hypertrophy and enlargement."""
     left = causes["lvh"] | causes["lvh strain"]
     heart.left_load = left * draws.uniform(0.10, 0.65) + causes["voltage"] * draws.uniform(0.10, 0.35)
-    heart.qrs_gain = torch.where(left | causes["voltage"], heart.qrs_gain.clamp(min=0.8), heart.qrs_gain)
+    heart.qrs_gain = torch.where(left | causes["voltage"], heart.qrs_gain.clamp(min=0.7), heart.qrs_gain)
     heart.right_load = causes["rvh"] * draws.uniform(0.5, 1.25)
     strained = causes["lvh strain"] | (causes["rvh"] & draws.chance(0.5))
     heart.strain = heart.strain + strained * draws.uniform(0.45, 1.2) + causes["lvh"] * draws.uniform(0.0, 0.25)
@@ -324,9 +324,9 @@ def _load_chambers(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> Non
     heart.right_atrium = causes["rae"] * draws.uniform(0.7, 1.6)
     heart.qrs = heart.qrs + 0.008 * left
     # A thick septum: deep narrow q waves in the lateral leads
-    heart.individual[:, 0, 1:4] += (
-        causes["septal"] * draws.uniform(0.7, 1.4)
-    )[:, None] * heart.individual.new_tensor([-0.30, 0.0, -0.30])
+    heart.individual[:, 0, 1:4] += (causes["septal"] * draws.uniform(0.7, 1.4))[:, None] * heart.individual.new_tensor(
+        [-0.30, 0.0, -0.30]
+    )
 
 
 def _block_arteries(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
@@ -335,7 +335,7 @@ def _block_arteries(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> No
     for place, (territories, _) in INFARCTS.items():
         has = causes[f"infarction {place}"][:, None]
         where = heart.scar.new_tensor(territories) * draws.spread(0.2, 5)
-        extent = draws.uniform(0.35, 1.10)[:, None] * has
+        extent = (0.3 + 0.9 * draws.uniform() ** 1.3)[:, None] * has
         acute, evolving, old = (causes[name][:, None] for name in AGES)
         scar = torch.where(acute, 0.35, 1.0) * extent
         heart.scar = heart.scar + where * scar
@@ -374,7 +374,11 @@ def _repolarize(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
     gain = torch.where(causes["digitalis"], gain * draws.uniform(0.0, 0.7), gain)
     gain = torch.where(causes["hypokalemia"], gain * draws.uniform(0.0, 0.5), gain)
     gain = torch.where(causes["early"], gain.clamp(min=1.0) * draws.uniform(1.0, 1.4), gain)
-    heart.t_gain = torch.where(causes["drug"], gain * draws.uniform(0.1, 0.7), gain)
+    gain = torch.where(causes["drug"], gain * draws.uniform(0.1, 0.7), gain)
+    # Sick muscle has low T waves, whatever it is sick of
+    names = ("infarction", "ischemia", "injury", "lvh", "lvh strain", "rvh", "fibrillation", "flutter", "ivcd", "first")
+    worn = torch.stack([causes[name] for name in names]).any(dim=0) & draws.chance(0.65)
+    heart.t_gain = torch.where(worn, gain * draws.uniform(0.0, 0.9), gain)
     turned = (causes["t"] | causes["non-diagnostic t"])[:, None] * draws.normal(0, 0.6, 2)
     heart.t_turn = heart.t_turn + turned
     toward = heart.st.new_tensor([0.6, 0.45, -0.1])

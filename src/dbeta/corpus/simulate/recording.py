@@ -60,15 +60,16 @@ def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
 
     Args:
         draws: random numbers of B records.
-        clean: (B, 8, T) mV.
+        clean: (B, 8, T) mV; used up.
         rate: Hz.
     """
     count, _, samples = clean.shape
     device = clean.device
     # The arms' electrodes exchanged: lead I is upside down, II and III change places
     swapped = draws.chance(0.015)
-    limb = torch.stack([-clean[:, 0], clean[:, 1] - clean[:, 0]], dim=1)
-    clean = torch.cat([torch.where(swapped[:, None, None], limb, clean[:, :2]), clean[:, 2:]], dim=1)
+    rows = swapped.nonzero()[:, 0]
+    if len(rows):
+        clean[rows, :2] = torch.stack([-clean[rows, 0], clean[rows, 1] - clean[rows, 0]], dim=1)
 
     tremor = 0.005 * draws.spread(0.75) * torch.where(draws.chance(0.06), 5.0, 1.0)
     wander = 0.035 * draws.spread(0.9) * torch.where(draws.chance(0.05), 4.0, 1.0)
@@ -77,20 +78,22 @@ def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
     places = (draws.uniform(0, 1, ELECTRODES, 2) * ((BANK - samples) // BANK_STEP)).long()
     shake = (tremor[:, None] * uneven[..., 0])[..., None]
     drift = (wander[:, None] * uneven[..., 1])[..., None]
-    windows = (one.unfold(0, samples, BANK_STEP) for one in (steady, slow))
-    noise = next(windows)[places[..., 0]] * shake  # (B, ELECTRODES, T)
-    noise += next(windows)[places[..., 1]] * drift
+    noise, low = (
+        one.unfold(0, samples, BANK_STEP).index_select(0, where.flatten()).view(count, ELECTRODES, samples)
+        for one, where in zip((steady, slow), places.unbind(dim=2), strict=True)
+    )
+    noise.mul_(shake).addcmul_(low, drift)
     _add_bursts(noise, draws, rate)
     _add_mains(noise, draws, rate)
-    total = torch.tensor(LEADS_FROM_ELECTRODES, device=device) @ noise
-    total += clean
-    out = filtered(draws, total, rate)
+    clean += torch.tensor(LEADS_FROM_ELECTRODES, device=device) @ noise
+    out = filtered(draws, clean, rate)
 
     # What the machine cannot show, and how finely it shows the rest
     step = torch.tensor([0.001, 0.0025, 0.00488, 0.005], device=device)[draws.choice([0.25, 0.25, 0.25, 0.25])]
     out.div_(step[:, None, None]).round_().mul_(step[:, None, None])
-    limit = torch.where(draws.chance(0.02), draws.uniform(1.5, 3.5), torch.full_like(tremor, 32.0))[:, None, None]
-    out = out.clamp_(-limit, limit)
+    clipped, limit = draws.chance(0.02), draws.uniform(1.5, 3.5)[:, None, None]
+    rows = clipped.nonzero()[:, 0]
+    out[rows] = out[rows].clamp(-limit[rows], limit[rows])
     flat = _lost_electrodes(draws, out)
     return Recordings(out, flat, swapped, wander, tremor)
 
@@ -126,7 +129,9 @@ def noise_bank(rate: float, device: torch.device) -> tuple[Tensor, Tensor]:
     frequency = np.fft.rfftfreq(BANK, 1 / rate)
     # Muscles are loudest between 20 and 150 Hz; breathing and movement below 1 Hz
     muscle = 0.35 + np.exp(-0.5 * ((frequency - 60) / 55) ** 2)
-    drift = (frequency > 0.02) / (1 + (frequency / 0.22) ** 3) * (1 + 1.2 * np.exp(-0.5 * ((frequency - 0.26) / 0.05) ** 2))
+    drift = (
+        (frequency > 0.02) / (1 + (frequency / 0.22) ** 3) * (1 + 1.2 * np.exp(-0.5 * ((frequency - 0.26) / 0.05) ** 2))
+    )
     noise = np.fft.irfft(spectrum * np.stack([muscle, drift]))
     noise /= noise.std(axis=1, keepdims=True)
     muscle_noise, wander = torch.from_numpy(noise.astype(np.float32)).to(device)

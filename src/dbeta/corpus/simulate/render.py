@@ -141,9 +141,10 @@ def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Te
         )
         out[quick] += before
     # Whoever is paced, or escapes, does so throughout
-    origin = torch.where((here.valid & (here.origin == PACER)).any(dim=1), PACER, 0)
-    origin = torch.where((here.valid & (here.origin == ESCAPE)).any(dim=1), ESCAPE, origin)
-    return out, shapes[rows.gather(1, origin[:, None])[:, 0]]
+    beat = torch.zeros(count, dtype=torch.long, device=device)
+    for origin in (PACER, ESCAPE):
+        beat[(here.valid & (here.origin == origin)).any(dim=1)] = origin
+    return out, shapes[rows.gather(1, beat[:, None])[:, 0]]
 
 
 def _atria(heart: Heart, atria: Events, samples: int, rate: float) -> Tensor:
@@ -193,9 +194,10 @@ def _looked_up(
     beat = current.clamp(min=0)
     since = at - starts.gather(1, beat)
     if stretch is not None and turning is not None:
-        turn = (turning * rate)[:, None]
-        since = torch.where(since > turn, turn + (since - turn) / stretch.gather(1, order).gather(1, beat), since)
-    since = since.where(current >= 0, torch.inf).clamp(max=width - 1).round().long()
+        beyond = since - (turning * rate)[:, None]
+        slower = 1 / stretch.gather(1, order) - 1  # (B, E)
+        since.addcmul_(beyond.clamp_(min=0), slower.gather(1, beat))
+    since = since.masked_fill_(current < 0, width).clamp_(max=width - 1).round_().long()
     row = rows.gather(1, events.origin.gather(1, order)).gather(1, beat)
     return nn.functional.embedding(row * width + since, shapes.view(-1, PARTS)), current
 

@@ -37,7 +37,7 @@ class Simulation:
 
     Attributes:
         signals: (B, 12, T) mV, recorded.
-        clean: noise-free.
+        clean: noise-free complexes; its leads only where they were asked for (`keep_clean`).
         patients: what was asked for.
         measures: what the noise-free signal shows.
         findings: by name, (B,) int8: 1 present, −1 absent, 0 undetermined.
@@ -53,7 +53,14 @@ class Simulation:
 
 
 @torch.no_grad()
-def simulate(seed: int, records: Sequence[int], mix: str = "balanced", device: torch.device | str = "cpu") -> Simulation:
+def simulate(
+    seed: int,
+    records: Sequence[int],
+    mix: str = "balanced",
+    device: torch.device | str = "cpu",
+    *,
+    keep_clean: bool = False,
+) -> Simulation:
     """Simulate ECGs of 10 s at 500 Hz.
 
     A record follows from the seed, its number and the mix, whatever is simulated beside it.
@@ -63,6 +70,7 @@ def simulate(seed: int, records: Sequence[int], mix: str = "balanced", device: t
         records: (B,) numbers of records, 0 or more.
         mix: how common diseases are (`dbeta.corpus.simulate.patients.MIXES`).
         device: where to compute.
+        keep_clean: leave the noise-free leads in `clean`, for a little time and memory.
     """
     draws = Draws(seed, records, device)
     patients = draw_patients(draws, mix)
@@ -75,7 +83,7 @@ def simulate(seed: int, records: Sequence[int], mix: str = "balanced", device: t
     _, duration = depolarization(patients.heart)
     measures = measure(patients, beats, clean, duration, SECONDS, RATE)
     findings = decide_findings(patients, measures)
-    recordings = record(draws, clean.measured, RATE)
+    recordings = record(draws, clean.measured.clone() if keep_clean else clean.measured, RATE)
     findings.decide("baseline wander", recordings.wander > WANDERS, (recordings.wander - WANDERS).abs() < 0.05)
     findings.decide("muscle artifact", recordings.tremor > TREMBLES, (recordings.tremor - TREMBLES).abs() < 0.02)
     findings.decide("arm lead reversal", recordings.reversed_arms)

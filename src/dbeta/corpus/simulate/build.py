@@ -1,0 +1,127 @@
+"""Simulated ECGs as a corpus on disk, with all that was measured beside it.
+
+Special here: a shard follows from the seed and its place alone, so that what an interrupted start has written is kept.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from dbeta.corpus.build import SHARD_SIZE, load_json, write_whole
+from dbeta.corpus.card import Tally, write_card
+from dbeta.corpus.simulate.rows import SOURCE, TOLD, SimulatedRows, rows_of
+from dbeta.corpus.simulate.simulation import SECONDS, Simulation, simulate
+from dbeta.corpus.store import FORMAT, read_shard, shard_name, write_shard
+from dbeta.errors import DBetaError
+
+#: Records that are simulated at a time.
+BATCH = 128
+#: Every so many records one is for validation, and the next one for test.
+HELD_OUT = 20
+NOTES = (
+    "Nobody's data: every recording was computed by dbeta.corpus.simulate from random numbers.",
+    "`measures.parquet` has for each record its rate, intervals and axis, measured on the noise-free signal, "
+    "the causes that it was simulated with, territories among them, and what went wrong in recording.",
+)
+
+
+def build_simulated(
+    out: Path, records: int, seed: int = 0, mix: str = "balanced", progress: Callable[[int, int], None] | None = None
+) -> dict[str, Any]:
+    """Simulate a corpus, or go on with one that was interrupted.
+
+    Args:
+        out: folder to make; written beside itself, as `out.partial`, and renamed when complete.
+        records: how many.
+        seed: of the simulation.
+        mix: how common diseases are (`dbeta.corpus.simulate.patients.MIXES`).
+        progress: called with (records done, records in all).
+
+    Returns:
+        What `corpus.json` says.
+
+    Raises:
+        DBetaError: `out` exists or cannot be written, or a setting is out of its range.
+    """
+    rows = SimulatedRows(records, seed, mix)
+    if out.exists():
+        raise DBetaError(f"{out}: already exists; name a new folder or remove this one")
+    folder = out.with_name(out.name + ".partial")
+    shards = [range(start, min(start + SHARD_SIZE, records)) for start in range(0, records, SHARD_SIZE)]
+    plan = {"format": FORMAT, "records": records, "seed": seed, "mix": mix}
+    advance = progress or (lambda done, total: None)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if folder.exists() and load_json(folder / "plan.json") != plan:
+            shutil.rmtree(folder)
+        folder.mkdir(exist_ok=True)
+        write_whole(folder / "plan.json", json.dumps(plan))
+        tally = Tally()
+        for number, numbers in enumerate(shards):
+            path = folder / shard_name(number, len(shards))
+            if not path.exists():
+                measures: list[dict[str, Any]] = []
+                temporary = path.with_suffix(".tmp")
+                write_shard(temporary, _simulated(numbers, seed, mix, measures, advance, records))
+                pd.DataFrame(measures).to_parquet(path.with_suffix(".measures"))
+                temporary.rename(path)
+            tally.add(read_shard(path))
+            advance(numbers.stop, records)
+        parts = sorted(folder.glob("*.measures"))
+        pd.concat([pd.read_parquet(part) for part in parts]).to_parquet(folder / "measures.parquet")
+        counts = {
+            **{"format": FORMAT, "source": SOURCE, "records": records, "patients": records, "rejected": 0},
+            **{"splits": dict(tally.splits.most_common()), "shards": len(shards), "vocabulary": rows.vocabulary},
+            **{"seed": seed, "mix": mix},
+        }
+        command = f"dbeta corpus simulate {out} --records {records} --seed {seed} --mix {mix}"
+        rule = f"of every {HELD_OUT} records one is for validation and one for test, by their numbers"
+        card = write_card(counts, tally, [], notes=NOTES, split_rule=rule, seconds=SECONDS, command=command)
+        (folder / "README.md").write_text(card, encoding="utf-8")
+        write_whole(folder / "corpus.json", json.dumps(counts, indent=2) + "\n")
+        for rest in [folder / "plan.json", *parts]:
+            rest.unlink()
+        folder.rename(out)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DBetaError(
+            f"{out}: cannot be written ({reason}); make room and start again: what is done is kept"
+        ) from error
+    return counts
+
+
+def _simulated(
+    numbers: range, seed: int, mix: str, measures: list[dict[str, Any]], advance: Callable[[int, int], None], total: int
+) -> Iterator[dict[str, Any]]:
+    """Rows of a shard, and into `measures` what is known besides."""
+    for start in range(numbers.start, numbers.stop, BATCH):
+        batch = list(range(start, min(start + BATCH, numbers.stop)))
+        simulation = simulate(seed, batch, mix)
+        columns = rows_of(simulation, seed, batch)
+        measures += _measures(simulation, batch)
+        for i, number in enumerate(batch):
+            split = {0: "validation", 1: "test"}.get(number % HELD_OUT, "train")
+            row = {name: column[i] for name, column in columns.items()}
+            row |= {"record_id": str(number), "patient_id": str(number), "file": str(number), "split": split}
+            row |= {"source": SOURCE, "device": "", "statements": [], "signal": bytes(row["signal"])}
+            yield row
+        advance(batch[-1] + 1, total)
+
+
+def _measures(simulation: Simulation, batch: list[int]) -> list[dict[str, Any]]:
+    told = {name: getattr(simulation.measures, name).tolist() for name in TOLD}
+    causes = {name: value.tolist() for name, value in simulation.patients.causes.items()}
+    flat, swapped = simulation.recordings.flat.any(dim=1).tolist(), simulation.recordings.reversed_arms.tolist()
+    return [
+        {"record_id": str(number)}
+        | {name: values[i] for name, values in told.items()}
+        | {"causes": [name for name, has in causes.items() if has[i]]}
+        | {"flat_lead": flat[i], "arm_reversal": swapped[i]}
+        for i, number in enumerate(batch)
+    ]

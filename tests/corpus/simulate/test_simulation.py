@@ -1,0 +1,198 @@
+"""Patients, findings, recordings: what is drawn, decided and recorded."""
+
+import numpy as np
+import pytest
+import torch
+
+from dbeta.corpus.simulate.draws import COUNT, Draws
+from dbeta.corpus.simulate.findings import Findings
+from dbeta.corpus.simulate.patients import AV_BLOCKS, CHAMBERS, CONDUCTION, CORONARY, MIXES, REPOLARIZATION, RHYTHMS
+from dbeta.corpus.simulate.recording import ELECTRODES, LEADS_FROM_ELECTRODES, filtered, noise_bank, record
+from dbeta.corpus.simulate.simulation import RATE, simulate
+from dbeta.ecg import LEADS, augmented_leads
+from dbeta.evaluation.conditions import find_condition
+
+RECORDS = 600
+
+
+@pytest.fixture(scope="module")
+def many():
+    return simulate(7, range(RECORDS))
+
+
+def share(sign: torch.Tensor) -> float:
+    return float((sign > 0).float().mean())
+
+
+def test_a_record_is_the_same_twice_and_in_any_company():
+    one = simulate(3, [5, 900, 12])
+    again = simulate(3, [5, 900, 12])
+    assert torch.equal(one.signals, again.signals)
+    other = simulate(3, [12, 7])
+    torch.testing.assert_close(one.signals[2], other.signals[0], atol=6e-3, rtol=0)
+    assert {name: int(sign[2]) for name, sign in one.findings.items()} == {
+        name: int(sign[0]) for name, sign in other.findings.items()
+    }
+    assert not torch.equal(simulate(4, [5]).signals, simulate(3, [5]).signals)
+
+
+def test_signals_are_whole_and_of_believable_size(many):
+    assert many.signals.shape == (RECORDS, 12, 5000)
+    assert torch.isfinite(many.signals).all()
+    height = many.measures.r[:, LEADS.index("II")]
+    assert 0.4 < float(height.median()) < 1.2
+    assert float(many.signals.abs().amax(dim=(1, 2)).median()) < 5
+
+
+def test_the_augmented_leads_follow(many):
+    x = dict(zip(LEADS, many.signals.unbind(dim=1), strict=True))
+    np.testing.assert_allclose(x["III"], x["II"] - x["I"], atol=1e-5)
+    for name, expected in augmented_leads(x["I"], x["II"]).items():
+        np.testing.assert_allclose(x[name], expected, atol=1e-5)
+
+
+def test_every_cause_and_finding_occurs():
+    causes = dict.fromkeys((*RHYTHMS, *AV_BLOCKS, *CONDUCTION, *CHAMBERS, *CORONARY, *REPOLARIZATION), 0)
+    findings: dict[str, int] = {}
+    for start in range(0, 4000, 500):
+        some = simulate(1, range(start, start + 500))
+        for name in causes:
+            causes[name] += int(some.patients.causes[name].sum())
+        for name, sign in some.findings.items():
+            findings[name] = findings.get(name, 0) + int((sign > 0).sum())
+    assert [name for name, count in causes.items() if not count] == []
+    # Who finds a supraventricular tachycardia on 10 s cannot say that it comes and goes
+    assert {name for name, count in findings.items() if not count} == {"paroxysmal supraventricular tachycardia"}
+
+
+def test_findings_are_called_by_their_canonical_names(many):
+    """As `dbeta.corpus.sources` names them, so that corpora agree."""
+    for name in many.findings:
+        condition = find_condition(name)
+        assert condition is None or condition.name.lower() == name
+    unlisted = {name for name in many.findings if find_condition(name) is None}
+    assert unlisted == {"hypokalemia", "anterior subendocardial injury", "arm lead reversal"} | {
+        "baseline wander",
+        "muscle artifact",
+    }
+
+
+def test_rates_decide(many):
+    rate, findings = many.measures.rate, many.findings
+    assert (rate[findings["sinus tachycardia"] > 0] > 100).all()
+    assert (rate[findings["sinus bradycardia"] > 0] < 60).all()
+    sinus = findings["sinus rhythm"] > 0
+    assert ((rate[sinus] > 60) & (rate[sinus] < 100)).all()
+    for other in ("atrial fibrillation", "atrial flutter", "paced rhythm", "junctional rhythm"):
+        assert not (sinus & (findings[other] > 0)).any()
+
+
+def test_criteria_hold_where_a_finding_is_present(many):
+    m, found = many.measures, many.findings
+    wide = (found["left bundle branch block"] > 0) | (found["right bundle branch block"] > 0)
+    assert (m.qrs[wide] > 0.10).float().mean() > 0.9
+    assert float(m.qrs[wide].median()) > 0.115
+    assert (m.pr[found["first-degree av block"] > 0] > 0.2).all()
+    assert (m.axis[found["left anterior fascicular block"] > 0] < -30).all()
+    assert (m.axis[found["left axis deviation"] > 0] < -30).all()
+    assert (m.qtc[found["long qt interval"] > 0] > 0.46).all()
+    limb, chest = m.size[:, :6].amax(dim=1), m.size[:, 6:].amax(dim=1)
+    low = found["low qrs voltage"] > 0
+    assert ((limb[low] < 0.5) | (chest[low] < 1.0)).all()
+
+
+def test_nobody_is_normal_and_ill(many):
+    normal = many.findings["normal ecg"] > 0
+    assert 0.1 < float(normal.float().mean()) < 0.5
+    for name in ("myocardial infarction", "hypertrophy", "conduction disturbance", "st/t change", "st depression"):
+        assert not (normal & (many.findings[name] > 0)).any(), name
+
+
+def test_a_healthy_mix_has_no_disease():
+    healthy = simulate(2, range(200), "healthy")
+    for name in ("myocardial infarction", "left bundle branch block", "atrial fibrillation", "paced rhythm"):
+        assert share(healthy.findings[name]) == 0
+    assert share(healthy.findings["normal ecg"]) > 0.4
+    assert set(MIXES) == {"balanced", "clinic", "healthy"}
+
+
+def test_superclasses_follow_from_their_members(many):
+    found = many.findings
+    block = found["left bundle branch block"] > 0
+    assert (found["conduction disturbance"][block] > 0).all()
+    assert (found["bundle branch block"][block] > 0).all()
+    inferior = found["inferior myocardial infarction"] > 0
+    assert (found["myocardial infarction"][inferior] >= 0).all()
+    assert (found["inferior myocardial infarction of any extent"][inferior] > 0).all()
+
+
+def test_an_infarct_behind_a_bundle_branch_block_is_undetermined():
+    many = simulate(11, range(1500))
+    both = many.patients.causes["lbbb"] & many.patients.causes["infarction inferior"]
+    assert both.any()
+    assert (many.findings["inferior myocardial infarction"][both] == 0).all()
+
+
+def test_undetermined_findings():
+    findings = Findings()
+    value = torch.tensor([0.10, 0.199, 0.201, 0.30, torch.nan])
+    findings.measured("x", value, 0.2, 0.005)
+    assert findings["x"].tolist() == [-1, 0, 0, 1, 0]
+    findings.decide("y", torch.tensor([False, False, True, False, False]))
+    findings.any_of("z", ("x", "y"))
+    assert findings["z"].tolist() == [-1, 0, 1, 1, 0]
+    findings.hide(("y",), torch.tensor([True, False, True, False, False]), absent_only=True)
+    assert findings["y"].tolist() == [0, -1, 1, -1, -1]
+
+
+def test_exchanged_arms_turn_lead_one_over():
+    draws = Draws(0, range(400))
+    clean = torch.zeros(400, 8, 5000)
+    clean[:, 0, 2450:2550], clean[:, 1, 2450:2550] = 9.0, 3.0
+    found = record(draws, clean, RATE)
+    at = found.measured[:, :2, 2500]
+    upside_down = at[:, 0] < 0
+    assert torch.equal(upside_down, found.reversed_arms)
+    assert 0 < found.reversed_arms.sum() < 20
+    assert (at[found.reversed_arms, 1] < 0).all()
+
+
+def test_lost_electrodes_show_nothing(many):
+    assert many.recordings.flat.any()
+    assert (many.signals[many.recordings.flat].abs().amax(dim=1) == 0).all()
+    assert (many.signals[~many.recordings.flat].abs().amax(dim=1) > 0).all()
+
+
+def test_filters_let_their_band_pass():
+    time = torch.arange(5000) / RATE
+    waves = torch.stack([(2 * torch.pi * hertz * time).sin() for hertz in (0.0, 10.0, 240.0)])[None].repeat(200, 1, 1)
+    waves[:, 0] = 1.0
+    size = filtered(Draws(1, range(200)), waves, RATE).std(dim=2) * 2**0.5
+    still = filtered(Draws(1, range(200)), waves, RATE)[:, 0].abs().amax(dim=1)
+    assert (still < 0.01).all()
+    assert ((size[:, 1] > 0.9) & (size[:, 1] < 1.02)).all()
+    assert (size[:, 2] < 0.6).all()
+
+
+def test_noise_reaches_the_limb_leads_through_their_electrodes():
+    matrix = torch.tensor(LEADS_FROM_ELECTRODES)
+    assert matrix.shape == (8, ELECTRODES)
+    torch.testing.assert_close(matrix.sum(dim=1), torch.zeros(8), atol=1e-6, rtol=0)
+    muscle, wander = noise_bank(RATE, torch.device("cpu"))
+    for noise in (muscle, wander):
+        assert float(noise.std()) == pytest.approx(1, rel=1e-3)
+    slow = torch.fft.rfft(wander).abs()
+    assert float(slow[: len(slow) // 250].square().sum() / slow.square().sum()) > 0.95  # below 1 Hz
+
+
+def test_random_numbers_run_out_with_a_clear_word():
+    draws = Draws(0, [1, 2])
+    with pytest.raises(ValueError, match=str(COUNT)):
+        draws.uniform(0, 1, COUNT + 1)
+    assert len(draws) == 2
+    numbers = Draws(0, range(4000)).normal(2.0, 3.0)
+    assert float(numbers.mean()) == pytest.approx(2.0, abs=0.2)
+    assert float(numbers.std()) == pytest.approx(3.0, abs=0.2)
+    drawn = Draws(0, range(4000)).choice([1.0, 0.0, 3.0])
+    assert drawn.bincount(minlength=3).tolist()[1] == 0
+    assert float((drawn == 2).float().mean()) == pytest.approx(0.75, abs=0.03)
