@@ -1,12 +1,15 @@
 """Intervals, axis and amplitudes of any ECG, by a delineator that knows nothing of the simulator.
 
-Special here: onsets and ends are looked for in the spatial magnitude of all leads, as the CSE Working Party (1985) has
-it, by NeuroKit2's wavelet delineator (Martínez et al. 2004). It is a development tool (`pip install "dbeta[dev]"`).
+Special here: the QRS complex and the T wave are found by NeuroKit2's continuous wavelets (Demski and Soria 2016 after
+Martínez et al. 2004), the P wave by its discrete ones (Martínez et al. 2004), each where it is the better of the two;
+of several leads the earliest onsets and the latest ends count, as with the CSE Working Party (1985), but for outliers.
+It is a development tool (`pip install "dbeta[dev]"`).
 """
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +18,10 @@ from dbeta.ecg import LEADS
 
 #: Seconds around an R peak in which a complex is looked at.
 BEFORE, AFTER = 0.07, 0.09
+#: Leads in which onsets and ends are looked for.
+SEARCHED = ("I", "II", "V2", "V5")
+#: What is looked for → the method.
+WAVES = {"ECG_P_Onsets": "dwt", "ECG_R_Onsets": "cwt", "ECG_R_Offsets": "cwt", "ECG_T_Offsets": "cwt"}
 
 
 @dataclass
@@ -52,34 +59,45 @@ def delineate(signal: np.ndarray, rate: float) -> Delineation:
     import neurokit2
 
     nothing = Delineation(*[float("nan")] * 5, *[np.full(len(LEADS), np.nan)] * 3)  # type: ignore[arg-type]
-    baseline = np.median(signal, axis=1, keepdims=True)
-    size = np.sqrt(((signal - baseline) ** 2).sum(axis=0))
+    hertz = round(rate)
+    size = np.sqrt(((signal - np.median(signal, axis=1, keepdims=True)) ** 2).sum(axis=0))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            cleaned = neurokit2.ecg_clean(size, sampling_rate=round(rate), method="neurokit")
-            _, found = neurokit2.ecg_peaks(cleaned, sampling_rate=round(rate), method="neurokit")
-            peaks = np.asarray(found["ECG_R_Peaks"], dtype=int)
-            if len(peaks) < 4:
-                return nothing
-            _, waves = neurokit2.ecg_delineate(size, peaks, sampling_rate=round(rate), method="dwt")
-        except (ValueError, IndexError, ZeroDivisionError, TypeError):
+            _, found = neurokit2.ecg_peaks(neurokit2.ecg_clean(size, sampling_rate=hertz), sampling_rate=hertz)
+        except (ValueError, IndexError, ZeroDivisionError):
             return nothing
-    at = {name: np.asarray(values, dtype=float)[: len(peaks)] for name, values in waves.items()}
-    onset, end = at["ECG_R_Onsets"], at["ECG_R_Offsets"]
-    amplitudes = _amplitudes(signal, peaks, rate)
+        peaks = np.asarray(found["ECG_R_Peaks"], dtype=int)
+        if len(peaks) < 4:
+            return nothing
+        waves: dict[str, list[float]] = {name: [] for name in WAVES}
+        for lead in SEARCHED:
+            x = signal[LEADS.index(lead)]
+            for method in ("cwt", "dwt"):
+                try:
+                    _, marks = neurokit2.ecg_delineate(x, peaks, sampling_rate=hertz, method=method)
+                except (ValueError, IndexError, ZeroDivisionError, TypeError):
+                    continue
+                for name, by in WAVES.items():
+                    if by == method:
+                        waves[name].append(_median(marks.get(name, []), peaks) / rate)
+        onset = np.nanmedian([np.nan, *waves["ECG_R_Onsets"]])
+        end = np.nanpercentile([np.nan, *waves["ECG_R_Offsets"]], 75)
+        p, t = (np.nanmedian([np.nan, *waves[name]]) for name in ("ECG_P_Onsets", "ECG_T_Offsets"))
     return Delineation(
         60 * rate / float(np.median(np.diff(peaks))),
-        _median(onset - at["ECG_P_Onsets"]) / rate,
-        _median(end - onset) / rate,
-        _median(at["ECG_T_Offsets"] - onset) / rate,
-        *amplitudes,
+        float(onset - p),
+        float(end - onset),
+        float(t - onset),
+        *_amplitudes(signal, peaks, rate),
     )
 
 
-def _median(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(np.median(known)) if len(known) else float("nan")
+def _median(marks: Sequence[float], peaks: np.ndarray) -> float:
+    """How far marks lie from their R peaks, in samples; NaN without marks."""
+    found = np.asarray(marks, dtype=float)
+    count = min(len(found), len(peaks))
+    return float(np.nanmedian(np.append(found[:count] - peaks[:count], np.nan)))
 
 
 def _amplitudes(signal: np.ndarray, peaks: np.ndarray, rate: float) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:

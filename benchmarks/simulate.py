@@ -1,0 +1,104 @@
+"""How many ECGs are simulated in a second, and how many training would need.
+
+    python benchmarks/simulate.py [--json FILE] [--seconds 20] [--batch 128] [--device cpu] [--quick]
+
+Side by side in one run: (1) signals and findings alone, on all cores; (2) corpus rows with their reports, in one process
+of one thread, as a loader's worker makes them beside training; (3) training steps of the shipped recipe's model, on all
+cores, which use them up. The ratio is (2) to (3): above 1, simulation does not starve training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from rich.console import Console
+
+from dbeta.corpus.simulate.rows import SimulatedRows
+from dbeta.corpus.simulate.simulation import simulate
+from dbeta.errors import DBetaWarning
+from dbeta.model import DBetaModel
+from dbeta.training.estimate import made_up_batch
+from dbeta.training.pretrain import make_config
+from dbeta.training.recipe import load_recipe
+
+RECIPE = Path(__file__).parent.parent / "recipes" / "tiny.yaml"
+console = Console(width=110)
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each measurement")
+    parser.add_argument("--batch", type=int, default=128, help="records simulated at a time")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quick", action="store_true", help="a second of each: does it run at all?")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore", DBetaWarning)
+    seconds = 1.0 if args.quick else args.seconds
+    batch = 8 if args.quick else args.batch
+
+    def signals(first: int) -> int:
+        simulate(0, range(first, first + batch), device=args.device)
+        if args.device != "cpu":
+            torch.cuda.synchronize()
+        return batch
+
+    figures: dict[str, float] = {"signals": per_second(signals, seconds)}
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as worker:
+        figures["rows_one_thread"] = worker.submit(rows_per_second, seconds).result()
+    figures["training"] = training_per_second(seconds)
+    figures["ratio"] = figures["rows_one_thread"] / figures["training"]
+    console.print(f"signals and findings   {figures['signals']:8.0f} records/s, {torch.get_num_threads()} threads")
+    console.print(f"rows with reports      {figures['rows_one_thread']:8.0f} records/s, one thread")
+    console.print(f"training uses          {figures['training']:8.0f} records/s")
+    console.print(f"ratio                  {figures['ratio']:8.1f}")
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def per_second(make: Callable[[int], int], seconds: float) -> float:
+    """Records a second, after one round to warm up."""
+    made = make(0)
+    done, start = 0, time.perf_counter()
+    while (spent := time.perf_counter() - start) < seconds:
+        done += make(made + done)
+    return done / spent
+
+
+def rows_per_second(seconds: float) -> float:
+    """Rows of one process with one thread, in batches of a recipe."""
+    torch.set_num_threads(1)
+    rows = SimulatedRows(10_000_000, 0)
+
+    def some(first: int) -> int:
+        return len(rows[range(first, first + 32)]["report"])
+
+    return per_second(some, seconds)
+
+
+def training_per_second(seconds: float) -> float:
+    """Records that forward and backward of the recipe's model use up."""
+    recipe = load_recipe(RECIPE)
+    model = DBetaModel(make_config(recipe)).train()
+    batch = made_up_batch(model.config, recipe.training["per_device_train_batch_size"])
+
+    def step(first: int) -> int:
+        del first
+        model.zero_grad()
+        model(**batch).loss.backward()
+        return len(batch["ecg"])
+
+    return per_second(step, seconds)
+
+
+if __name__ == "__main__":
+    main()

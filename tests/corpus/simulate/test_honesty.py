@@ -1,0 +1,107 @@
+"""Is what was asked for there to be seen? Noise-free simulated ECGs, read again by an independent delineator."""
+
+import numpy as np
+import pytest
+
+from dbeta.corpus.simulate.delineate import Delineation, delineate
+from dbeta.corpus.simulate.simulation import RATE, simulate
+from dbeta.ecg import LEADS
+
+#: Findings whose records are delineated, and how many of each.
+FINDINGS = (
+    *("normal ecg", "sinus bradycardia", "sinus tachycardia", "first-degree av block", "left bundle branch block"),
+    *("right bundle branch block", "incomplete right bundle branch block", "left anterior fascicular block"),
+    *("left ventricular hypertrophy", "inferior myocardial infarction", "anteroseptal myocardial infarction"),
+    *("long qt interval", "low qrs voltage", "left axis deviation", "right axis deviation"),
+    *("non-specific intraventricular conduction delay", "wolff-parkinson-white", "st elevation"),
+)
+EACH = 3
+#: How far the median of a finding's records may be from what was asked for, and how far the delineator itself is off
+#: on average: it begins P waves a little late, and ends complexes and T waves later than their steepest tangent does.
+TOLERANCES = {
+    "rate": (2.0, 0.0),
+    "pr": (0.025, -0.015),
+    "qrs": (0.025, 0.012),
+    "qt": (0.035, 0.033),
+    "axis": (8.0, 0.0),
+}
+#: In blocked complexes the delineator takes the notch for the end, and a delta wave for part of the P wave; such
+#: complexes' width is measured in test_simulate.py.
+NOTCHED = {
+    **{"left bundle branch block": 0.085, "right bundle branch block": 0.065, "wolff-parkinson-white": 0.06},
+    **{"incomplete right bundle branch block": 0.045, "non-specific intraventricular conduction delay": 0.05},
+    "left axis deviation": 0.05,  # often with a wide complex
+}
+#: No delineator finds the end of a T wave that is flat or inverted, nor a P wave within the T wave before it.
+UPRIGHT, HIGHEST_RATE = 0.12, 120.0
+#: Kinds of rhythm in which a regular beat follows a P wave.
+REGULAR = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia")
+
+
+@pytest.fixture(scope="module")
+def read() -> dict[str, list[tuple[dict[str, float], Delineation]]]:
+    """Of each finding, what was asked for and what was found."""
+    many = simulate(41, range(1600), keep_clean=True)
+    signals = many.clean.signals.numpy()
+    regular = np.any([(many.findings[name] > 0).numpy() for name in REGULAR], axis=0)
+    regular &= (many.measures.rate < HIGHEST_RATE).numpy()
+    regular &= ~(many.findings["premature complexes"] > 0).numpy() & ~many.recordings.reversed_arms.numpy()
+    upright = (many.measures.t[:, [LEADS.index("II"), LEADS.index("V5")]].amin(dim=1) > UPRIGHT).numpy()
+    rate = many.measures.rate.numpy()
+    known: dict[int, Delineation] = {}
+    found: dict[str, list[tuple[dict[str, float], Delineation]]] = {}
+    for name in FINDINGS:
+        rows = np.flatnonzero(regular & (many.findings[name] > 0).numpy())
+        # Those with upright T waves first, and of these the slow ones, where nothing overlaps
+        rows = rows[np.lexsort([rate[rows], ~upright[rows]])][:EACH]
+        assert len(rows) == EACH, name
+        for row in rows.tolist():
+            known.setdefault(row, delineate(signals[row], RATE))
+            asked = {measure: float(getattr(many.measures, measure)[row]) for measure in TOLERANCES}
+            if not upright[row]:
+                asked["qt"] = float("nan")
+            found.setdefault(name, []).append((asked, known[row]))
+    return found
+
+
+def error(asked: dict[str, float], found: Delineation, measure: str) -> float:
+    """What was found beyond what was asked for, without the delineator's own share."""
+    off = getattr(found, measure) - asked[measure]
+    if measure == "axis":
+        off = (off + 180) % 360 - 180
+    return off - TOLERANCES[measure][1]
+
+
+@pytest.mark.parametrize("measure", TOLERANCES)
+@pytest.mark.parametrize("finding", FINDINGS)
+def test_what_is_asked_for_is_found_again(read, finding, measure):
+    errors = np.array([error(asked, found, measure) for asked, found in read[finding]])
+    if measure == "qt" and np.isnan(errors).all():
+        assert finding in ("left bundle branch block", "wolff-parkinson-white")  # T waves opposite to the complexes
+        return
+    tolerance = TOLERANCES[measure][0]
+    if measure in ("pr", "qrs", "qt"):
+        tolerance = max(tolerance, NOTCHED.get(finding, 0.0))
+    assert abs(np.nanmedian(errors)) < tolerance, errors
+
+
+@pytest.mark.parametrize("measure", TOLERANCES)
+def test_nearly_all_records_are_as_asked_for(read, measure):
+    plain = [name for name in FINDINGS if name not in NOTCHED]
+    errors = np.array([error(asked, found, measure) for name in plain for asked, found in read[name]])
+    errors = errors[np.isfinite(errors)]
+    assert len(errors) > 30
+    assert (np.abs(errors) < TOLERANCES[measure][0]).mean() > 0.8
+
+
+def test_the_delineator_can_tell(read):
+    """A record's intervals are not found in another's: the test would notice."""
+    normal, blocked = read["normal ecg"], read["left bundle branch block"]
+    assert np.nanmedian([one.qrs for _, one in blocked]) > np.nanmedian([one.qrs for _, one in normal]) + 0.02
+    slow = read["first-degree av block"]
+    assert np.nanmedian([one.pr for _, one in slow]) > np.nanmedian([one.pr for _, one in normal]) + 0.03
+
+
+def test_nothing_is_found_in_nothing():
+    found = delineate(np.zeros((12, 5000)), RATE)
+    assert np.isnan([found.rate, found.pr, found.qrs, found.qt]).all()
