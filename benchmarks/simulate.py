@@ -2,7 +2,7 @@
 
     python benchmarks/simulate.py [--json FILE] [--seconds 20] [--batch 128] [--device cpu] [--quick]
 
-Side by side in one run: (1) signals and findings alone, on all cores; (2) corpus rows with their reports, in one process
+Side by side in one run: (1) signals and findings alone, on all cores; (2) corpus rows with their reports, in a process
 of one thread, as a loader's worker makes them beside training; (3) training steps of the shipped recipe's model, on all
 cores, which use them up. The ratio is (2) to (3): above 1, simulation does not starve training.
 """

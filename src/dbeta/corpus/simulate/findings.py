@@ -88,14 +88,15 @@ def _rhythm(found: Findings, patients: Patients, m: Measures) -> None:
     other = ("fibrillation", "flutter", "svt", "ectopic atrial", "junctional", "paced", "dual paced", "complete")
     sinus = ~torch.stack([has[name] for name in (*other, "wenckebach", "two to one")]).any(dim=0)
     extra = has["pac"] | has["pvc"] | has["bigeminy"] | has["trigeminy"] | has["atrial bigeminy"] | has["pause"]
+    odd = has["bigeminy"] | has["trigeminy"] | has["atrial bigeminy"] | has["pause"]
     near_rate = ((m.rate - 60).abs() < 1) | ((m.rate - 100).abs() < 1)
     steady = (m.rate >= 60) & (m.rate <= 100)
     breathing = patients.rhythm.respiratory
-    found.decide("sinus rhythm", sinus & steady & (breathing < 0.09), sinus & (near_rate | extra | (breathing > 0.07)))
+    found.decide("sinus rhythm", sinus & steady & (breathing < 0.07), sinus & (near_rate | odd | (breathing > 0.06)))
     found.measured("sinus bradycardia", 60 - m.rate, 0, 1, sinus & ~extra)
     found.hide(("sinus bradycardia",), sinus & extra & (m.rate < 62))
     found.measured("sinus tachycardia", m.rate - 100, 0, 1, sinus)
-    found.measured("sinus arrhythmia", breathing, 0.10, 0.025, sinus)
+    found.measured("sinus arrhythmia", breathing, 0.07, 0.01, sinus)
     found.hide(("sinus arrhythmia",), has["pac"] | has["pause"] | has["atrial bigeminy"])
     found.measured("bradycardia", 60 - m.rate, 0, 1)
     found.decide("atrial fibrillation", has["fibrillation"])

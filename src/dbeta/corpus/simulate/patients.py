@@ -133,7 +133,9 @@ def draw_patients(draws: Draws, mix: str = "balanced") -> Patients:
     matrices = _draw_torsos(draws, causes, age, male)
     direction = normalize(draws.normal(0, 1, 3), dim=1)
     fast = FastAtria(
-        size=torch.where(rhythm.kind == rhythms.FLUTTER, draws.uniform(0.06, 0.2), 0.025 + draws.uniform(0, 0.07)),
+        size=torch.where(
+            rhythm.kind == rhythms.FLUTTER, draws.uniform(0.06, 0.2), 0.008 + 0.07 * draws.uniform().square()
+        ),
         direction=_fast_direction(draws, rhythm),
         phases=draws.uniform(0, 1, 4),
     )
@@ -248,8 +250,8 @@ def _draw_rhythm(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
     ratio = torch.where(causes["wenckebach"], 3.0 + draws.choice([0.35, 0.4, 0.25]), ratio)
     rate = torch.where(causes["flutter"], atrial_rate / ratio, rate)
     young = ((60 - age) / 40).clamp(0, 1)
-    respiratory = draws.uniform(0, 0.05) + 0.05 * young * draws.uniform()
-    respiratory = torch.where(causes["arrhythmia"], draws.uniform(0.11, 0.30), respiratory)
+    respiratory = draws.uniform(0, 0.04) + 0.03 * young * draws.uniform()
+    respiratory = torch.where(causes["arrhythmia"], 0.075 + 0.2 * draws.uniform().square(), respiratory)
     jitter = draws.uniform(0.004, 0.02) * torch.where(rate > 100, 0.4, 1.0)
     atrial_bigeminy = causes["atrial bigeminy"]
     every = 2 * causes["bigeminy"] + 3 * causes["trigeminy"]
@@ -269,6 +271,7 @@ def _draw_rhythm(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
         every=every,
         coupling=coupling,
         pause=causes["pause"] * draws.uniform(1.0, 2.2),
+        disorder=draws.uniform(0.10, 0.26),
     )
 
 
@@ -276,7 +279,7 @@ def _draw_intervals(draws: Draws, causes: dict[str, Tensor], rhythm: Rhythm, hea
     """PR and QT intervals."""
     pr = (0.158 + draws.normal(0, 0.017) - 0.0004 * (rhythm.rate - 70)).clamp(0.118, 0.194)
     longest = (60 / rhythm.rate - 0.14).clamp(0.215, 0.36)
-    pr = torch.where(causes["first"], 0.207 + (longest - 0.207) * draws.uniform() ** 1.3, pr)
+    pr = torch.where(causes["first"], 0.207 + (longest - 0.207) * draws.uniform().square(), pr)
     pr = torch.where(causes["wenckebach"], draws.uniform(0.17, 0.26), pr)
     pr = torch.where(causes["two to one"], draws.uniform(0.15, 0.24), pr)
     pr = torch.where(causes["wpw"], draws.uniform(0.085, 0.122), pr)

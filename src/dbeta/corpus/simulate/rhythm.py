@@ -47,6 +47,7 @@ class Rhythm:
         every: 2 for bigeminy, 3 for trigeminy of ventricular complexes, 0 for none.
         coupling: of premature complexes, as a share of the RR interval.
         pause: seconds of a sinus pause, 0 for none.
+        disorder: of the intervals in fibrillation, the standard deviation of their logarithm.
     """
 
     kind: Tensor
@@ -62,6 +63,7 @@ class Rhythm:
     every: Tensor
     coupling: Tensor
     pause: Tensor
+    disorder: Tensor
 
 
 @dataclass
@@ -141,7 +143,7 @@ def draw_beats(rhythm: Rhythm, seconds: float, uniform: Tensor, normal: Tensor) 
     conducted, pr = _conduct(rhythm, steps, early, uniform)
     ventricular = atrial + pr
     # Fibrillation: intervals without any order; flutter: whole numbers of flutter waves
-    loose = (60 / rhythm.rate[:, None]) * (0.22 * normal[:, 1]).exp().clamp(0.5, 2.2)
+    loose = (60 / rhythm.rate[:, None]) * (rhythm.disorder[:, None] * normal[:, 1]).exp().clamp(0.5, 2.2)
     wave = 60 / rhythm.atrial_rate[:, None]
     block = torch.where(uniform[:, 2] < 0.25 * (rhythm.ratio[:, None] > 2.5), 2.0, rhythm.ratio[:, None].round())
     loose = torch.where(kind == FLUTTER, wave * block, loose)
