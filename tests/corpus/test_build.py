@@ -357,11 +357,11 @@ def test_a_full_disk_is_one_sentence_and_what_is_done_stays(ptb_xl, tmp_path, mo
     original = getattr(build, failing)
     calls = []
 
-    def fail(*arguments):
+    def fail(*arguments, **options):
         calls.append(arguments)
         if failing == "write_card" or len(calls) == 3:
             raise OSError(28, "No space left on device")
-        return original(*arguments)
+        return original(*arguments, **options)
 
     monkeypatch.setattr(build, failing, fail)
     with pytest.raises(

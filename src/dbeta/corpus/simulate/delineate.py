@@ -1,9 +1,7 @@
 """Intervals, axis and amplitudes of any ECG, by a delineator that knows nothing of the simulator.
 
-Special here: the QRS complex and the T wave are found by NeuroKit2's continuous wavelets (Demski and Soria 2016 after
-Martínez et al. 2004), the P wave by its discrete ones (Martínez et al. 2004), each where it is the better of the two;
-of several leads the earliest onsets and the latest ends count, as with the CSE Working Party (1985), but for outliers.
-It is a development tool (`pip install "dbeta[dev]"`).
+Special here: onsets and ends are found in several leads by NeuroKit2's prominences (Emrich et al. 2024), and their
+medians count. It is a development tool (`pip install "dbeta[dev]"`).
 """
 
 from __future__ import annotations
@@ -20,8 +18,7 @@ from dbeta.ecg import LEADS
 BEFORE, AFTER = 0.07, 0.09
 #: Leads in which onsets and ends are looked for.
 SEARCHED = ("I", "II", "V2", "V5")
-#: What is looked for → the method.
-WAVES = {"ECG_P_Onsets": "dwt", "ECG_R_Onsets": "cwt", "ECG_R_Offsets": "cwt", "ECG_T_Offsets": "cwt"}
+WAVES = ("ECG_P_Onsets", "ECG_R_Onsets", "ECG_R_Offsets", "ECG_T_Offsets")
 
 
 @dataclass
@@ -73,17 +70,13 @@ def delineate(signal: np.ndarray, rate: float) -> Delineation:
         waves: dict[str, list[float]] = {name: [] for name in WAVES}
         for lead in SEARCHED:
             x = signal[LEADS.index(lead)]
-            for method in ("cwt", "dwt"):
-                try:
-                    _, marks = neurokit2.ecg_delineate(x, peaks, sampling_rate=hertz, method=method)
-                except (ValueError, IndexError, ZeroDivisionError, TypeError):
-                    continue
-                for name, by in WAVES.items():
-                    if by == method:
-                        waves[name].append(_median(marks.get(name, []), peaks) / rate)
-        onset = np.nanmedian([np.nan, *waves["ECG_R_Onsets"]])
-        end = np.nanpercentile([np.nan, *waves["ECG_R_Offsets"]], 75)
-        p, t = (np.nanmedian([np.nan, *waves[name]]) for name in ("ECG_P_Onsets", "ECG_T_Offsets"))
+            try:
+                _, marks = neurokit2.ecg_delineate(x, peaks, sampling_rate=hertz, method="prominence")
+            except (ValueError, IndexError, ZeroDivisionError, TypeError):
+                continue
+            for name in WAVES:
+                waves[name].append(_median(marks.get(name, []), peaks) / rate)
+        p, onset, end, t = (np.nanmedian([np.nan, *waves[name]]) for name in WAVES)
     return Delineation(
         60 * rate / float(np.median(np.diff(peaks))),
         float(onset - p),
