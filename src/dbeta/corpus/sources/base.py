@@ -57,6 +57,7 @@ class Source:
         """
         if self.table.empty:
             raise DBetaError(f"{self.folder}: holds no records; name the dataset as downloaded")
+        self.table = self.table.copy()
         for name, value in DEFAULTS.items():
             if name not in self.table:
                 self.table[name] = [value] * len(self.table)
