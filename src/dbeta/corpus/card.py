@@ -62,9 +62,13 @@ Age: {age}.
 
 ## Licence and use
 
-The recordings, reports and labels are the dataset's own, and so is the licence: see there before sharing this folder or
-a model trained on it. {notice}
+{licence} {notice}
 """
+#: What a card says of a dataset that others collected.
+THEIRS = (
+    "The recordings, reports and labels are the dataset's own, and so is the licence: see there before sharing this "
+    "folder or\na model trained on it."
+)
 
 
 class Tally:
@@ -125,6 +129,7 @@ def write_card(
     split_rule: str,
     seconds: float,
     command: str,
+    licence: str = THEIRS,
 ) -> str:
     """The card, in Markdown.
 
@@ -136,6 +141,7 @@ def write_card(
         split_rule: how the splits came about, in words.
         seconds: of a recording, at most.
         command: that made the corpus.
+        licence: of the records, in sentences.
     """
     patients = Counter(tally.patients.values())
     warned = [f"{_records(n)} may need a look: {note}." for note, n in tally.notes.most_common(LISTED)]
@@ -148,6 +154,7 @@ def write_card(
         hours=tally.seconds / 3600,
         notice=NOTICE,
         command=command,
+        licence=licence,
         notes="\n".join(f"- {note}" for note in [*notes, *warned]) or "There is nothing special about it.",
         split_rule=split_rule[0].upper() + split_rule[1:],
         splits=_table(("split", "records", "patients"), splits),

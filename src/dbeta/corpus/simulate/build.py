@@ -24,6 +24,7 @@ from dbeta.errors import DBetaError
 BATCH = 128
 #: Every so many records one is for validation, and the next one for test.
 HELD_OUT = 20
+LICENCE = "Everything in this folder was computed from nobody's data; share it under dbeta's licence, Apache-2.0."
 NOTES = (
     "Nobody's data: every recording was computed by dbeta.corpus.simulate from random numbers.",
     "`measures.parquet` has for each record its rate, intervals and axis, measured on the noise-free signal, "
@@ -82,7 +83,14 @@ def build_simulated(
         }
         command = f"dbeta corpus simulate {out} --records {records} --seed {seed} --mix {mix}"
         rule = f"of every {HELD_OUT} records one is for validation and one for test, by their numbers"
-        card = write_card(counts, tally, [], notes=NOTES, split_rule=rule, seconds=SECONDS, command=command)
+        card = write_card(
+            *(counts, tally, []),
+            notes=NOTES,
+            split_rule=rule,
+            seconds=SECONDS,
+            command=command,
+            licence=LICENCE,
+        )
         (folder / "README.md").write_text(card, encoding="utf-8")
         write_whole(folder / "corpus.json", json.dumps(counts, indent=2) + "\n")
         for rest in [folder / "plan.json", *parts]:
