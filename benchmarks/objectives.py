@@ -3,12 +3,13 @@
     python benchmarks/objectives.py CORPUS [--steps 1500] [--output runs/objectives] [--json FILE] [--seeds 1] [--quick]
 
 CORPUS is a PTB-XL corpus of `dbeta corpus build`: its training split is learnt from beside simulated ECGs, as
-`recipes/tiny.yaml` says, and its validation split (fold 9) measures. From the same seed, with as many steps each:
+`recipes/tiny.yaml` says but from a stored corpus, and its validation split (fold 9) measures. From the same seed,
+with as many steps each:
 
     ets            encoders alone, sigmoid contrast with entailment labels
     ets mem        also masked ECG modelling
     ets mem text   also masked language modelling and ECG-text matching, a quarter of the texts misaligned in the batch
-    all n3s        the same, misaligned texts from the table of farthest reports; simulated ECGs from a stored corpus
+    all n3s        the same, misaligned texts from the table of farthest reports
 
 The ratio is each one's steps per second to that of `ets`, for what an objective costs is what it has to earn.
 """
@@ -30,22 +31,16 @@ from dbeta.training.pretrain import pretrain
 from dbeta.training.recipe import Recipe, load_recipe
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "tiny.yaml"
-#: Simulated records that are stored for N3S.
+#: Simulated records, stored because N3S needs a table of them.
 STORED = 8192
-#: Sizes of what the encoders alone do not have.
-HEADS = (
-    "model.parts=all",
-    "model.fusion_heads=5",
-    "model.mem_hidden_size=80",
-    "model.mem_heads=4",
-    "model.fusion_intermediate_size=256",
-)
+#: The model with its fusion and heads.
+ALL = "model.parts=all"
 NONE = "model.loss_weights.{}=0.0"
 WAYS: dict[str, tuple[str, ...]] = {
     "ets": (),
-    "ets mem": (*HEADS, NONE.format("mlm"), NONE.format("etm")),
-    "ets mem text": (*HEADS, "collator.misaligned_share=0.25"),
-    "all n3s": (*HEADS, "collator.misaligned_share=0.25", "negatives=n3s"),
+    "ets mem": (ALL, NONE.format("mlm"), NONE.format("etm")),
+    "ets mem text": (ALL, "collator.misaligned_share=0.25"),
+    "all n3s": (ALL, "collator.misaligned_share=0.25", "negatives=n3s"),
 }
 console = Console(width=110)
 
@@ -101,8 +96,7 @@ def settings(args: argparse.Namespace, way: str, seed: int, steps: int, output: 
     changes = [f"training.max_steps={steps}", f"training.eval_steps={steps}", f"training.save_steps={steps}"]
     changes += [f"training.seed={seed}", f"output={output}", f"validation={args.corpus}", *WAYS[way]]
     recipe = load_recipe(RECIPE, changes)
-    source = str(args.output / "simulated") if way == "all n3s" else "simulated"
-    recipe.corpus = {source: 0.72, str(args.corpus): 0.28}
+    recipe.corpus = {str(args.output / "simulated"): 0.72, str(args.corpus): 0.28}
     return recipe
 
 

@@ -239,6 +239,47 @@ def test_what_cannot_be_loaded_names_its_place(recipe, tmp_path, key):
         pretrain(recipe)
 
 
+# --- starting from a checkpoint
+
+
+def test_a_run_goes_on_from_a_checkpoint(recipe, tmp_path):
+    recipe.training["max_steps"] = 1
+    first = pretrain(recipe)
+    settings = json.loads((first / "config.json").read_text())
+    (first / "config.json").write_text(json.dumps(settings | {"trained_on": ["simulated"]}))
+    recipe.start_from, recipe.output, recipe.model = str(first), str(tmp_path / "second"), {"lead_mask_prob": 0.25}
+    model, processor = module.build_model(recipe, [])
+    for name, value in load_file(first / "model.safetensors").items():
+        assert torch.equal(model.state_dict()[name], value), name
+    assert processor.tokenizer.get_vocab() == DBetaProcessor.from_pretrained(first).tokenizer.get_vocab()
+    settings = json.loads((pretrain(recipe) / "config.json").read_text())
+    assert settings["lead_mask_prob"] == 0.25
+    assert settings["trained_on"] == ["ptb-xl", "simulated"]
+    assert (first / "tokenizer.json").read_text() == (tmp_path / "second" / "tokenizer.json").read_text()
+
+
+def test_what_cannot_be_started_from(recipe, tmp_path, micro_settings):
+    recipe.training["max_steps"] = 1
+    first = pretrain(recipe)
+    recipe.output = str(tmp_path / "second")
+    recipe.start_from = str(tmp_path)
+    with pytest.raises(DBetaError, match=r"start_from: .*config.json: cannot be read"):
+        pretrain(recipe)
+    recipe.start_from, recipe.model = str(first), {"ecg_intermediate_size": 32}
+    with pytest.raises(DBetaError, match=r"has the shape .* leave sizes out"):
+        pretrain(recipe)
+    recipe.model, recipe.text_encoder = {}, "t5"
+    with pytest.raises(DBetaError, match="start_from brings its own text encoder"):
+        pretrain(recipe)
+    recipe.text_encoder = None
+    (first / "model.safetensors").write_bytes(b"cut short")
+    with pytest.raises(DBetaError, match="get the checkpoint again"):
+        pretrain(recipe)
+    (first / "model.safetensors").unlink()
+    with pytest.raises(DBetaError, match="holds no checkpoint"):
+        pretrain(recipe)
+
+
 # --- simulated ECGs
 
 

@@ -96,10 +96,7 @@ def build_corpus(
         for rest in [out / "plan.json", *out.glob("*.outcome.json")]:
             rest.unlink()
     except OSError as error:
-        reason = error.strerror or error
-        raise DBetaError(
-            f"{out}: cannot be written ({reason}); make room and start again: what is done is kept"
-        ) from error
+        raise interrupted_write(out, error) from error
     return counts
 
 
@@ -257,6 +254,13 @@ def load_json(file: Path) -> Any:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def interrupted_write(out: Path, error: OSError) -> DBetaError:
+    """What to tell of a corpus whose parts could not all be written."""
+    return DBetaError(
+        f"{out}: cannot be written ({error.strerror or error}); make room and start again: what is done is kept"
+    )
 
 
 def write_whole(file: Path, text: str) -> None:

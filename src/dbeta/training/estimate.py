@@ -81,7 +81,7 @@ def estimate(recipe: Recipe) -> Estimate:
         records = load_data(recipe).records
     except DBetaError as error:
         problems.append(str(error))
-    if recipe.tokenizer != "train":
+    if not recipe.trains_tokenizer:
         try:
             load_tokenizer(recipe)
         except DBetaError as error:

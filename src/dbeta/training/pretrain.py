@@ -16,7 +16,8 @@ from typing import Any
 
 import torch
 from accelerate.utils import broadcast_object_list
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from dbeta.checkpoint import PANEL_FILE, save_text_embeddings
@@ -44,8 +45,13 @@ def make_config(recipe: Recipe) -> DBetaConfig:
     Raises:
         DBetaError: a setting is unknown or impossible.
     """
+    if recipe.start_from is not None and recipe.text_encoder is not None:
+        raise DBetaError("recipe: start_from brings its own text encoder; leave text_encoder out")
     try:
-        config = PRESETS[recipe.preset](**recipe.model)
+        if recipe.start_from is None:
+            config = PRESETS[recipe.preset](**recipe.model)
+        else:
+            config = DBetaConfig.from_dict(_read_start(recipe.start_from) | recipe.model)
     except (TypeError, ValueError) as error:
         raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
     for name in ("ecg_layers", "ecg_heads", "fusion_layers", "fusion_heads", "mem_layers", "mem_heads", "hidden_size"):
@@ -61,17 +67,32 @@ def make_config(recipe: Recipe) -> DBetaConfig:
     return config
 
 
+def _read_start(folder: str) -> dict[str, Any]:
+    """The configuration of the checkpoint that a recipe starts from."""
+    config, weights = Path(folder) / "config.json", Path(folder) / "model.safetensors"
+    try:
+        settings = json.loads(config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DBetaError(
+            f"recipe: start_from: {config}: cannot be read ({error}); name the folder of a checkpoint"
+        ) from None
+    if not isinstance(settings, dict) or not weights.is_file():
+        raise DBetaError(f"recipe: start_from: {folder}: holds no checkpoint; name a folder that a run has written")
+    return settings
+
+
 def load_tokenizer(recipe: Recipe) -> Any:
-    """The tokenizer that a recipe names.
+    """The tokenizer that a recipe names, or that of the checkpoint it starts from.
 
     Raises:
         DBetaError: it cannot be loaded.
     """
+    source = recipe.tokenizer if recipe.start_from is None else recipe.start_from
     try:
-        return AutoTokenizer.from_pretrained(recipe.tokenizer)
+        return AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise DBetaError(
-            f'recipe: no tokenizer could be loaded from {recipe.tokenizer}; name a folder or hub id, or "train"'
+            f'recipe: no tokenizer could be loaded from {source}; name a folder or hub id, or "train"'
         ) from error
 
 
@@ -83,7 +104,7 @@ def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBeta
         texts: what a tokenizer is trained on, where the recipe asks for one.
     """
     config = make_config(recipe)
-    if recipe.tokenizer == "train":
+    if recipe.trains_tokenizer:
         # One process's for all: who counts in another order may merge in another
         tokenizer: Any = broadcast_object_list([train_tokenizer(texts, config.text_config.vocab_size)])[0]
     else:
@@ -106,8 +127,28 @@ def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBeta
             raise DBetaError(
                 f"recipe: no T5 of these sizes could be loaded from {recipe.text_encoder}; name a folder or hub id"
             ) from error
+    if recipe.start_from is not None:
+        _load_start(model, Path(recipe.start_from) / "model.safetensors")
     processor = DBetaProcessor.of_model(config, tokenizer)
     return model, processor
+
+
+def _load_start(model: DBetaModel, file: Path) -> None:
+    """Give a model the weights of a checkpoint; parts that the checkpoint lacks stay as they are."""
+    try:
+        given = load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise DBetaError(f"recipe: start_from: {file}: cannot be read ({error}); get the checkpoint again") from None
+    own = model.state_dict()
+    for name, value in given.items():
+        if name in own and own[name].shape != value.shape:
+            raise DBetaError(
+                f"recipe: start_from: {file}: {name} has the shape {tuple(value.shape)}, the recipe's model "
+                f"{tuple(own[name].shape)}; leave sizes out of the recipe's model"
+            )
+    if not own.keys() & given.keys():
+        raise DBetaError(f"recipe: start_from: {file}: holds no weights of such a model; name another checkpoint")
+    model.load_state_dict(given, strict=False)
 
 
 def count_steps(args: Any, records: int) -> int:
@@ -127,7 +168,7 @@ def make_trainer(recipe: Recipe, data: Data) -> PretrainTrainer:
     args = training_arguments(recipe.training, Path(recipe.output) / "steps")
     optimization = Optimization.of(recipe.optimizer)
     torch.manual_seed(args.seed)
-    model, processor = build_model(recipe, data.texts() if recipe.tokenizer == "train" else [])
+    model, processor = build_model(recipe, data.texts() if recipe.trains_tokenizer else [])
     per_batch = args.per_device_train_batch_size * world_size()
     args.max_steps = count_steps(args, data.records)
     length = args.max_steps * args.gradient_accumulation_steps * per_batch
@@ -184,6 +225,17 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     return output
 
 
+def _trained_on(recipe: Recipe) -> list[str] | None:
+    """Kinds of dataset that the weights have learnt from, those of the checkpoint they started from included."""
+    sources = {SOURCE if is_simulated(corpus) else read_counts(corpus)["source"] for corpus in recipe.corpora}
+    if recipe.start_from is not None:
+        before = _read_start(recipe.start_from).get("trained_on")
+        if before is None:
+            return None  # what it learnt from is not known
+        sources |= set(before)
+    return sorted(sources)
+
+
 def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
     """Write a finished run's checkpoint; what every process computes together, the first one writes."""
     output = Path(recipe.output)
@@ -195,9 +247,7 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
         return
     partial = output / "partial"
     shutil.rmtree(partial, ignore_errors=True)
-    model.config.trained_on = sorted(
-        {SOURCE if is_simulated(corpus) else read_counts(corpus)["source"] for corpus in recipe.corpora}
-    )
+    model.config.trained_on = _trained_on(recipe)
     model.save_pretrained(partial)
     processor.save_pretrained(partial)
     save_file({"ecg_embeds": panel.half().contiguous()}, partial / PANEL_FILE)

@@ -37,6 +37,8 @@ class Recipe:
         output: folder for the checkpoint.
         tokenizer: "train" (on the training split), or a folder or hub id.
         text_encoder: folder or hub id of pretrained T5 weights; None trains it from nothing.
+        start_from: folder of a checkpoint to go on from, with its sizes and its tokenizer in the place of `preset` and
+            `tokenizer`; None begins from nothing.
         negatives: where misaligned texts come from: "n3s" (`dbeta corpus negatives`) or "batch".
         model: changes to the preset (`DBetaConfig`; `faithful: true` for the published switches).
         collator: arguments of `PretrainCollator`.
@@ -52,6 +54,7 @@ class Recipe:
     output: str = "runs/tiny"
     tokenizer: str = "train"
     text_encoder: str | None = None
+    start_from: str | None = None
     negatives: str = "batch"
     model: dict[str, Any] = field(default_factory=dict)
     collator: dict[str, Any] = field(default_factory=dict)
@@ -63,6 +66,11 @@ class Recipe:
         """Each corpus's folder and weight."""
         mixed = self.corpus if isinstance(self.corpus, dict) else {self.corpus: 1.0}
         return {Path(path): weight for path, weight in mixed.items()}
+
+    @property
+    def trains_tokenizer(self) -> bool:
+        """Whether the run makes its own tokenizer."""
+        return self.tokenizer == "train" and self.start_from is None
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from dbeta.corpus.simulate.diseases import AV_BLOCKS, CHAMBERS, CONDUCTION, CORONARY, MIXES, REPOLARIZATION, RHYTHMS
 from dbeta.corpus.simulate.draws import COUNT, Draws
 from dbeta.corpus.simulate.findings import Findings
-from dbeta.corpus.simulate.patients import AV_BLOCKS, CHAMBERS, CONDUCTION, CORONARY, MIXES, REPOLARIZATION, RHYTHMS
 from dbeta.corpus.simulate.recording import ELECTRODES, LEADS_FROM_ELECTRODES, filtered, noise_bank, record
 from dbeta.corpus.simulate.simulation import RATE, simulate
 from dbeta.ecg import LEADS, augmented_leads

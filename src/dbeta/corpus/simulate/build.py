@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from dbeta.corpus.build import SHARD_SIZE, load_json, write_whole
+from dbeta.corpus.build import SHARD_SIZE, interrupted_write, load_json, write_whole
 from dbeta.corpus.card import Tally, write_card
 from dbeta.corpus.simulate.rows import SOURCE, TOLD, SimulatedRows, rows_of
 from dbeta.corpus.simulate.simulation import SECONDS, Simulation, simulate
@@ -41,7 +41,7 @@ def build_simulated(
         out: folder to make; written beside itself, as `out.partial`, and renamed when complete.
         records: how many.
         seed: of the simulation.
-        mix: how common diseases are (`dbeta.corpus.simulate.patients.MIXES`).
+        mix: how common diseases are (`dbeta.corpus.simulate.diseases.MIXES`).
         progress: called with (records done, records in all).
 
     Returns:
@@ -97,10 +97,7 @@ def build_simulated(
             rest.unlink()
         folder.rename(out)
     except OSError as error:
-        reason = error.strerror or error
-        raise DBetaError(
-            f"{out}: cannot be written ({reason}); make room and start again: what is done is kept"
-        ) from error
+        raise interrupted_write(out, error) from error
     return counts
 
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from dbeta.corpus.simulate.diseases import INFARCTS, ISCHEMIAS
 from dbeta.corpus.simulate.measures import Measures
-from dbeta.corpus.simulate.patients import INFARCTS, ISCHEMIAS, Patients
+from dbeta.corpus.simulate.patients import Patients
 from dbeta.ecg import LEADS
 
 #: Leads that belong together, and so make each other's changes believable.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dbeta.corpus.simulate.patients import MIXES
+from dbeta.corpus.simulate.diseases import MIXES
 from dbeta.corpus.simulate.reports import write_simulated_report
 from dbeta.corpus.simulate.simulation import RATE, Simulation, simulate
 from dbeta.errors import DBetaError
@@ -29,7 +29,7 @@ class SimulatedRows:
     Args:
         count: records.
         seed: of the simulation.
-        mix: how common diseases are (`dbeta.corpus.simulate.patients.MIXES`).
+        mix: how common diseases are (`dbeta.corpus.simulate.diseases.MIXES`).
     """
 
     def __init__(self, count: int, seed: int = 0, mix: str = "balanced") -> None:

@@ -68,7 +68,7 @@ def simulate(
     Args:
         seed: of the simulation, 0 or more.
         records: (B,) numbers of records, 0 or more.
-        mix: how common diseases are (`dbeta.corpus.simulate.patients.MIXES`).
+        mix: how common diseases are (`dbeta.corpus.simulate.diseases.MIXES`).
         device: where to compute.
         keep_clean: leave the noise-free leads in `clean`, for a little time and memory.
     """
