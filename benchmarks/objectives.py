@@ -1,4 +1,4 @@
-"""What each of D-BETA's objectives brings to the shipped recipe.
+"""What each of D-BETA's objectives brings to the shipped recipe, and what its optimizer does.
 
     python benchmarks/objectives.py CORPUS [--steps 1500] [--output runs/objectives] [--json FILE] [--seeds 1] [--quick]
 
@@ -10,6 +10,7 @@ with as many steps each:
     ets mem        also masked ECG modelling
     ets mem text   also masked language modelling and ECG-text matching, a quarter of the texts misaligned in the batch
     all n3s        the same, misaligned texts from the table of farthest reports
+    ets adamw      the first again, every weight trained by AdamW
 
 The ratio is each one's steps per second to that of `ets`, for what an objective costs is what it has to earn.
 """
@@ -41,6 +42,7 @@ WAYS: dict[str, tuple[str, ...]] = {
     "ets mem": (ALL, NONE.format("mlm"), NONE.format("etm")),
     "ets mem text": (ALL, "collator.misaligned_share=0.25"),
     "all n3s": (ALL, "collator.misaligned_share=0.25", "negatives=n3s"),
+    "ets adamw": ("optimizer.matrices=null",),
 }
 console = Console(width=110)
 

@@ -310,6 +310,7 @@ def test_a_run_on_simulated_ecgs(simulated, monkeypatch):
 
 
 def test_a_run_on_simulated_ecgs_is_repeated_and_resumed_exactly(simulated, monkeypatch, tmp_path):
+    simulated.optimizer = {"matrices": "muon", "matrix_rate": 2.5}
     monkeypatch.setattr("dbeta.training.data.TOKENIZER_SAMPLE", 64)
     weights = []
     for name, workers in (("once", 0), ("again", 1)):

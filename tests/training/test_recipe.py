@@ -128,6 +128,8 @@ def test_mistakes_in_corpora_and_negatives(recipe_file, content, message):
         ({"head_rate": "fast"}, "optimizer.head_rate should be a number"),
         ({"schedule": "cosine"}, "optimizer.schedule is three_stage or left out"),
         ({"warmup": 0.7, "hold": 0.7}, "together at most 1"),
+        ({"matrices": "shampoo"}, "optimizer.matrices is muon or left out"),
+        ({"matrix_rate": True}, "optimizer.matrix_rate should be a number of at least 0"),
     ],
 )
 def test_mistakes_in_the_optimizer_section(settings, message):

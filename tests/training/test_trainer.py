@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 
 from dbeta.errors import DBetaError
 from dbeta.training.data import load_data
+from dbeta.training.muon import hidden_matrices
 from dbeta.training.pretrain import make_trainer, pretrain
 from dbeta.training.recipe import Recipe, load_recipe
 from dbeta.training.trainer import (
@@ -191,6 +192,26 @@ def test_rates_of_encoders_and_heads(recipe):
         encoder = name.startswith(("ecg_encoder.", "text_encoder."))
         assert rate[id(parameter)] == pytest.approx(1e-3 if encoder else 5e-3), name
         assert (decay[id(parameter)] == 0) == ("bias" in name or "norm" in name or trainer.args.weight_decay == 0)
+
+
+def test_rates_of_matrices(recipe):
+    recipe.optimizer |= {"matrices": "muon", "matrix_rate": 2.0}
+    trainer = make_trainer(recipe, load_data(recipe))
+    chosen = hidden_matrices(trainer.model)
+    groups = {id(one): group for group in trainer.create_optimizer().param_groups for one in group["params"]}
+    assert len(groups) == len(list(trainer.model.parameters()))
+    for name, parameter in trainer.model.named_parameters():
+        encoder = name.startswith(("ecg_encoder.", "text_encoder."))
+        assert groups[id(parameter)]["muon"] == (name in chosen), name
+        rate = (1e-3 if encoder else 5e-3) * (2 if name in chosen else 1)
+        assert groups[id(parameter)]["lr"] == pytest.approx(rate), name
+
+
+def test_matrices_by_muon_need_adamw_for_the_rest(recipe):
+    recipe.optimizer |= {"matrices": "muon"}
+    recipe.training |= {"optim": "adafactor"}
+    with pytest.raises(DBetaError, match="goes with AdamW, not with adafactor"):
+        pretrain(recipe)
 
 
 def test_the_three_stages():

@@ -19,7 +19,7 @@ from dbeta.model.config import PRESETS
 KINDS = {str: "a name", dict: "settings of its own"}
 #: In the place of a corpus's folder: ECGs that are simulated as they are asked for.
 SIMULATED = "simulated"
-SCHEDULES = ("three_stage",)
+CHOICES = {"schedule": ("three_stage",), "matrices": ("muon",)}
 STRATEGIES = ("save_strategy", "eval_strategy", "logging_strategy")
 
 
@@ -42,8 +42,7 @@ class Recipe:
         negatives: where misaligned texts come from: "n3s" (`dbeta corpus negatives`) or "batch".
         model: changes to the preset (`DBetaConfig`; `faithful: true` for the published switches).
         collator: arguments of `PretrainCollator`.
-        optimizer: `head_rate`, how many times the encoders' learning rate heads and fusion get, and `schedule`:
-            "three_stage" with shares `warmup` and `hold`, or none for `training.lr_scheduler_type`.
+        optimizer: `Optimization`.
         training: arguments of `transformers.TrainingArguments`; `bf16: auto` where the processor has units for it.
     """
 
@@ -82,12 +81,17 @@ class Optimization:
         schedule: "three_stage", or None for that of `TrainingArguments`.
         warmup: share of the steps in which the rate rises from 1 % to its full value.
         hold: share in which it stays; then it falls to 1 %, by the same factor each step (wav2vec 2.0's schedule).
+        matrices: "muon" for the weights between hidden features (`dbeta.training.muon`), or None for the optimizer of
+            `TrainingArguments` throughout.
+        matrix_rate: how many times the others' learning rate those weights get.
     """
 
     head_rate: float = 1.0
     schedule: str | None = None
     warmup: float = 0.1
     hold: float = 0.4
+    matrices: str | None = None
+    matrix_rate: float = 1.0
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> Optimization:
@@ -100,9 +104,9 @@ class Optimization:
         for key, value in settings.items():
             if key not in known:
                 raise DBetaError(f"recipe: unknown setting optimizer.{key}; there are {', '.join(known)}")
-            if key == "schedule":
-                if value is not None and value not in SCHEDULES:
-                    raise DBetaError(f"recipe: optimizer.schedule is three_stage or left out, not {value!r}")
+            if key in CHOICES:
+                if value is not None and value not in CHOICES[key]:
+                    raise DBetaError(f"recipe: optimizer.{key} is {', '.join(CHOICES[key])} or left out, not {value!r}")
             elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
                 raise DBetaError(f"recipe: optimizer.{key} should be a number of at least 0, not {value!r}")
         made = cls(**settings)

@@ -26,6 +26,7 @@ from dbeta.model.parallel import rank, world_size
 from dbeta.processing import DBetaProcessor
 from dbeta.training.collate import finish_batch
 from dbeta.training.flops import count_flops, matrix_peak
+from dbeta.training.muon import Muon, hidden_matrices
 from dbeta.training.recipe import Optimization
 from dbeta.training.validation import zero_shot_auroc
 
@@ -66,25 +67,34 @@ class PretrainTrainer(Trainer):
         return SequentialSampler(self.train_dataset if train_dataset is None else train_dataset)
 
     def create_optimizer(self, model: Any = None) -> Any:
-        """AdamW with the heads' rate apart from the encoders' (an independent reimplementation found 5× stable)."""
+        """The heads' rate apart from the encoders' (an independent reimplementation found 5× stable); Muon if asked."""
         model = self.model if model is None else model
         if self.optimizer is None:
             decayed = set(self.get_decay_parameter_names(model))
-            groups: dict[tuple[bool, bool], list[Any]] = {}
+            muon = self.optimization.matrices == "muon"
+            inner = hidden_matrices(model) if muon else frozenset()
+            groups: dict[tuple[bool, bool, bool], list[Any]] = {}
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
                     plain = not ENCODERS.isdisjoint(name.split("."))  # wrappers put their own names in front
-                    groups.setdefault((not plain, name in decayed), []).append(parameter)
+                    groups.setdefault((not plain, name in decayed, name in inner), []).append(parameter)
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
+            if muon:
+                if not issubclass(kind, torch.optim.AdamW):
+                    raise DBetaError(f"recipe: optimizer.matrices goes with AdamW, not with {self.args.optim.value}")
+                kind = Muon
             rate = settings.pop("lr", self.args.learning_rate)
             self.optimizer = kind(
                 [
                     {
                         "params": parameters,
-                        "lr": rate * (self.optimization.head_rate if head else 1.0),
+                        "lr": rate
+                        * (self.optimization.head_rate if head else 1.0)
+                        * (self.optimization.matrix_rate if matrix else 1.0),
                         "weight_decay": self.args.weight_decay if decay else 0.0,
+                        **({"muon": matrix} if muon else {}),
                     }
-                    for (head, decay), parameters in sorted(groups.items(), key=lambda one: one[0])
+                    for (head, decay, matrix), parameters in sorted(groups.items(), key=lambda one: one[0])
                 ],
                 lr=rate,
                 **settings,

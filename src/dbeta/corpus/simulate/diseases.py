@@ -28,7 +28,7 @@ CONDUCTION: dict[str, float] = {
     **{"rbbb": 17, "irbbb": 16, "lbbb": 15, "ilbbb": 7, "lafb": 18, "lpfb": 7, "rbbb lafb": 7, "ivcd": 14},
     **{"wpw": 7, "rbbb lpfb": 2},
 }
-CHAMBERS: dict[str, float] = {"lvh": 34, "lvh strain": 34, "rvh": 14, "lae": 16, "rae": 8, "septal": 3, "voltage": 14}
+CHAMBERS: dict[str, float] = {"lvh": 30, "lvh strain": 38, "rvh": 14, "lae": 16, "rae": 8, "septal": 3, "voltage": 14}
 CORONARY: dict[str, float] = {"infarction": 58, "ischemia": 24, "injury": 13, "aneurysm": 5}
 REPOLARIZATION: dict[str, float] = {
     **{"st": 16, "t": 14, "non-diagnostic t": 14, "low t": 10, "digitalis": 9, "long qt": 10, "hyperkalemia": 5},
@@ -36,7 +36,7 @@ REPOLARIZATION: dict[str, float] = {
 }
 #: Infarcts → territories (septal, anterior, lateral, inferior, posterior) and weight.
 INFARCTS: dict[str, tuple[tuple[float, ...], float]] = {
-    "anterior": ((0.35, 1.0, 0.15, 0.0, 0.0), 12),
+    "anterior": ((0.75, 0.70, 0.05, 0.0, 0.0), 12),
     "anteroseptal": ((1.0, 0.75, 0.0, 0.0, 0.0), 26),
     "anterolateral": ((0.1, 0.85, 0.8, 0.0, 0.0), 12),
     "lateral": ((0.0, 0.1, 1.0, 0.0, 0.0), 9),
@@ -50,10 +50,10 @@ INFARCTS: dict[str, tuple[tuple[float, ...], float]] = {
 ISCHEMIAS: dict[str, tuple[tuple[float, ...], float]] = {
     "anterior": ((0.5, 1.0, 0.2, 0.0, 0.0), 14),
     "anteroseptal": ((1.0, 0.7, 0.0, 0.0, 0.0), 14),
-    "anterolateral": ((0.0, 0.8, 0.9, 0.0, 0.0), 28),
+    "anterolateral": ((0.0, 0.45, 0.95, 0.0, 0.0), 28),
     "lateral": ((0.0, 0.1, 1.0, 0.0, 0.0), 14),
     "inferior": ((0.0, 0.0, 0.0, 1.0, 0.0), 14),
     "inferolateral": ((0.0, 0.0, 0.8, 0.9, 0.0), 16),
-    "": ((0.0, 0.4, 0.8, 0.35, 0.0), 20),
+    "": ((0.0, 0.3, 0.8, 0.35, 0.0), 20),
 }
 AGES = ("acute", "evolving", "old")

@@ -45,7 +45,8 @@ class Heart:
         p_gain: of the P wave.
         qt: QT interval at the mean rate, seconds.
         t_gain: of the T wave; negative ones are inverted.
-        t_turn: (B, 2) radians of the T wave from its usual direction, in the frontal and the horizontal plane.
+        t_turn: (B, 2) radians of the T wave from its usual direction, in the frontal and the horizontal plane,
+            there forwards.
         right_block, left_block: of a bundle branch; 0.5 is incomplete.
         anterior_block, posterior_block: of a fascicle.
         delay: non-specific, of the ventricles.
@@ -131,8 +132,9 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     )
     # Left ventricular load: more of the free wall, backwards and to the left; right: forwards and to the right
     left, right = heart.left_load[:, None], heart.right_load[:, None]
-    normal.vector[:, 1] += left * fixed(0.35, 0.05, -0.05, 0, 0.1) + right * fixed(-0.55, 0.25, -0.25)
-    normal.vector[:, 2] += left * fixed(0.95, 0.05, 0.75, -0.2, 0.2) + right * fixed(-1.15, 0.25, -0.95, 0.1, -0.2)
+    normal.vector[:, 0] += left * fixed(0, 0, 0.20)  # less septal r: poor progression in V1 to V3
+    normal.vector[:, 1] += left * fixed(0.30, -0.05, 0.20, -0.1, 0.1) + right * fixed(-0.55, 0.25, -0.25)
+    normal.vector[:, 2] += left * fixed(0.95, -0.15, 0.75, -0.3, 0.2) + right * fixed(-1.15, 0.25, -0.95, 0.1, -0.2)
     normal.vector[:, 3] += left * fixed(0, 0, 0.25) + right * fixed(-0.35, 0, 0)
     # A blocked fascicle: first away from its wall, then late towards it
     front, back = heart.anterior_block[:, None], heart.posterior_block[:, None]

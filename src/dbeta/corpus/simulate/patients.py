@@ -157,14 +157,14 @@ def _healthy_heart(draws: Draws, age: Tensor, male: Tensor) -> Heart:
     heart = Heart(**{name: value.to(draws.device) for name, value in vars(heart).items()})
     young = ((45 - age) / 28).clamp(0, 1)
     heart.qrs = (0.075 + 0.005 * male + draws.normal(0, 0.008)).clamp(0.058, 0.102)
-    heart.qrs_gain = 0.86 * draws.spread(0.20) * (1 + 0.20 * young * male) * torch.where(male, 1.03, 0.95)
+    heart.qrs_gain = 0.97 * draws.spread(0.22) * (1 + 0.20 * young * male) * torch.where(male, 1.03, 0.95)
     heart.p_duration = (0.092 + 0.0002 * (age - 50) + draws.normal(0, 0.010)).clamp(0.065, 0.118)
     heart.p_gain = draws.spread(0.28) * 0.85
     heart.t_gain = draws.spread(0.32) * torch.where(male, 1.05, 0.85) * (1 + 0.35 * young) * 0.95
     heart.t_turn = draws.normal(0, 1, 2) * draws.numbers.new_tensor([0.16, 0.28])
     # Juvenile T waves, more often in women: turned backwards
     juvenile = draws.chance(0.04 + 0.16 * young * ~male)
-    heart.t_turn[:, 1] += juvenile * draws.uniform(0.35, 0.8)
+    heart.t_turn[:, 1] -= juvenile * draws.uniform(0.35, 0.8)
     heart.individual = draws.normal(0, 1, VARIED, 1 + PARTS) * draws.numbers.new_tensor(
         [0.20, 0.07, 0.07, 0.07, 0.08, 0.08]
     )
@@ -256,14 +256,19 @@ def _draw_intervals(draws: Draws, causes: dict[str, Tensor], rhythm: Rhythm, hea
 def _conduct(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
     """Blocks and short cuts in the ventricles."""
     right = causes["rbbb"] | causes["rbbb lafb"] | causes["rbbb lpfb"]
-    heart.right_block = right * draws.uniform(0.8, 1.35) + causes["irbbb"] * draws.uniform(0.25, 0.5)
+    heart.right_block = right * draws.uniform(0.8, 1.35) + causes["irbbb"] * (0.25 + 0.6 * draws.uniform().square())
+    # An incomplete block is one of less than 120 ms, a complete one of more
+    narrow = 0.104 - 0.045 * heart.right_block
+    heart.qrs = torch.where(causes["irbbb"] & ~right, heart.qrs.minimum(narrow), heart.qrs)
+    heart.qrs = torch.where(right, heart.qrs.clamp(min=0.086), heart.qrs)
     # A small r' is a normal variant
     heart.right_block = heart.right_block + draws.chance(0.07) * draws.uniform(0.05, 0.15)
     heart.left_block = causes["lbbb"] * draws.uniform(0.92, 1.1) + causes["ilbbb"] * draws.uniform(0.4, 0.62)
-    heart.anterior_block = (causes["lafb"] | causes["rbbb lafb"]) * draws.uniform(0.8, 1.25)
+    heart.anterior_block = (causes["lafb"] | causes["rbbb lafb"]) * draws.uniform(0.65, 1.1)
     heart.posterior_block = (causes["lpfb"] | causes["rbbb lpfb"]) * draws.uniform(0.8, 1.2)
-    heart.delay = causes["ivcd"] * draws.uniform(0.6, 1.5)
-    heart.fragments = heart.fragments + causes["ivcd"] * draws.uniform(0.2, 1.2)
+    heart.delay = causes["ivcd"] * (0.04 + 0.55 * draws.uniform() ** 1.5)
+    heart.qrs = torch.where(causes["ivcd"], heart.qrs.clamp(min=0.090), heart.qrs)
+    heart.fragments = heart.fragments + causes["ivcd"] * draws.uniform(0.1, 0.9)
     heart.preexcitation = causes["wpw"] * draws.uniform(0.6, 1.4)
     pathway = draws.choice([0.5, 0.3, 0.2])
     ways = draws.numbers.new_tensor([[0.35, 0.75, -0.55], [0.75, -0.55, -0.25], [-0.45, 0.55, -0.75]])
@@ -279,7 +284,7 @@ def _load_chambers(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> Non
     heart.qrs_gain = torch.where(left | causes["voltage"], heart.qrs_gain.clamp(min=0.7), heart.qrs_gain)
     heart.right_load = causes["rvh"] * draws.uniform(0.5, 1.25)
     strained = causes["lvh strain"] | (causes["rvh"] & draws.chance(0.5))
-    heart.strain = heart.strain + strained * draws.uniform(0.45, 1.2) + causes["lvh"] * draws.uniform(0.0, 0.25)
+    heart.strain = heart.strain + strained * draws.uniform(0.45, 1.2) + causes["lvh"] * draws.uniform(0.0, 0.5)
     heart.left_atrium = causes["lae"] * draws.uniform(0.6, 1.6)
     heart.right_atrium = causes["rae"] * draws.uniform(0.7, 1.6)
     heart.qrs = heart.qrs + 0.008 * left
@@ -295,7 +300,7 @@ def _block_arteries(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> No
     for place, (territories, _) in INFARCTS.items():
         has = causes[f"infarction {place}"][:, None]
         where = heart.scar.new_tensor(territories) * draws.spread(0.2, 5)
-        extent = (0.3 + 0.9 * draws.uniform() ** 1.3)[:, None] * has
+        extent = (0.22 + 0.9 * draws.uniform() ** 1.4)[:, None] * has
         acute, evolving, old = (causes[name][:, None] for name in AGES)
         scar = torch.where(acute, 0.35, 1.0) * extent
         heart.scar = heart.scar + where * scar
@@ -303,12 +308,13 @@ def _block_arteries(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> No
         left_over = old * (draws.uniform() < 0.3)[:, None] * draws.uniform(0.01, 0.06)[:, None]
         heart.injury = heart.injury + has * where * (fresh + left_over)
         inverted = evolving * draws.uniform(0.5, 1.2)[:, None] + acute * draws.uniform(-0.5, 0.3)[:, None]
-        inverted = inverted + old * draws.uniform(-0.1, 0.7)[:, None]
+        late = draws.uniform(-0.2, 0.2) + draws.chance(0.35) * draws.uniform(0.3, 0.9)
+        inverted = inverted + old * late[:, None]
         heart.ischemia = heart.ischemia + has * where * inverted
     for place, (territories, _) in ISCHEMIAS.items():
         where = heart.scar.new_tensor(territories) * draws.spread(0.2, 5)
         has = causes[f"ischemia {place}"][:, None]
-        heart.ischemia = heart.ischemia + has * where * draws.uniform(0.45, 1.15)[:, None]
+        heart.ischemia = heart.ischemia + has * where * draws.uniform(0.25, 0.95)[:, None]
         heart.injury = heart.injury - has * where * (draws.uniform(0.0, 0.09))[:, None]
         if place:
             has = causes[f"injury {place}"][:, None]
@@ -328,8 +334,8 @@ def _repolarize(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
     """Changes of the ST segment and the T wave that no lack of blood explains, or none for certain."""
     gain = heart.t_gain
     gain = torch.where(causes["low t"], draws.uniform(0.02, 0.30), gain)
-    gain = torch.where(causes["t"], draws.uniform(-0.35, 0.40), gain)
-    gain = torch.where(causes["non-diagnostic t"], draws.uniform(-0.10, 0.45), gain)
+    gain = torch.where(causes["t"], draws.uniform(-0.15, 0.45), gain)
+    gain = torch.where(causes["non-diagnostic t"], draws.uniform(0.05, 0.55), gain)
     gain = torch.where(causes["st"], gain * draws.uniform(0.3, 0.9), gain)
     gain = torch.where(causes["digitalis"], gain * draws.uniform(0.0, 0.7), gain)
     gain = torch.where(causes["hypokalemia"], gain * draws.uniform(0.0, 0.5), gain)
@@ -337,10 +343,14 @@ def _repolarize(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
     gain = torch.where(causes["drug"], gain * draws.uniform(0.1, 0.7), gain)
     # Sick muscle has low T waves, whatever it is sick of
     names = ("infarction", "ischemia", "injury", "lvh", "lvh strain", "rvh", "fibrillation", "flutter", "ivcd", "first")
-    worn = torch.stack([causes[name] for name in names]).any(dim=0) & draws.chance(0.65)
-    heart.t_gain = torch.where(worn, gain * draws.uniform(0.0, 0.9), gain)
-    turned = (causes["t"] | causes["non-diagnostic t"])[:, None] * draws.normal(0, 0.6, 2)
+    worn = torch.stack([causes[name] for name in names]).any(dim=0) & draws.chance(0.75)
+    heart.t_gain = torch.where(worn, gain * draws.uniform(0.15, 0.95), gain)
+    turned = (causes["t"] | causes["non-diagnostic t"])[:, None] * draws.normal(0, 0.5, 2)
     heart.t_turn = heart.t_turn + turned
+    # ... which turn forwards: first they are lost in I and V6, last in V2
+    odd = causes["t"] | causes["non-diagnostic t"] | causes["st"]
+    forward = (worn | odd) * draws.uniform(0.0, 1.4) + odd * draws.uniform(0.0, 0.4)
+    heart.t_turn[:, 1] += forward
     toward = heart.st.new_tensor([0.6, 0.45, -0.1])
     depressed = causes["st"] * draws.uniform(0.035, 0.12) + causes["hypokalemia"] * draws.uniform(0.02, 0.08)
     lifted = causes["early"] * draws.uniform(0.04, 0.12) + causes["pericarditis"] * draws.uniform(0.08, 0.2)
@@ -358,17 +368,20 @@ def _draw_torsos(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
     stout = draws.chance(0.22) * draws.uniform(0.4, 1.0)
     thin = draws.chance(0.15) * draws.uniform(0.4, 1.0)
     angles = draws.normal(0, 1, 3) * draws.numbers.new_tensor([0.10, 0.20, 0.26])
-    angles[:, 2] += 0.10 - 0.0065 * (age - 35) - 0.3 * stout + 0.3 * thin
+    angles[:, 2] += 0.06 - 0.0065 * (age - 35) - 0.3 * stout + 0.3 * thin
     # A lying or a standing heart, and one turned about its long axis
     angles[:, 2] += draws.chance(0.06) * draws.uniform(-0.9, -0.4) + draws.chance(0.05) * draws.uniform(0.4, 0.9)
     angles[:, 1] += draws.chance(0.10) * draws.uniform(-0.6, 0.6)
+    # Whatever strains the left ventricle turns the axis to the left
+    strained = torch.stack([causes[name] for name in (*CORONARY, "lvh", "lvh strain", "ivcd", "first")]).any(dim=0)
+    angles[:, 2] -= strained * draws.uniform(0.0, 0.5)
     shift = draws.normal(0, 1, 2) * draws.numbers.new_tensor([0.28, 0.45])
     shift[:, 1] -= 0.25 * ~male
     matrices = lead_matrices(draws.normal(0, 1, 8, 3), shift, angles)
     low = draws.chance(0.05) * draws.uniform(0.45, 0.65)
     scale = (1 - 0.25 * stout + 0.15 * thin) * (1 - low)
     chest = scale * (1 - 0.1 * stout) * (1 - 0.12 * ~male)
-    return torch.cat([matrices[:, :2] * scale[:, None, None], matrices[:, 2:] * chest[:, None, None]], dim=1)
+    return torch.cat([matrices[:, :2] * 1.08 * scale[:, None, None], matrices[:, 2:] * chest[:, None, None]], dim=1)
 
 
 def _fast_direction(draws: Draws, rhythm: Rhythm) -> Tensor:
