@@ -3,7 +3,7 @@
     python benchmarks/realism.py CORPUS [--json FILE] [--pictures FOLDER] [--records 1000] [--seed 100] [--quick]
 
 CORPUS is a PTB-XL corpus of `dbeta corpus build`; only its training split (folds 1 to 8) is read. The same delineator
-(NeuroKit2's wavelet one) goes through real and simulated recordings; compared are
+(NeuroKit2's prominences) goes through real and simulated recordings; compared are
 
 (1) the distributions of rate, PR, QRS, QT, axis, R, S and T amplitudes per lead, for normal ECGs and for each class,
     by their quantiles and by the Kolmogorov-Smirnov distance (0 alike, 1 apart);
@@ -62,7 +62,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each class")
     parser.add_argument("--records", type=int, default=1000, help="simulated, and real ones at most")
     parser.add_argument("--seed", type=int, default=100)
-    parser.add_argument("--originals", type=Path, help="CSV with record_id and restored")
+    parser.add_argument(
+        "--originals", type=Path, help="CSV of the record and `restored`, as for `dbeta evaluate --groups`"
+    )
     parser.add_argument("--quick", action="store_true", help="few records: does it run at all?")
     args = parser.parse_args()
     if args.quick:
@@ -72,18 +74,19 @@ def main() -> None:
     simulated, signals = simulated_records(args.records, args.seed)
     classes = {}
     for name in CLASSES:
-        ours, theirs = (
-            simulated[simulated["findings"].map(name.__contains__)],
-            real[real["findings"].map(name.__contains__)],
-        )
+        ours, theirs = having(simulated, name), having(real, name)
         if len(theirs) >= (2 if args.quick else FEWEST) and len(ours) >= 2:
             classes[name] = compare(theirs, ours)
             if args.pictures:
                 draw(name, real_signals[theirs.index], signals[ours.index], args.pictures)
+    aurocs = {
+        "all": tell_apart(real, simulated),
+        "normal": tell_apart(having(real, "normal ecg"), having(simulated, "normal ecg")),
+    }
     figures = {
         "records": {"real": len(real), "simulated": len(simulated)},
         "classes": classes,
-        "auroc": {"all": tell_apart(real, simulated), "normal": tell_apart(*map(normal, (real, simulated)))},
+        "auroc": aurocs,
     }
     show(figures)
     if args.json:
@@ -95,7 +98,7 @@ def real_records(corpus: Path, most: int, originals: Path | None) -> tuple[pd.Da
     rows = load_corpus(corpus, "train")
     keep = np.arange(len(rows))
     if originals is not None:
-        known = pd.read_csv(originals, dtype={"record_id": str}).set_index("record_id")["restored"]
+        known = pd.read_csv(originals, index_col=0)["restored"].rename(index=str)
         restored = known.reindex(rows["record_id"][:]).astype(str).to_numpy() == "True"
         keep = keep[~restored]
     keep = np.random.default_rng(0).permutation(keep)[:most]
@@ -142,9 +145,9 @@ def measures(signals: np.ndarray) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def normal(table: pd.DataFrame) -> pd.DataFrame:
-    """The normal ECGs among them."""
-    return table[table["findings"].map("normal ecg".__contains__)]
+def having(table: pd.DataFrame, finding: str) -> pd.DataFrame:
+    """Those with a finding."""
+    return table[[finding in found for found in table["findings"]]]
 
 
 def columns_of(table: pd.DataFrame) -> list[str]:

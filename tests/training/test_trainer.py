@@ -214,6 +214,14 @@ def test_matrices_by_muon_need_adamw_for_the_rest(recipe):
         pretrain(recipe)
 
 
+def test_matrices_by_muon_are_not_sharded(recipe):
+    recipe.optimizer |= {"matrices": "muon"}
+    trainer = make_trainer(recipe, load_data(recipe))
+    trainer.is_fsdp_enabled = True
+    with pytest.raises(DBetaError, match="needs whole weights"):
+        trainer.create_optimizer()
+
+
 def test_the_three_stages():
     assert three_stages(0.0, 0.1, 0.4) == pytest.approx(0.01)
     assert three_stages(0.05, 0.1, 0.4) == pytest.approx(0.505)

@@ -80,6 +80,8 @@ class PretrainTrainer(Trainer):
                     groups.setdefault((not plain, name in decayed, name in inner), []).append(parameter)
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if muon:
+                if self.is_fsdp_enabled:
+                    raise DBetaError("recipe: optimizer.matrices needs whole weights; leave it out with training.fsdp")
                 if not issubclass(kind, torch.optim.AdamW):
                     raise DBetaError(f"recipe: optimizer.matrices goes with AdamW, not with {self.args.optim.value}")
                 kind = Muon

@@ -82,7 +82,7 @@ def delineate(signal: np.ndarray, rate: float) -> Delineation:
         float(onset - p),
         float(end - onset),
         float(t - onset),
-        *_amplitudes(signal, peaks, rate, float(end)),
+        *_amplitudes(signal, peaks, rate),
     )
 
 
@@ -93,10 +93,8 @@ def _median(marks: Sequence[float], peaks: np.ndarray) -> float:
     return float(np.nanmedian(np.append(found[:count] - peaks[:count], np.nan)))
 
 
-def _amplitudes(
-    signal: np.ndarray, peaks: np.ndarray, rate: float, end: float
-) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
-    """Axis, R, S and T of the median beat, whose complexes end so many seconds after their peak."""
+def _amplitudes(signal: np.ndarray, peaks: np.ndarray, rate: float) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
+    """Axis, R, S and T of the median beat."""
     before, after = round(0.30 * rate), round(0.50 * rate)
     whole = [peak for peak in peaks if peak >= before and peak + after < signal.shape[1]]
     if not whole:
@@ -107,9 +105,7 @@ def _amplitudes(
     level = np.median(beat[:, before - round(0.09 * rate) : before - round(0.06 * rate)], axis=1, keepdims=True)
     beat = beat - level
     complexes = beat[:, before - round(BEFORE * rate) : before + round(AFTER * rate)]
-    # A raised ST segment is no part of the axis
-    last = before + round((min(AFTER, end + 0.02) if end > 0 else AFTER) * rate)
-    net = beat[:, before - round(BEFORE * rate) : last].sum(axis=1)
+    net = complexes.sum(axis=1)
     axis = float(np.degrees(np.arctan2(net[LEADS.index("aVF")] * 2 / np.sqrt(3), net[LEADS.index("I")])))
     later = beat[:, before + round(0.14 * rate) : before + round(0.42 * rate)]
     extreme = later[np.arange(len(LEADS)), np.abs(later).argmax(axis=1)]

@@ -93,11 +93,11 @@ def _rhythm(found: Findings, patients: Patients, m: Measures) -> None:
     near_rate = ((m.rate - 60).abs() < 1) | ((m.rate - 100).abs() < 1)
     steady = (m.rate >= 60) & (m.rate <= 100)
     breathing = patients.rhythm.respiratory
-    found.decide("sinus rhythm", sinus & steady & (breathing < 0.07), sinus & (near_rate | odd | (breathing > 0.06)))
+    found.decide("sinus rhythm", sinus & steady & (breathing < 0.105), sinus & (near_rate | odd | (breathing > 0.09)))
     found.measured("sinus bradycardia", 60 - m.rate, 0, 1, sinus & ~extra)
     found.hide(("sinus bradycardia",), sinus & extra & (m.rate < 62))
     found.measured("sinus tachycardia", m.rate - 100, 0, 1, sinus)
-    found.measured("sinus arrhythmia", breathing, 0.07, 0.01, sinus)
+    found.measured("sinus arrhythmia", breathing, 0.105, 0.015, sinus)
     found.hide(("sinus arrhythmia",), has["pac"] | has["pause"] | has["atrial bigeminy"])
     found.measured("bradycardia", 60 - m.rate, 0, 1)
     found.decide("atrial fibrillation", has["fibrillation"])

@@ -190,7 +190,7 @@ def _draw_rhythm(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
     rate = torch.where(causes["bradycardia"], draws.uniform(36, 59), rate)
     rate = torch.where(causes["tachycardia"], 101 + 59 * draws.uniform().square(), rate)
     rate = torch.where(causes["arrhythmia"], draws.uniform(52, 85), rate)
-    become("fibrillation", rhythms.FIBRILLATION, 52, 150)
+    become("fibrillation", rhythms.FIBRILLATION, 50, 128)
     become("svt", rhythms.SVT, 135, 215)
     become("ectopic atrial", rhythms.ECTOPIC, 55, 105)
     become("junctional", rhythms.JUNCTIONAL, 38, 75)
@@ -207,13 +207,14 @@ def _draw_rhythm(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
     ratio = torch.where(causes["wenckebach"], 3.0 + draws.choice([0.35, 0.4, 0.25]), ratio)
     rate = torch.where(causes["flutter"], atrial_rate / ratio, rate)
     young = ((60 - age) / 40).clamp(0, 1)
-    respiratory = draws.uniform(0, 0.04) + 0.03 * young * draws.uniform()
-    respiratory = torch.where(causes["arrhythmia"], 0.075 + 0.2 * draws.uniform().square(), respiratory)
-    jitter = draws.uniform(0.004, 0.02) * torch.where(rate > 100, 0.4, 1.0)
+    respiratory = 0.085 * draws.uniform() ** 2.5 + 0.03 * young * draws.uniform()
+    respiratory = torch.where(causes["arrhythmia"], 0.12 + 0.2 * draws.uniform().square(), respiratory)
+    jitter = (0.004 + 0.03 * draws.uniform().square()) * torch.where(rate > 100, 0.4, 1.0)
+    jitter = torch.where(causes["arrhythmia"], 0.01 + 0.05 * draws.uniform(), jitter)
     atrial_bigeminy = causes["atrial bigeminy"]
     every = 2 * causes["bigeminy"] + 3 * causes["trigeminy"]
     one_of = draws.uniform(0.05, 0.28)
-    coupling = torch.where(causes["pvc"] | (every > 0), draws.uniform(0.50, 0.78), draws.uniform(0.55, 0.80))
+    coupling = torch.where(causes["pvc"] | (every > 0), draws.uniform(0.50, 0.78), draws.uniform(0.48, 0.78))
     return Rhythm(
         kind=kind,
         rate=rate,
@@ -228,7 +229,7 @@ def _draw_rhythm(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
         every=every,
         coupling=coupling,
         pause=causes["pause"] * draws.uniform(1.0, 2.2),
-        disorder=draws.uniform(0.10, 0.26),
+        disorder=draws.uniform(0.14, 0.30),
     )
 
 
