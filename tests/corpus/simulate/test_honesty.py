@@ -28,8 +28,8 @@ NOTCHED = {
     **{"left bundle branch block": 0.06, "right bundle branch block": 0.055},
     **{"non-specific intraventricular conduction delay": 0.035, "right axis deviation": 0.035},  # often by such a block
 }
-#: Complexes whose parts cancel have hardly a direction: what is left differs with the window, which takes in a raised ST
-#: segment, and cuts off the end of a complex whose peak comes late.
+#: Complexes whose parts cancel have hardly a direction: what is left differs with the window, which takes in a raised
+#: ST segment, and cuts off the end of a complex whose peak comes late.
 SMALL = {"inferior myocardial infarction": 25.0, "st elevation": 30.0, "left bundle branch block": 20.0}
 #: No delineator finds the end of a T wave that is flat or inverted, nor a P wave within the T wave before it.
 UPRIGHT, HIGHEST_RATE = 0.12, 120.0
