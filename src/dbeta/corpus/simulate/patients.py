@@ -304,7 +304,7 @@ def _block_arteries(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> No
         extent = (0.22 + 0.9 * draws.uniform() ** 1.4)[:, None] * has
         acute, evolving, old = (causes[name][:, None] for name in AGES)
         scar = torch.where(acute, 0.35, 1.0) * extent
-        heart.scar = heart.scar + where * scar
+        heart.scar = heart.scar + where * scar * scar.new_tensor([1.0, 1.0, 1.0, 0.8, 1.0])
         fresh = acute * draws.uniform(0.10, 0.45)[:, None] + evolving * draws.uniform(0.02, 0.14)[:, None]
         left_over = old * (draws.uniform() < 0.3)[:, None] * draws.uniform(0.01, 0.06)[:, None]
         heart.injury = heart.injury + has * where * (fresh + left_over)
