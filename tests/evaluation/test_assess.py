@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from dbeta.evaluation.assess import (
+    among_abnormal,
     assess,
     calibrate,
     calibration,
@@ -16,7 +17,7 @@ from dbeta.evaluation.assess import (
 )
 from dbeta.evaluation.benchmarks import Benchmark
 from dbeta.evaluation.benchmarks.challenge_2021 import CLASSES, read_weights
-from dbeta.evaluation.conditions import plain_condition
+from dbeta.evaluation.conditions import find_condition, plain_condition
 
 
 def benchmark(labels, split="test", **columns):
@@ -71,6 +72,22 @@ def test_within_groups_is_the_weighted_mean_by_pairs():
     found = within_groups(benchmark(labels), scores, np.array(list("aabbbb")), 10, 0)
     assert found["macro"]["auroc"][0] == pytest.approx(0.8)
     assert within_groups(benchmark(labels), scores, np.array(["a"] * 6), 10, 0) is None
+
+
+def test_among_abnormal_compares_the_sick():
+    # The last two are healthy, and ranked lowest; of the sick, one pair of two is ranked rightly
+    test = benchmark([[0, 1], [0, 0], [0, 0], [1, 0], [1, 0]])
+    test.conditions = {"NORM": find_condition("normal ECG"), "MI": find_condition("myocardial infarction")}
+    scores = np.array([[0, 0, 0, 0, 0], [2, 3, 1, 0, 0]], float).T
+    found = among_abnormal(test, scores, 10, 0)
+    assert found["records"] == 3
+    assert found["classes"]["MI"]["auroc"][0] == 0.5
+    assert list(found["classes"]) == ["MI"]
+    metrics = assess(test, scores, None, None, resamples=5).metrics
+    assert metrics["classes"]["MI"]["auroc"][0] == 0.75
+    assert metrics["among_abnormal"]["macro"]["auroc"][0] == 0.5
+    # Without a class for what is normal there is nothing to leave out
+    assert among_abnormal(benchmark([[0], [1]]), np.zeros((2, 1)), 5, 0) is None
 
 
 def test_small_groups_are_left_out():

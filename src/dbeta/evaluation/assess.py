@@ -47,7 +47,7 @@ class Assessment:
 
     Attributes:
         metrics: as `metrics.json` has them: `macro`, `macro_common`, `classes`, `subgroups`, `within_device`,
-            `calibration`, `challenge_score`; the last four only where they can be had.
+            `among_abnormal`, `calibration`, `challenge_score`; the last five only where they can be had.
         resampled: what the intervals rest on, for comparisons.
         scores: (test records, classes), of several seeds the mean.
         probabilities: (test records, classes) after the logistic fit on validation; NaN where that cannot be done.
@@ -90,6 +90,8 @@ def assess(
     devices = test.records["device"].to_numpy(str)
     if within := within_groups(test, mean, devices, resamples, seed):
         metrics["within_device"] = within
+    if abnormal := among_abnormal(test, mean, resamples, seed):
+        metrics["among_abnormal"] = abnormal
     probabilities = np.full(mean.shape, np.nan)
     if validation is not None and validation_scores is not None and len(validation):
         known = validation_scores if isinstance(validation_scores, np.ndarray) else np.mean(validation_scores, axis=0)
@@ -188,6 +190,24 @@ def within_groups(
         "macro": {"auroc": interval(macro(adjusted))},
         "classes": {name: {"auroc": interval(adjusted[:, i])} for i, name in enumerate(test.classes)},
     }
+
+
+def among_abnormal(test: Benchmark, scores: np.ndarray, resamples: int, seed: int) -> dict[str, Any] | None:
+    """AUROC among the records that are no normal ECG: a score that merely tells the sick from the healthy gets 0.5.
+
+    Returns:
+        `{"records": n, "macro": …, "classes": …}` as of `summarize`, without the class of normal ECGs; None where the
+        benchmark has no such class, or nothing but it.
+    """
+    normal = [condition.key == "normal_ecg" for condition in test.conditions.values()]
+    others = np.flatnonzero(~np.array(normal, bool))
+    if not any(normal) or not len(others):
+        return None
+    abnormal = test.labels[:, normal.index(True)] == 0
+    labels = np.where(abnormal[:, None], test.labels, -1)[:, others].astype(np.int8)
+    table = resample(labels, scores[:, others], test.patients, resamples=resamples, seed=seed)
+    found = summarize(table, labels, [test.classes[i] for i in others], test.patients)
+    return {"records": int(abnormal.sum())} | found
 
 
 def calibrate(labels: np.ndarray, validation_scores: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -219,14 +219,17 @@ def _classes(metrics: Mapping[str, Any]) -> str:
     if "classes" not in metrics:
         return ""
     baselines = {name: one for name, one in metrics["baselines"].items() if "classes" in one}
-    within = metrics.get("within_device", {}).get("classes", {})
-    header = ["class", "positives", "AUROC", "AUPRC", *([] if not within else ["within device"]), *baselines]
+    parts = {
+        words: metrics[name]["classes"]
+        for name, words in (("within_device", "within device"), ("among_abnormal", "among abnormal"))
+        if name in metrics
+    }
+    header = ["class", "positives", "AUROC", "AUPRC", *parts, *baselines]
     rows = []
     for name, one in metrics["classes"].items():
         few = " (few)" if one["positives"] < FEW_POSITIVES else ""
         row = [name, f"{one['positives']:,}{few}", figure(one["auroc"]), figure(one["auprc"])]
-        if within:
-            row.append(figure(within[name]["auroc"])[:5])
+        row += [figure(classes[name]["auroc"] if name in classes else None)[:5] for classes in parts.values()]
         rows.append([*row, *(figure(other["classes"][name]["auroc"])[:5] for other in baselines.values())])
     return "\n\n".join(["## Classes", table(header, rows), "<!-- classes -->"])
 
@@ -237,6 +240,12 @@ def _beyond(metrics: Mapping[str, Any]) -> str:
         lines.append(
             f"**Within device:** macro AUROC {figure(within['macro']['auroc'])}, each recording compared only with "
             f"those of the same of {within['groups']} devices; a model that merely tells devices apart gets 0.5."
+        )
+    if abnormal := metrics.get("among_abnormal"):
+        lines.append(
+            f"**Among abnormal:** macro AUROC {figure(abnormal['macro']['auroc'])} over the "
+            f"{abnormal['records']:,} records that are no normal ECG; a model that merely tells the sick from the "
+            "healthy gets 0.5."
         )
     if metrics.get("subgroups"):
         rows = [
