@@ -2,9 +2,9 @@
 
     python benchmarks/repeat.py RECIPE CORPUS [--json FILE] [--steps 40] [--set key=value ...]
 
-Prints each run's zero-shot AUROC on the validation split after its last step, and the largest difference of the loss to
-the first run at any step. The two processes share the batch; the killed run gets SIGKILL, which no program can catch,
-after its first checkpoint.
+CORPUS is a folder, or "simulated". Prints each run's zero-shot AUROC on the validation split after its last step, and
+the largest differences to the first run, of the loss at any step and of any weight after the last. The two processes
+share the batch; the killed run gets SIGKILL, which no program can catch, after its first checkpoint.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from safetensors.torch import load_file
+from torch import Tensor
 
 from dbeta.training.recipe import load_recipe
 from dbeta.training.trainer import last_checkpoint
@@ -47,7 +49,8 @@ def main() -> None:
         *args.changes,
     ]
     batch = load_recipe(args.recipe, changes).training["per_device_train_batch_size"]
-    logs: dict[str, list[dict[str, Any]]] = {}
+    figures: dict[str, dict[str, float]] = {}
+    first: tuple[list[dict[str, Any]], dict[str, Tensor]] | None = None
     with tempfile.TemporaryDirectory() as folder:
         for way in WAYS:
             output = Path(folder) / way.replace(" ", "-")
@@ -60,15 +63,17 @@ def main() -> None:
                 kill(command, output)
                 command.append("--resume")
             quietly(command)
-            logs[way] = json.loads((output / "training_log.json").read_text())
+            done = json.loads((output / "training_log.json").read_text()), load_file(output / "model.safetensors")
+            first = first or done
+            figures[way] = compare(done, first)
             shutil.rmtree(output)
-    figures = {way: compare(log, logs[WAYS[0]]) for way, log in logs.items()}
     view = Table(title=f"{args.recipe}, {args.steps} steps of {batch} records", title_justify="left")
     view.add_column("run")
-    for column in ("zero-shot AUROC, validation", "last loss", "largest difference of the loss"):
+    for column in ("zero-shot AUROC, validation", "last loss", "largest difference of the loss", "of a weight"):
         view.add_column(column, justify="right")
     for way, one in figures.items():
-        view.add_row(way, f"{one['zero_shot']:.6f}", f"{one['loss']:.6f}", f"{one['difference']:.2g}")
+        differences = (f"{one[name]:.2g}" for name in ("difference", "weight_difference"))
+        view.add_row(way, f"{one['zero_shot']:.6f}", f"{one['loss']:.6f}", *differences)
     Console(width=120).print(view)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -92,16 +97,17 @@ def kill(command: list[str], output: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
 
 
-def compare(log: list[dict[str, Any]], first: list[dict[str, Any]]) -> dict[str, float]:
-    """A run's last figures, and how far its loss was from the first run's."""
-    mine, other = (
-        [sum(one[f"{name}_loss"] for name in ("mlm", "mem", "etm", "ets")) for one in entries if "loss" in one]
-        for entries in (log, first)
-    )
+def compare(
+    run: tuple[list[dict[str, Any]], dict[str, Tensor]], first: tuple[Any, dict[str, Tensor]]
+) -> dict[str, float]:
+    """A run's last figures, and how far its losses and weights are from the first run's."""
+    (log, weights), (others, other_weights) = run, first
+    mine, theirs = ([one["loss"] for one in entries if "loss" in one] for entries in (log, others))
     return {
         "zero_shot": [one["eval_zero_shot"] for one in log if "eval_zero_shot" in one][-1],
         "loss": mine[-1],
-        "difference": max(abs(a - b) for a, b in zip(mine, other, strict=True)),
+        "difference": max(abs(a - b) for a, b in zip(mine, theirs, strict=True)),
+        "weight_difference": max(float((one - other_weights[name]).abs().max()) for name, one in weights.items()),
     }
 
 

@@ -190,7 +190,9 @@ def _looked_up(
     starts, order = starts.sort(dim=1)
     at = torch.arange(samples, device=device, dtype=starts.dtype)
     if current is None:
-        current = torch.searchsorted(starts, at.expand(len(starts), -1).contiguous(), right=True) - 1
+        begun = torch.zeros(len(starts), samples + 1, dtype=torch.int32, device=device)
+        begun.scatter_add_(1, starts.clamp(0, samples).long(), torch.ones_like(starts, dtype=torch.int32))
+        current = begun[:, :-1].cumsum(dim=1) - 1
     beat = current.clamp(min=0)
     since = at - starts.gather(1, beat)
     if stretch is not None and turning is not None:
