@@ -133,8 +133,13 @@ def _conduction(found: Findings, patients: Patients, m: Measures) -> None:
     found.any_of("atrioventricular block", ("first-degree av block", "second-degree av block", "third-degree av block"))
     right = has["rbbb"] | has["rbbb lafb"] | has["rbbb lpfb"]
     found.decide("right bundle branch block", right)
-    found.decide("incomplete right bundle branch block", has["irbbb"], (patients.heart.right_block > 0.08) & ~right)
-    found["incomplete right bundle branch block"][has["irbbb"]] = 1
+    small = has["irbbb"] & ~right
+    second = torch.maximum(_lead(m.r_prime, "V1"), _lead(m.r_prime, "V2"))
+    found.decide(
+        "incomplete right bundle branch block",
+        small & (second > 0.06),
+        (small & (second <= 0.06)) | (~small & ~right & (second > 0.08)),
+    )
     found.decide("left bundle branch block", has["lbbb"], has["ilbbb"] & (m.qrs > 0.118))
     found.decide("incomplete left bundle branch block", has["ilbbb"], has["lbbb"])
     found.any_of("bundle branch block", ("right bundle branch block", "left bundle branch block"))
@@ -229,10 +234,13 @@ def _coronary(found: Findings, patients: Patients, m: Measures) -> None:
     raised = _grouped(lifted)
     found.decide("acute st-elevation myocardial infarction", acute & raised, has["evolving"] | (acute & ~raised))
     any_ischemia = has["ischemia"] | has["injury"]
+    upright = _leads(("I", "II", "V3", "V4", "V5", "V6"))
+    shown = ((m.t < -0.05) | (m.st < -0.04))[:, upright].sum(dim=1) >= 2
     found.decide(
-        "ischemic st-t changes", has["ischemia"], (any_ischemia | has["evolving"] | has["acute"]) & ~has["ischemia "]
+        "ischemic st-t changes",
+        has["ischemia"] & shown,
+        (has["ischemia"] & ~shown) | ((any_ischemia | has["evolving"] | has["acute"]) & ~has["ischemia "]),
     )
-    found["ischemic st-t changes"][has["ischemia "]] = 1
     found.decide("ventricular aneurysm", has["aneurysm"], has["evolving"])
 
 
@@ -297,8 +305,14 @@ def _chambers(found: Findings, patients: Patients, m: Measures) -> None:
     right = (_lead(m.r, "V1") > 0.5) & (_lead(m.r, "V1") > _lead(m.s, "V1")) & (m.axis > 85)
     found.decide("right ventricular hypertrophy", has["rvh"], (has["rvh"] & ~right) | (~has["rvh"] & right))
     found.decide("septal hypertrophy", has["septal"], loaded)
-    found.decide("left atrial enlargement", has["lae"], has["ectopic atrial"])
-    found.decide("right atrial enlargement", has["rae"], (patients.heart.p_gain > 1.5) & ~has["rae"])
+    # Limits of Hancock et al. 2009, below which a cause may still be called by its name
+    lasting = patients.heart.p_duration + 0.025 * patients.heart.left_atrium
+    for side, cause, shown, nearly in (
+        ("left", has["lae"], (m.p_terminal > 0.006) | (lasting > 0.125), (m.p_terminal > 0.003) | (lasting > 0.112)),
+        ("right", has["rae"], m.p_height > 0.25, m.p_height > 0.2),
+    ):
+        unclear = (cause & ~nearly) | (~cause & shown) | has["ectopic atrial"]
+        found.decide(f"{side} atrial enlargement", cause & nearly, unclear)
     found.any_of("abnormal p wave", ("left atrial enlargement", "right atrial enlargement"), has["ectopic atrial"])
 
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dbeta.corpus.simulate.heart import atrial
 from dbeta.corpus.simulate.patients import Patients
-from dbeta.corpus.simulate.render import Clean
+from dbeta.corpus.simulate.render import P_BEGIN, P_END, Clean, sampled
 from dbeta.corpus.simulate.rhythm import DUAL_PACED, ECTOPIC, SINUS, TWO_TO_ONE, Beats
+from dbeta.corpus.simulate.torso import MEASURED
 from dbeta.corpus.simulate.waves import BEGIN
 
 #: Share of the steepest slope that still belongs to the QRS complex.
@@ -40,9 +42,12 @@ class Measures:
         q_time: (B, 12) seconds that it lasts.
         r: (B, 12) mV, highest voltage of the complex.
         s: (B, 12) mV, deepest voltage after the R wave, as a positive number.
+        r_prime: (B, 12) mV, highest voltage of the complex after the S wave.
         t: (B, 12) mV, the T wave's extreme.
         st: (B, 12) mV at J + 60 ms.
         size: (B, 12) mV from the lowest to the highest point of the complex.
+        p_height: (B,) mV of the P wave in II.
+        p_terminal: (B,) mV·s, depth times duration of the P wave's negative part in V1 (Morris et al. 1964).
     """
 
     rate: Tensor
@@ -56,9 +61,12 @@ class Measures:
     q_time: Tensor
     r: Tensor
     s: Tensor
+    r_prime: Tensor
     t: Tensor
     st: Tensor
     size: Tensor
+    p_height: Tensor
+    p_terminal: Tensor
 
 
 def measure(patients: Patients, beats: Beats, clean: Clean, duration: Tensor, seconds: float, rate: float) -> Measures:
@@ -92,6 +100,8 @@ def measure(patients: Patients, beats: Beats, clean: Clean, duration: Tensor, se
     lowest = -x.masked_fill(~inside, 9.0).amin(dim=2)
     q = torch.where(no_r, lowest, -x.masked_fill(~before, 9.0).amin(dim=2)).clamp(min=0)
     s = torch.where(no_r, lowest, -x.masked_fill(~after, 9.0).amin(dim=2)).clamp(min=0)
+    trough = x.masked_fill(~after, 9.0).argmin(dim=2)
+    r_prime = x.masked_fill(~(after & (at > trough[..., None])), 0.0).amax(dim=2)
     negative = x < -0.02
     q_time = (torch.where(no_r[..., None], inside, before) & negative).sum(dim=2) / rate
     net = (x * inside).sum(dim=2) / rate
@@ -118,10 +128,22 @@ def measure(patients: Patients, beats: Beats, clean: Clean, duration: Tensor, se
         q_time=q_time,
         r=r,
         s=s,
+        r_prime=r_prime,
         t=t,
         st=st,
         size=(high + lowest).clamp(min=0),
+        **_p_waves(patients, rate),
     )
+
+
+def _p_waves(patients: Patients, rate: float) -> dict[str, Tensor]:
+    """Of the conducted beats' P waves, whether or not a record has any."""
+    waves = sampled(atrial(patients.heart), P_BEGIN, P_END, rate) @ patients.matrices.transpose(1, 2)  # (B, W, 8)
+    below = -waves[..., MEASURED.index("V1")]
+    return {
+        "p_height": waves[..., MEASURED.index("II")].amax(dim=1),
+        "p_terminal": below.amax(dim=1).clamp(min=0) * (below > 0.015).sum(dim=1) / rate,
+    }
 
 
 def _rates(beats: Beats, seconds: float) -> tuple[Tensor, Tensor]:
