@@ -10,62 +10,13 @@ Sources: AHA/ACCF/HRS recommendations for the standardization and interpretation
 from __future__ import annotations
 
 import torch
-from torch import Tensor
 
+from dbeta.corpus.simulate.coronary import decide_coronary
 from dbeta.corpus.simulate.diseases import INFARCTS, ISCHEMIAS
 from dbeta.corpus.simulate.measures import Measures
 from dbeta.corpus.simulate.patients import Patients
+from dbeta.corpus.simulate.signs import Findings, grouped, in_lead, numbers_of, wide_q
 from dbeta.ecg import LEADS
-
-#: Leads that belong together, and so make each other's changes believable.
-GROUPS = (("II", "III", "aVF"), ("I", "aVL", "V5", "V6"), ("V1", "V2", "V3"), ("V3", "V4", "V5"))
-#: Infarcts and ischemias that readers call by each other's names: those that share a territory.
-KIN = {
-    "anterior": ("anteroseptal", "anterolateral"),
-    "anteroseptal": ("anterior",),
-    "anterolateral": ("anterior", "lateral"),
-    "lateral": ("anterolateral", "inferolateral", "inferoposterolateral"),
-    "inferior": ("inferolateral", "inferoposterior", "inferoposterolateral"),
-    "inferolateral": ("inferior", "lateral", "inferoposterolateral"),
-    "inferoposterior": ("inferior", "posterior", "inferoposterolateral"),
-    "inferoposterolateral": ("inferior", "inferolateral", "inferoposterior", "posterior"),
-    "posterior": ("inferoposterior", "inferoposterolateral"),
-}
-#: Leads that look at a wall of the left ventricle.
-SEEN_BY = {
-    "anterior": ("V1", "V2", "V3", "V4"),
-    "lateral": ("I", "aVL", "V5", "V6"),
-    "inferior": ("II", "III", "aVF"),
-    "posterior": ("V1", "V2"),
-}
-
-
-class Findings(dict[str, Tensor]):
-    """A name → (B,) int8: 1 present, −1 absent, 0 undetermined."""
-
-    def decide(self, name: str, present: Tensor, unclear: Tensor | None = None) -> None:
-        """Add a finding; what is unclear is undetermined, present or not."""
-        sign = torch.where(present, 1, -1).to(torch.int8)
-        self[name] = sign if unclear is None else sign.where(~unclear, torch.zeros_like(sign))
-
-    def measured(self, name: str, value: Tensor, limit: float, margin: float, applies: Tensor | None = None) -> None:
-        """Add what is present above a limit, undetermined as near to it as the margin; absent where it cannot be."""
-        unclear = (value - limit).abs() < margin
-        present = value > limit
-        if applies is not None:
-            present, unclear = present & applies, unclear & applies
-        self.decide(name, present, unclear | value.isnan())
-
-    def hide(self, names: tuple[str, ...], where: Tensor, *, absent_only: bool = False) -> None:
-        """Make findings undetermined where something covers them."""
-        for name in names:
-            covered = where & (self[name] < 0) if absent_only else where
-            self[name] = self[name].where(~covered, torch.zeros_like(self[name]))
-
-    def any_of(self, name: str, parts: tuple[str, ...] | list[str], unclear: Tensor | None = None) -> None:
-        """Add a finding that is there where one of others is, and undetermined where one of them is at most."""
-        signs = torch.stack([self[part] for part in parts]).amax(dim=0)
-        self.decide(name, signs > 0, (signs == 0) if unclear is None else (signs == 0) | (unclear & (signs <= 0)))
 
 
 def decide_findings(patients: Patients, m: Measures) -> Findings:
@@ -73,22 +24,13 @@ def decide_findings(patients: Patients, m: Measures) -> Findings:
     found = Findings()
     _rhythm(found, patients, m)
     _conduction(found, patients, m)
-    _coronary(found, patients, m)
+    decide_coronary(found, patients, m)
     _repolarization(found, patients, m)
     _chambers(found, patients, m)
     _shape(found, patients, m)
     _cover(found, patients)
     _super_classes(found, patients)
     return found
-
-
-def _lead(values: Tensor, name: str) -> Tensor:
-    return values[:, LEADS.index(name)]
-
-
-def _grouped(marked: Tensor, groups: tuple[tuple[str, ...], ...] = GROUPS) -> Tensor:
-    """Whether two leads of a group are marked: (B, 12) bool → (B,) bool."""
-    return torch.stack([marked[:, [LEADS.index(one) for one in group]].sum(dim=1) >= 2 for group in groups]).any(dim=0)
 
 
 def _rhythm(found: Findings, patients: Patients, m: Measures) -> None:
@@ -134,7 +76,7 @@ def _conduction(found: Findings, patients: Patients, m: Measures) -> None:
     right = has["rbbb"] | has["rbbb lafb"] | has["rbbb lpfb"]
     found.decide("right bundle branch block", right)
     small = has["irbbb"] & ~right
-    second = torch.maximum(_lead(m.r_prime, "V1"), _lead(m.r_prime, "V2"))
+    second = torch.maximum(in_lead(m.r_prime, "V1"), in_lead(m.r_prime, "V2"))
     found.decide(
         "incomplete right bundle branch block",
         small & (second > 0.06),
@@ -159,102 +101,17 @@ def _conduction(found: Findings, patients: Patients, m: Measures) -> None:
     found.decide("wolff-parkinson-white", has["wpw"])
 
 
-def _leads(names: tuple[str, ...]) -> list[int]:
-    return [LEADS.index(one) for one in names]
-
-
-def _any_and_two(marked: Tensor, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """Whether one, and whether two of these leads are marked: (B, 12) bool → (B,) bool each."""
-    count = marked[:, _leads(names)].sum(dim=1)
-    return count >= 1, count >= 2
-
-
-def _wide_q(m: Measures, seconds: float, part: float) -> Tensor:
-    """Q waves or QS complexes so wide, and so deep a part of the R wave: (B, 12) bool; aVR has none that count."""
-    wide = (m.q_time >= seconds) & (m.q > 0.08) & (m.q > part * m.r)
-    wide[:, LEADS.index("aVR")] = False
-    return wide
-
-
-def _scars(m: Measures) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What a reader would call a scar, and what might be one, by territory (see `TERRITORIES`): (B,) bool each."""
-    sure, maybe = _wide_q(m, 0.028, 0.20), _wide_q(m, 0.022, 0.15)
-    two, three, four = (_lead(m.r, name) for name in ("V2", "V3", "V4"))
-    # No Q wave is normal in V2 to V4 (Thygesen et al. 2018: 20 ms are enough in V2 and V3), nor an R wave that shrinks
-    early = _any_and_two(_wide_q(m, 0.020, 0.0) & (m.s > m.r), ("V2", "V3"))[0]
-    front = early | _any_and_two(sure, ("V3", "V4"))[0] | (three < 0.12) | ((three < two - 0.03) & (three < 0.25))
-    poor = (three < 0.30) | (four < 0.40) | _any_and_two(maybe, ("V3", "V4"))[0]
-    side = ("I", "aVL", "V5", "V6")
-    below = sure[:, LEADS.index("aVF")] & _any_and_two(sure, ("II", "III"))[0]
-    perhaps = maybe[:, LEADS.index("aVF")] | _any_and_two(sure, ("II", "III"))[1]
-    upright = _lead(m.t, "V2") > 0.1
-    back = ((_lead(m.r, "V1") > _lead(m.s, "V1")) | ((two > 1.2 * _lead(m.s, "V2")) & (two > 0.4))) & upright
-    return (
-        {"anterior": front, "lateral": _any_and_two(sure, side)[1], "inferior": below, "posterior": back},
-        {
-            **{"anterior": front | poor, "lateral": _any_and_two(maybe, side)[1], "inferior": below | perhaps},
-            "posterior": back | (two > _lead(m.s, "V2")),
-        },
-    )
-
-
-def _coronary(found: Findings, patients: Patients, m: Measures) -> None:
-    """What is dead or short of blood, where the tracing shows it.
-
-    A scar that no lead tells of is undetermined, and so is what surely looks like one without being one: the readers
-    whose reports a model is to meet could not do better.
-    """
-    has = patients.causes
-    sure, maybe = _scars(m)
-    lifted = m.st > 0.1
-    driven = has["paced"] | has["dual paced"] | has["complete"]
-    for place, (territories, _) in INFARCTS.items():
-        names = ("anterior", "anterior", "lateral", "inferior", "posterior")
-        parts = {name for name, share in zip(names, territories, strict=True) if share >= 0.5}
-        seen = torch.stack([maybe[part] for part in parts]).all(dim=0)
-        raised = torch.stack([_any_and_two(lifted, SEEN_BY[part])[1] for part in parts]).any(dim=0)
-        here = has[f"infarction {place}"]
-        shown = seen | (has["acute"] & raised)
-        kin = torch.stack([has[f"infarction {other}"] for other in KIN[place]]).any(dim=0)
-        alike = torch.stack([sure[part] for part in parts if part != "posterior"] or [kin]).any(dim=0) & seen & ~driven
-        found.decide(f"{place} myocardial infarction", here & shown, kin | (here & ~shown) | (~here & alike))
-    inverted, pressed = m.t < -0.05, m.st < -0.04
-    doubtful = has["t"] | has["non-diagnostic t"] | has["st"] | has["infarction"]
-    for place in filter(None, ISCHEMIAS):
-        leads = tuple(lead for part in SEEN_BY if part in place or part[:4] in place for lead in SEEN_BY[part])
-        seen = _any_and_two(inverted, leads)[0] | _any_and_two(pressed, leads)[1]
-        for family, ending in (("ischemia", "ischemia"), ("injury", "subendocardial injury")):
-            here = has[f"{family} {place}"]
-            kin = torch.stack([has.get(f"{family} {other}", here & False) for other in KIN[place]]).any(dim=0)
-            marked = _any_and_two(m.t < -0.1, leads)[1] & doubtful
-            found.decide(f"{place} {ending}", here & seen, kin | (here & ~seen) | (~here & marked))
-    # What looks like an old anterior infarct
-    found.hide(("anterior myocardial infarction", "anteroseptal myocardial infarction"), has["aneurysm"])
-    acute = has["infarction"] & has["acute"]
-    raised = _grouped(lifted)
-    found.decide("acute st-elevation myocardial infarction", acute & raised, has["evolving"] | (acute & ~raised))
-    any_ischemia = has["ischemia"] | has["injury"]
-    upright = _leads(("I", "II", "V3", "V4", "V5", "V6"))
-    shown = ((m.t < -0.05) | (m.st < -0.04))[:, upright].sum(dim=1) >= 2
-    found.decide(
-        "ischemic st-t changes",
-        has["ischemia"] & shown,
-        (has["ischemia"] & ~shown) | ((any_ischemia | has["evolving"] | has["acute"]) & ~has["ischemia "]),
-    )
-    found.decide("ventricular aneurysm", has["aneurysm"], has["evolving"])
-
-
 def _repolarization(found: Findings, patients: Patients, m: Measures) -> None:
     has = patients.causes
     # The limit is higher in V2 and V3, where the ST segment of the healthy rises (Thygesen et al. 2018)
     limits = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS], device=m.st.device)
     raised, lowered = m.st > limits, m.st < -0.05
-    upright = [LEADS.index(one) for one in ("I", "II", "V3", "V4", "V5", "V6")]
-    lifted = _grouped(raised)
-    found.decide("st elevation", lifted, ~lifted & _grouped(m.st > 0.6 * limits))
-    pressed = _grouped(lowered)
-    found.decide("st depression", pressed, ~pressed & _grouped(m.st < -0.03))
-    inverted = _grouped(m.t < -0.10, (("I", "V5", "V6"), ("V3", "V4", "V5"), ("II", "aVF")))
+    upright = numbers_of(("I", "II", "V3", "V4", "V5", "V6"))
+    lifted = grouped(raised)
+    found.decide("st elevation", lifted, ~lifted & grouped(m.st > 0.6 * limits))
+    pressed = grouped(lowered)
+    found.decide("st depression", pressed, ~pressed & grouped(m.st < -0.03))
+    inverted = grouped(m.t < -0.10, (("I", "V5", "V6"), ("V3", "V4", "V5"), ("II", "aVF")))
     found.decide("t-wave inversion", inverted, ~inverted & (m.t[:, upright] < -0.03).any(dim=1))
     flat = (m.t[:, upright].abs() < 0.1 * m.r[:, upright]).sum(dim=1)
     found.decide("low amplitude t waves", flat >= 3, flat == 2)
@@ -286,11 +143,11 @@ def _repolarization(found: Findings, patients: Patients, m: Measures) -> None:
 
 def _chambers(found: Findings, patients: Patients, m: Measures) -> None:
     has = patients.causes
-    sokolow = _lead(m.s, "V1") + torch.maximum(_lead(m.r, "V5"), _lead(m.r, "V6"))
-    cornell = _lead(m.r, "aVL") + _lead(m.s, "V3")
+    sokolow = in_lead(m.s, "V1") + torch.maximum(in_lead(m.r, "V5"), in_lead(m.r, "V6"))
+    cornell = in_lead(m.r, "aVL") + in_lead(m.s, "V3")
     limit = torch.where(patients.male, 2.8, 2.0)
-    voltage = (sokolow > 3.5) | (cornell > limit) | (_lead(m.r, "aVL") > 1.1)
-    close = (sokolow > 3.2) | (cornell > limit - 0.2) | (_lead(m.r, "aVL") > 1.0)
+    voltage = (sokolow > 3.5) | (cornell > limit) | (in_lead(m.r, "aVL") > 1.1)
+    close = (sokolow > 3.2) | (cornell > limit - 0.2) | (in_lead(m.r, "aVL") > 1.0)
     blocked = has["lbbb"] | has["wpw"] | has["rbbb"] | has["rbbb lafb"] | has["lafb"]
     loaded = has["lvh"] | has["lvh strain"]
     found.decide(
@@ -302,7 +159,7 @@ def _chambers(found: Findings, patients: Patients, m: Measures) -> None:
     limb, chest = m.size[:, :6].amax(dim=1), m.size[:, 6:].amax(dim=1)
     low = (limb < 0.5) | (chest < 1.0)
     found.decide("low qrs voltage", low, ~low & ((limb < 0.58) | (chest < 1.15)))
-    right = (_lead(m.r, "V1") > 0.5) & (_lead(m.r, "V1") > _lead(m.s, "V1")) & (m.axis > 85)
+    right = (in_lead(m.r, "V1") > 0.5) & (in_lead(m.r, "V1") > in_lead(m.s, "V1")) & (m.axis > 85)
     found.decide("right ventricular hypertrophy", has["rvh"], (has["rvh"] & ~right) | (~has["rvh"] & right))
     found.decide("septal hypertrophy", has["septal"], loaded)
     # Limits of Hancock et al. 2009, below which a cause may still be called by its name
@@ -321,16 +178,16 @@ def _shape(found: Findings, patients: Patients, m: Measures) -> None:
     found.decide("left axis deviation", m.axis < -30, (m.axis < -22) & (m.axis > -34))
     right = (m.axis > 95) | (m.axis < -150)
     found.decide("right axis deviation", right, ~right & (m.axis > 85))
-    deep = _grouped(_wide_q(m, 0.030, 0.22))
+    deep = grouped(wide_q(m, 0.030, 0.22))
     block = has["lbbb"] | has["wpw"] | has["paced"] | has["dual paced"] | has["complete"]
     found.decide(
         "q waves",
         deep & ~block,
-        (block & deep) | (~deep & _grouped(_wide_q(m, 0.024, 0.15))),
+        (block & deep) | (~deep & grouped(wide_q(m, 0.024, 0.15))),
     )
-    poor = (_lead(m.r, "V3") < 0.3) & (_lead(m.s, "V3") > _lead(m.r, "V3"))
-    found.decide("poor r-wave progression", poor, (~poor & (_lead(m.r, "V3") < 0.45)) | block)
-    turn = torch.tensor([LEADS.index(one) for one in ("V1", "V2", "V3", "V4", "V5", "V6")], device=deep.device)
+    poor = (in_lead(m.r, "V3") < 0.3) & (in_lead(m.s, "V3") > in_lead(m.r, "V3"))
+    found.decide("poor r-wave progression", poor, (~poor & (in_lead(m.r, "V3") < 0.45)) | block)
+    turn = numbers_of(("V1", "V2", "V3", "V4", "V5", "V6"))
     over = (m.r[:, turn] > m.s[:, turn]).float()
     transition = torch.where(over.any(dim=1), over.argmax(dim=1), 6)
     late, early = transition >= 4, transition <= 1
