@@ -19,7 +19,7 @@ MIXES: dict[str, dict[str, float]] = {
 }
 #: What can ail a heart on each axis, by weight.
 RHYTHMS: dict[str, float] = {
-    **{"bradycardia": 12, "tachycardia": 12, "arrhythmia": 9, "fibrillation": 14, "flutter": 7, "svt": 5},
+    **{"bradycardia": 12, "tachycardia": 12, "arrhythmia": 14, "fibrillation": 14, "flutter": 7, "svt": 5},
     **{"ectopic atrial": 5, "junctional": 3, "paced": 6, "dual paced": 4, "pac": 10, "pvc": 12, "bigeminy": 4},
     **{"trigeminy": 3, "pause": 1, "atrial bigeminy": 2},
 }

@@ -41,12 +41,17 @@ def _rhythm(found: Findings, patients: Patients, m: Measures) -> None:
     odd = has["bigeminy"] | has["trigeminy"] | has["atrial bigeminy"] | has["pause"]
     near_rate = ((m.rate - 60).abs() < 1) | ((m.rate - 100).abs() < 1)
     steady = (m.rate >= 60) & (m.rate <= 100)
-    breathing = patients.rhythm.respiratory
-    found.decide("sinus rhythm", sinus & steady & (breathing < 0.105), sinus & (near_rate | odd | (breathing > 0.09)))
+    # Premature beats and pauses are irregular for another reason, so there it is what breathing alone would make it
+    irregular = torch.where(extra, patients.rhythm.respiratory / 2**0.5, m.irregularity)
+    found.decide(
+        "sinus rhythm",
+        sinus & steady & (irregular < 0.065),
+        sinus & (near_rate | odd | ((irregular - 0.065).abs() < 0.01)),
+    )
     found.measured("sinus bradycardia", 60 - m.rate, 0, 1, sinus & ~extra)
     found.hide(("sinus bradycardia",), sinus & extra & (m.rate < 62))
     found.measured("sinus tachycardia", m.rate - 100, 0, 1, sinus)
-    found.measured("sinus arrhythmia", breathing, 0.105, 0.015, sinus)
+    found.measured("sinus arrhythmia", irregular, 0.065, 0.01, sinus)
     found.hide(("sinus arrhythmia",), has["pac"] | has["pause"] | has["atrial bigeminy"])
     found.measured("bradycardia", 60 - m.rate, 0, 1)
     found.decide("atrial fibrillation", has["fibrillation"])

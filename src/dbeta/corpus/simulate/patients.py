@@ -208,7 +208,7 @@ def _draw_rhythm(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
     rate = torch.where(causes["flutter"], atrial_rate / ratio, rate)
     young = ((60 - age) / 40).clamp(0, 1)
     respiratory = 0.085 * draws.uniform() ** 2.5 + 0.03 * young * draws.uniform()
-    respiratory = torch.where(causes["arrhythmia"], 0.12 + 0.2 * draws.uniform().square(), respiratory)
+    respiratory = torch.where(causes["arrhythmia"], 0.10 + 0.2 * draws.uniform().square(), respiratory)
     jitter = (0.004 + 0.03 * draws.uniform().square()) * torch.where(rate > 100, 0.4, 1.0)
     jitter = torch.where(causes["arrhythmia"], 0.01 + 0.05 * draws.uniform(), jitter)
     atrial_bigeminy = causes["atrial bigeminy"]
