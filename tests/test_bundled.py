@@ -7,7 +7,8 @@ import pytest
 from pydicom.data import get_testdata_file
 
 import dbeta
-from dbeta.checkpoint import bundled_checkpoint
+from dbeta.checkpoint import BUNDLED, bundled_checkpoint
+from dbeta.errors import DBetaError
 
 #: All files of the bundled model together: a wheel should stay small.
 MOST_BYTES = 25_000_000
@@ -24,8 +25,9 @@ def demo():
     return Path(get_testdata_file("waveform_ecg.dcm"))
 
 
-def test_the_folder_is_complete_and_small():
-    folder = bundled_checkpoint()
+@pytest.mark.parametrize("name", BUNDLED)
+def test_the_folder_is_complete_and_small(name):
+    folder = bundled_checkpoint(name)
     files = {file.name: file.stat().st_size for file in folder.iterdir()}
     wanted = {"config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json", "README.md"}
     assert wanted | {"reference_panel.safetensors"} <= set(files)
@@ -38,6 +40,16 @@ def test_load_without_an_argument(model):
     assert model.processor.n_samples == 5000
     assert model.panel is not None
     np.testing.assert_allclose(np.linalg.norm(model.panel.float().numpy(), axis=1), 1.0, atol=1e-2)
+
+
+def test_one_saw_no_patients_data(monkeypatch, tmp_path):
+    assert dbeta.load("tiny-sim").model.config.trained_on == ["simulated"]
+    assert dbeta.load("tiny").model.config.trained_on == ["ptb-xl", "simulated"]
+    # A folder of one's own goes before a name
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    with pytest.raises(DBetaError, match=r"tiny: config\.json is missing"):
+        dbeta.load("tiny")
 
 
 def test_the_demo_is_normal(model, demo):

@@ -24,6 +24,8 @@ from dbeta.model.config import DBetaConfig
 from dbeta.model.towers import DualEncoder, Misfit, check_names
 from dbeta.processing import DBetaProcessor
 
+#: Models that come with the package: the first is loaded where none is named; the second saw no patient's data.
+BUNDLED = ("tiny", "tiny-sim")
 WEIGHTS_FILE = "model.safetensors"
 #: Embeddings of the reference panel, (n, D), unit length.
 PANEL_FILE = "reference_panel.safetensors"
@@ -42,7 +44,8 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
     """Load a checkpoint, as much of it as embedding needs.
 
     Args:
-        name_or_path: a folder or a hub id; None for the bundled model.
+        name_or_path: a folder, a hub id, or one of the models that come with the package, "tiny" and "tiny-sim"; None
+            for "tiny".
         device: torch device; None chooses a GPU where there is one.
         precision: "auto" is bfloat16 where the processor multiplies matrices in it, else float32; either can be asked
             for by name, and so can "int8", for processors without such units.
@@ -98,7 +101,7 @@ def _folder(name_or_path: str | Path) -> Path:
     """The folder of a checkpoint, after the checks that need no file of it; a hub id's is in the hub's cache."""
     if not str(name_or_path).strip():
         raise DBetaError("no model was named; name a checkpoint folder or a hub id")
-    folder, where = Path(name_or_path).expanduser(), ""
+    folder, where = named_folder(name_or_path), ""
     if not folder.exists() and not str(name_or_path).startswith((".", "/", "~")):
         from dbeta.hub import download  # which whoever names a folder need not wait for
 
@@ -200,12 +203,25 @@ def _fingerprint(weights: Path, config: DBetaConfig, processor: DBetaProcessor, 
     return digest.hexdigest()
 
 
-def bundled_checkpoint() -> Path:
-    """The folder of the model that comes with the package."""
+def named_folder(name_or_path: str | Path) -> Path:
+    """The folder of this name; the model of that name that comes with the package, where there is no such folder."""
+    folder = Path(name_or_path).expanduser()
+    return bundled_checkpoint(str(name_or_path)) if str(name_or_path) in BUNDLED and not folder.exists() else folder
+
+
+def bundled_checkpoint(name: str = BUNDLED[0]) -> Path:
+    """The folder of a model that comes with the package.
+
+    Args:
+        name: one of `BUNDLED`.
+
+    Raises:
+        DBetaError: the installation lacks it.
+    """
     here = Path(__file__).resolve().parent
     # Inside a wheel it lies in the package; in a checkout at the top, where people look for it
-    places = [here / "checkpoints" / "tiny", here.parents[1] / "checkpoints" / "tiny"]
+    places = [here / "checkpoints" / name, here.parents[1] / "checkpoints" / name]
     for place in places:
         if (place / WEIGHTS_FILE).is_file():
             return place
-    raise DBetaError("the bundled model is missing from this installation; install dbeta again, or name a model")
+    raise DBetaError(f"the model {name} is missing from this installation; install dbeta again, or name a model")

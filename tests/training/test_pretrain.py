@@ -11,6 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 import dbeta
+from dbeta.checkpoint import bundled_checkpoint
 from dbeta.corpus.store import decode_signal, load_corpus
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel
@@ -256,6 +257,18 @@ def test_a_run_goes_on_from_a_checkpoint(recipe, tmp_path):
     assert settings["lead_mask_prob"] == 0.25
     assert settings["trained_on"] == ["ptb-xl", "simulated"]
     assert (first / "tokenizer.json").read_text() == (tmp_path / "second" / "tokenizer.json").read_text()
+
+
+def test_a_run_goes_on_from_a_model_of_the_package(recipe, tmp_path, monkeypatch):
+    recipe.start_from, recipe.model = "tiny", {}
+    model, _ = module.build_model(recipe, [])
+    for name, value in load_file(bundled_checkpoint() / "model.safetensors").items():
+        assert torch.equal(model.state_dict()[name], value), name
+    # A folder of one's own goes before it
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tiny").mkdir()
+    with pytest.raises(DBetaError, match=r"start_from: tiny/config.json: cannot be read"):
+        module.build_model(recipe, [])
 
 
 def test_what_cannot_be_started_from(recipe, tmp_path, micro_settings):

@@ -32,7 +32,9 @@ Raw = Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded, 
 Output = Annotated[Path, typer.Option(help="Folder for report.md, metrics.json, predictions.parquet and pictures")]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", help="Checkpoint folder or hub id; a second one is compared  \\[default: the bundled]"),
+    typer.Option(
+        "--model", help="Folder, hub id, tiny or tiny-sim; a second one is compared  \\[default: the bundled]"
+    ),
 ]
 Fold = Annotated[
     int | None, typer.Option(help="PTB-XL's official fold to test on  \\[default: 10; 9 where the data lack it]")

@@ -45,13 +45,14 @@ def make_config(recipe: Recipe) -> DBetaConfig:
     Raises:
         DBetaError: a setting is unknown or impossible.
     """
-    if recipe.start_from is not None and recipe.text_encoder is not None:
+    start = recipe.start_folder
+    if start is not None and recipe.text_encoder is not None:
         raise DBetaError("recipe: start_from brings its own text encoder; leave text_encoder out")
     try:
-        if recipe.start_from is None:
+        if start is None:
             config = PRESETS[recipe.preset](**recipe.model)
         else:
-            config = DBetaConfig.from_dict(_read_start(recipe.start_from) | recipe.model)
+            config = DBetaConfig.from_dict(_read_start(start) | recipe.model)
     except (TypeError, ValueError) as error:
         raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
     for name in ("ecg_layers", "ecg_heads", "fusion_layers", "fusion_heads", "mem_layers", "mem_heads", "hidden_size"):
@@ -67,9 +68,9 @@ def make_config(recipe: Recipe) -> DBetaConfig:
     return config
 
 
-def _read_start(folder: str) -> dict[str, Any]:
+def _read_start(folder: Path) -> dict[str, Any]:
     """The configuration of the checkpoint that a recipe starts from."""
-    config, weights = Path(folder) / "config.json", Path(folder) / "model.safetensors"
+    config, weights = folder / "config.json", folder / "model.safetensors"
     try:
         settings = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -87,7 +88,7 @@ def load_tokenizer(recipe: Recipe) -> Any:
     Raises:
         DBetaError: it cannot be loaded.
     """
-    source = recipe.tokenizer if recipe.start_from is None else recipe.start_from
+    source = recipe.start_folder or recipe.tokenizer
     try:
         return AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
@@ -127,8 +128,8 @@ def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBeta
             raise DBetaError(
                 f"recipe: no T5 of these sizes could be loaded from {recipe.text_encoder}; name a folder or hub id"
             ) from error
-    if recipe.start_from is not None:
-        _load_start(model, Path(recipe.start_from) / "model.safetensors")
+    if recipe.start_folder is not None:
+        _load_start(model, recipe.start_folder / "model.safetensors")
     processor = DBetaProcessor.of_model(config, tokenizer)
     return model, processor
 
@@ -228,8 +229,8 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
 def _trained_on(recipe: Recipe) -> list[str] | None:
     """Kinds of dataset that the weights have learnt from, those of the checkpoint they started from included."""
     sources = {SOURCE if is_simulated(corpus) else read_counts(corpus)["source"] for corpus in recipe.corpora}
-    if recipe.start_from is not None:
-        before = _read_start(recipe.start_from).get("trained_on")
+    if recipe.start_folder is not None:
+        before = _read_start(recipe.start_folder).get("trained_on")
         if before is None:
             return None  # what it learnt from is not known
         sources |= set(before)

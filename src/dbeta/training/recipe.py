@@ -11,7 +11,7 @@ import torch
 import yaml
 from transformers import TrainingArguments
 
-from dbeta.checkpoint import fastest_dtype
+from dbeta.checkpoint import fastest_dtype, named_folder
 from dbeta.errors import DBetaError
 from dbeta.model.config import PRESETS
 
@@ -37,8 +37,8 @@ class Recipe:
         output: folder for the checkpoint.
         tokenizer: "train" (on the training split), or a folder or hub id.
         text_encoder: folder or hub id of pretrained T5 weights; None trains it from nothing.
-        start_from: folder of a checkpoint to go on from, with its sizes and its tokenizer in the place of `preset` and
-            `tokenizer`; None begins from nothing.
+        start_from: folder of a checkpoint to go on from, or "tiny" or "tiny-sim", with its sizes and its tokenizer in
+            the place of `preset` and `tokenizer`; None begins from nothing.
         negatives: where misaligned texts come from: "n3s" (`dbeta corpus negatives`) or "batch".
         model: changes to the preset (`DBetaConfig`; `faithful: true` for the published switches).
         collator: arguments of `PretrainCollator`.
@@ -65,6 +65,15 @@ class Recipe:
         """Each corpus's folder and weight."""
         mixed = self.corpus if isinstance(self.corpus, dict) else {self.corpus: 1.0}
         return {Path(path): weight for path, weight in mixed.items()}
+
+    @property
+    def start_folder(self) -> Path | None:
+        """The folder of the checkpoint that the run goes on from.
+
+        Raises:
+            DBetaError: it is a model that this installation lacks.
+        """
+        return None if self.start_from is None else named_folder(self.start_from)
 
     @property
     def trains_tokenizer(self) -> bool:
