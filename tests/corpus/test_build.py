@@ -294,12 +294,15 @@ def test_other_labels_are_another_plan(ptb_xl, tmp_path):
     assert load_corpus(tmp_path / "out")[0]["findings"] == ["sinus rhythm"]
 
 
-def test_what_is_no_build_is_replaced(ptb_xl, tmp_path):
+def test_what_is_no_build_is_left_alone(ptb_xl, tmp_path):
     (tmp_path / "out.partial").mkdir()
-    (tmp_path / "out.partial" / "old.arrow").write_text("x")
+    (tmp_path / "out.partial" / "thesis.txt").write_text("x")
+    with pytest.raises(DBetaError, match=r"out\.partial: stands in the way, and no corpus was begun there"):
+        build_corpus("ptb-xl", ptb_xl, tmp_path / "out")
+    assert (tmp_path / "out.partial" / "thesis.txt").read_text() == "x"
+    (tmp_path / "out.partial" / "thesis.txt").unlink()
     build_corpus("ptb-xl", ptb_xl, tmp_path / "out")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
-    assert not (tmp_path / "out" / "old.arrow").exists()
 
 
 def alive(process):

@@ -99,7 +99,21 @@ def test_ptb_xl(micro_ptb_xl):
     check_patients(source.table)
     assert source.vocabulary == sorted({one for row in source.table["findings"] for one in row})
     assert "conduction disturbance" in source.vocabulary
-    assert set(source.table["unknown"]) == {()}
+    for findings, unknown in zip(source.table["findings"], source.table["unknown"], strict=True):
+        assert unknown == (["sinus bradycardia"] if "sinus rhythm" in findings else [])
+
+
+def test_what_readers_of_ptb_xl_leave_out_is_unknown(micro_ptb_xl, tmp_path):
+    codes = ({"NORM": 100.0}, {"IMI": 100.0}, {"IMI": 100.0, "QWAVE": 0.0}, {"IMI": 100.0, "INVT": 0.0})
+    table = pd.read_csv(micro_ptb_xl / "ptbxl_database.csv").head(4).assign(scp_codes=[str(one) for one in codes])
+    table.to_csv(tmp_path / "ptbxl_database.csv", index=False)
+    statements = pd.read_csv(micro_ptb_xl / "scp_statements.csv", index_col=0)
+    statements.loc["QWAVE", ["description", "form"]] = "Q waves present", 1.0
+    statements.loc["INVT", ["description", "form"]] = "inverted T-waves", 1.0
+    statements.to_csv(tmp_path / "scp_statements.csv")
+    unknown = list(read_ptb_xl(tmp_path).table["unknown"])
+    # A normal record has no Q waves; an infarct with no word of any shape may; one with a word of another has none
+    assert unknown == [[], ["q waves", "t-wave inversion"], [], []]
 
 
 def test_ptb_xl_ages_over_89(micro_ptb_xl, tmp_path):

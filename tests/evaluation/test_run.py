@@ -311,7 +311,13 @@ def test_runs_beside_published_figures(runs):
 def test_an_in_domain_model_is_named_so_beside_published_figures(model, task, tmp_path, monkeypatch):
     monkeypatch.setattr(model.model.config, "trained_on", ["ptb-xl"])
     write_report(evaluate_zero_shot({"micro": model}, task, resamples=10), tmp_path, "")
-    assert "micro was pretrained on this dataset (in-domain)." in render_comparison(compare_runs([tmp_path]))
+    text = render_comparison(compare_runs([tmp_path]))
+    assert "micro was pretrained on this dataset (in-domain)." in text
+    assert "| words alone, in-domain, ptb-xl-super | micro |" in text
+    assert "| zero-shot, ptb-xl-super | random weights |" in text
+    report = (tmp_path / "report.md").read_text()
+    assert report.startswith("# words alone, in-domain on ptb-xl-super: micro\n")
+    assert "zero-shot" not in report.split("## ")[0].lower()
 
 
 def test_fine_tuning_stands_beside_fine_tuning(model, task, tmp_path):

@@ -7,6 +7,7 @@ records under way, never a corpus.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -14,7 +15,7 @@ import os
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -132,11 +133,7 @@ class _Build:
             "shard_size": self.shard_size,
         }
         file = self.folder / "plan.json"
-        if self.folder.exists() and load_json(file) != plan:
-            if file.exists():
-                message = "was begun from other records or with other settings, and is begun anew"
-                warnings.warn(f"{self.folder}: {message}", DBetaWarning, stacklevel=3)
-            shutil.rmtree(self.folder)
+        begun_anew(self.folder, plan)
         self.folder.mkdir(exist_ok=True)
         if not file.exists():
             write_whole(file, json.dumps(plan, indent=2))
@@ -256,11 +253,28 @@ def load_json(file: Path) -> Any:
         return None
 
 
+def begun_anew(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Remove what a build with another plan left in its folder.
+
+    Raises:
+        DBetaError: it holds something else.
+    """
+    file = folder / "plan.json"
+    if not folder.exists() or load_json(file) == plan:
+        return
+    if not file.exists() and any(folder.iterdir()):
+        raise DBetaError(f"{folder}: stands in the way, and no corpus was begun there; move it or name another folder")
+    if file.exists():
+        message = "was begun from other records or with other settings, and is begun anew"
+        warnings.warn(f"{folder}: {message}", DBetaWarning, stacklevel=4)
+    shutil.rmtree(folder)
+
+
 def interrupted_write(out: Path, error: OSError) -> DBetaError:
     """What to tell of a corpus whose parts could not all be written."""
-    return DBetaError(
-        f"{out}: cannot be written ({error.strerror or error}); make room and start again: what is done is kept"
-    )
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "make room and start again: what is done is kept" if full else "name a folder that can be written to"
+    return DBetaError(f"{out}: cannot be written ({error.strerror or error}); {advice}")
 
 
 def write_whole(file: Path, text: str) -> None:

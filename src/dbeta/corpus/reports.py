@@ -120,24 +120,35 @@ def wordings(finding: str, language: str | None = None) -> tuple[str, ...]:
 #: What may stand before a finding that is not certain.
 HEDGES = {
     "en": ("possible ", "probable ", "consider ", "suggestive of ", "cannot rule out ", "consistent with ", "suspect "),
-    "de": ("verdacht auf ", "möglicher befund: ", "vereinbar mit ", "wahrscheinlich ", "nicht auszuschliessen: "),
+    "de": ("v.a.: ", "möglicher befund: ", "fraglich: ", "wahrscheinlich ", "nicht auszuschliessen: "),
 }
+#: Rhythms, rates and what is normal are seen or not: nobody doubts them.
+CERTAIN = re.compile(r"\b(?:sinus|rhythm|rate|bradycardia|tachycardia|pause|paced|normal|reversal|artifact|wander)\b")
+#: Wordings that doubt by themselves.
+DOUBTFUL = re.compile(r"^(?:verdacht|hinweis|zustand|kein|suspect|suggest|possible|probable|evidence|signs)")
 #: What makes a denial of a finding.
 DENIALS = {
     "en": ("no ", "without ", "no evidence of ", "no sign of ", "absence of "),
-    "de": ("kein hinweis auf ", "ohne "),
+    "de": ("nicht nachweisbar: ", "kein nachweis: ", "ausgeschlossen: "),
 }
+#: Those that govern a case, which a single noun does not show.
+GERMAN_DENIALS = ("kein hinweis auf ", "ohne ", "kein nachweis von ")
 OPENINGS = {
     "en": ("", "", "", "the tracing shows ", "there is ", "impression: ", "ecg: ", "findings: "),
-    "de": ("", "", "", "das ecg zeigt ", "befund: ", "beurteilung: ", "ecg mit "),
+    "de": ("", "", "", "befund: ", "beurteilung: ", "diagnose: "),
 }
 JOINTS = (". ", ", ", "; ", " ", " - ", ". ", ", ")
 
 
 def write_report(
-    findings: Sequence[str], rng: random.Random, *, absent: Sequence[str] = (), language: str | None = None
+    findings: Sequence[str],
+    rng: random.Random,
+    *,
+    absent: Sequence[str] = (),
+    language: str | None = None,
+    ordered: bool = False,
 ) -> str:
-    """A report that states these findings and denies others, in random order, language, wording and punctuation.
+    """A report that states these findings and denies others, in random language, wording and punctuation.
 
     A single finding may be stated by its long clinical description; several are named, so that none is cut off.
 
@@ -146,25 +157,31 @@ def write_report(
         rng: source of randomness.
         absent: findings to deny.
         language: "en" or "de"; drawn where it is None, three times as often English.
+        ordered: keep the findings' order; it is random otherwise.
     """
     language = language or rng.choice(("en", "en", "en", "de"))
     if len(findings) == 1 and not absent and rng.random() < 0.6:
         return rng.choice(wordings(findings[0], language))
-    phrases = [_said(finding, rng, language) for finding in findings]
-    rng.shuffle(phrases)
+    joint = " with " if len(findings) == 2 and language == "en" and not absent and rng.random() < 0.3 else None
+    phrases = [_said(finding, rng, language, hedged=joint is None) for finding in findings]
+    if not ordered:
+        rng.shuffle(phrases)
     phrases += [_denied(finding, rng, language) for finding in absent]
-    joint = " with " if len(phrases) == 2 and language == "en" and not absent and rng.random() < 0.3 else None
     opening = rng.choice(OPENINGS[language]) if findings else ""
     return opening + (joint or rng.choice(JOINTS)).join(phrases) + rng.choice([".", ""])
 
 
-def _said(finding: str, rng: random.Random, language: str) -> str:
+def _said(finding: str, rng: random.Random, language: str, hedged: bool) -> str:
     phrase = rng.choice([one for one in wordings(finding, language) if ": " not in one])
-    return (rng.choice(HEDGES[language]) if rng.random() < 0.12 else "") + phrase
+    hedge = rng.random() < 0.12 and hedged and not CERTAIN.search(finding.lower()) and not DOUBTFUL.search(phrase)
+    return (rng.choice(HEDGES[language]) if hedge else "") + phrase
 
 
 def _denied(finding: str, rng: random.Random, language: str) -> str:
     ready = _phrases().get(finding.lower(), {}).get("no", [])
     if ready and rng.random() < 0.5:
         return rng.choice(ready)
-    return rng.choice(DENIALS[language]) + rng.choice([one for one in wordings(finding, language) if ": " not in one])
+    phrases = [one for one in wordings(finding, language) if ": " not in one and not DOUBTFUL.search(one)]
+    phrase = rng.choice(phrases or [finding])
+    noun = language == "de" and " " not in phrase
+    return rng.choice(GERMAN_DENIALS if noun else DENIALS[language]) + phrase

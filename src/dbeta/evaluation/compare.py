@@ -10,7 +10,10 @@ from typing import Any
 
 from dbeta.errors import DBetaError
 from dbeta.evaluation.report import METRICS
-from dbeta.evaluation.sections import figure, table
+from dbeta.evaluation.sections import figure, table, task_name
+
+#: A baseline's row.
+RANDOM = "random weights"
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
     Returns:
         Rows of `task`, `benchmark`, `model`, `auroc` and `auprc` ([value, low, high], or one number where published),
-        `records`, `protocol`, `notes` and `source` (folder or "published").
+        `in_domain` (None where nobody recorded it), `records`, `protocol`, `notes`, `source` (folder or "published").
 
     Raises:
         DBetaError: a folder holds no evaluation with AUROCs.
@@ -88,12 +91,13 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for folder in folders:
         metrics = read_metrics(folder)
+        models = metrics.get("provenance", {}).get("models", {})
         if "macro" not in metrics:
             raise DBetaError(f"{folder}: is of {metrics['task']}, which has no AUROC to put beside others")
         try:
             series: dict[str, Mapping[str, Any]] = {metrics["model"]: metrics, **metrics["others"]}
             if "random" in metrics["baselines"]:
-                series["random weights"] = metrics["baselines"]["random"]
+                series[RANDOM] = metrics["baselines"]["random"]
             tasks = {name: _tasks(metrics, one) for name, one in series.items()}
         except (KeyError, TypeError, AttributeError) as error:
             raise DBetaError(f"{folder}: its {METRICS} is incomplete ({error}); run the evaluation again") from None
@@ -104,6 +108,7 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
                         "task": task,
                         "benchmark": metrics["benchmark"],
                         "model": name,
+                        "in_domain": None if name == RANDOM else models.get(name, {}).get("in_domain"),
                         "auroc": found["macro"]["auroc"],
                         "auprc": found["macro"]["auprc"],
                         "records": metrics["n_records"],
@@ -151,7 +156,7 @@ def render_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
         auroc = f"{row['auroc']:.3f}" if published else figure(row["auroc"])
         lines.append(
             [
-                f"{row['task']}, {row['benchmark']}",
+                f"{task_name(row['task'], row.get('in_domain'))}, {row['benchmark']}",
                 f"*{row['model']}*" if published else row["model"],
                 auroc,
                 "–" if published else figure(row["auprc"]),

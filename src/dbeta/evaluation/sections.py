@@ -10,7 +10,7 @@ from dbeta.evaluation.figures import series_of
 from dbeta.evaluation.metrics import FEW_POSITIVES
 
 _TASKS = {
-    "zero-shot": "Zero-shot: words alone rank the recordings; nothing is fitted to this benchmark.",
+    "zero-shot": "Words alone rank the recordings; nothing is fitted to this benchmark.",
     "probe": "Linear probe: the encoder is frozen; only a linear layer on its embeddings learns the labels.",
     "finetune": "Fine-tuning: the whole ECG encoder learns the labels, with a linear layer on its embedding.",
     "retrieval": "Retrieval: reports and ECGs find each other by the cosine of their embeddings; nothing is learnt.",
@@ -79,9 +79,15 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(lines)
 
 
+def task_name(task: str, at_home: bool | None) -> str:
+    """What a task may be called: words rank the recordings of a dataset that the model knows, but not zero-shot."""
+    return "words alone, in-domain" if task == "zero-shot" and at_home else task
+
+
 def _head(metrics: Mapping[str, Any]) -> str:
+    at_home = metrics["provenance"]["models"].get(metrics["model"], {}).get("in_domain")
     lines = [
-        f"# {metrics['task']} on {metrics['benchmark']}: {metrics['model']}",
+        f"# {task_name(metrics['task'], at_home)} on {metrics['benchmark']}: {metrics['model']}",
         f"*{NOTICE}*",
         f"{_TASKS[metrics['task']]} {metrics['n_records']:,} test records of {metrics['n_patients']:,} patients.",
     ]

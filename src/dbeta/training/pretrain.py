@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from dbeta.checkpoint import PANEL_FILE, save_text_embeddings
+from dbeta.checkpoint import BUNDLED, PANEL_FILE, save_text_embeddings
 from dbeta.corpus.simulate.rows import SOURCE
 from dbeta.corpus.store import read_counts
 from dbeta.corpus.tokenizer import train_tokenizer
@@ -46,13 +46,14 @@ def make_config(recipe: Recipe) -> DBetaConfig:
         DBetaError: a setting is unknown or impossible.
     """
     start = recipe.start_folder
+    settings = {} if start is None else _read_start(start)
     if start is not None and recipe.text_encoder is not None:
         raise DBetaError("recipe: start_from brings its own text encoder; leave text_encoder out")
     try:
         if start is None:
             config = PRESETS[recipe.preset](**recipe.model)
         else:
-            config = DBetaConfig.from_dict(_read_start(start) | recipe.model)
+            config = DBetaConfig.from_dict(settings | recipe.model)
     except (TypeError, ValueError) as error:
         raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
     for name in ("ecg_layers", "ecg_heads", "fusion_layers", "fusion_heads", "mem_layers", "mem_heads", "hidden_size"):
@@ -75,7 +76,8 @@ def _read_start(folder: Path) -> dict[str, Any]:
         settings = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DBetaError(
-            f"recipe: start_from: {config}: cannot be read ({error}); name the folder of a checkpoint"
+            f"recipe: start_from: {config}: cannot be read ({error}); name the folder of a checkpoint, "
+            f"or {' or '.join(BUNDLED)}"
         ) from None
     if not isinstance(settings, dict) or not weights.is_file():
         raise DBetaError(f"recipe: start_from: {folder}: holds no checkpoint; name a folder that a run has written")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbeta.corpus.simulate.delineate import Delineation, delineate
-from dbeta.corpus.simulate.simulation import RATE, simulate
+from dbeta.corpus.simulate.simulation import RATE, Simulation, simulate
 from dbeta.ecg import LEADS
 
 #: Findings whose records are delineated, and how many of each.
@@ -15,7 +15,8 @@ FINDINGS = (
     *("long qt interval", "low qrs voltage", "left axis deviation", "right axis deviation"),
     *("non-specific intraventricular conduction delay", "wolff-parkinson-white", "st elevation"),
 )
-EACH = 5
+EACH = 4
+SEEDS = (41, 1, 2)
 #: How far the median of a finding's records may be from what was asked for, and how far the delineator itself is off
 #: on average: by prominences complexes begin late and end early, and T waves end after their steepest tangent does.
 TOLERANCES = {
@@ -25,39 +26,48 @@ TOLERANCES = {
 #: In blocked complexes the delineator takes the notch for the end, and ends the T wave that follows at once too early;
 #: their width is measured in test_simulate.py.
 NOTCHED = {
-    **{"left bundle branch block": 0.06, "right bundle branch block": 0.055},
-    **{"non-specific intraventricular conduction delay": 0.035, "right axis deviation": 0.035},  # often by such a block
+    **{"left bundle branch block": 0.095, "right bundle branch block": 0.065},
+    **{"non-specific intraventricular conduction delay": 0.035, "right axis deviation": 0.035},
+    **{"left axis deviation": 0.06, "wolff-parkinson-white": 0.04},  # an axis often deviates by such a block
 }
 #: Complexes whose parts cancel have hardly a direction: what is left differs with the window, which takes in a raised
 #: ST segment, and cuts off the end of a complex whose peak comes late.
 SMALL = {"inferior myocardial infarction": 25.0, "st elevation": 30.0, "left bundle branch block": 20.0}
-#: No delineator finds the end of a T wave that is flat or inverted, nor a P wave within the T wave before it.
-UPRIGHT, HIGHEST_RATE = 0.12, 120.0
+#: No delineator finds the end of a T wave that is flat, inverted or runs into the next P wave, nor a P wave within the
+#: T wave before it.
+UPRIGHT, HIGHEST_RATE, SLOW = 0.12, 110.0, 75.0
+#: Other rhythms with a steady rate. Where intervals vary, a mean depends on the beats at the ends; in complete block
+#: the delineator counts P waves; and of a paced complex it takes a part: its width is in test_simulation.py.
+STEADY = ("paced rhythm", "junctional rhythm")
 #: Kinds of rhythm in which a regular beat follows a P wave.
 REGULAR = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia")
 
 
+@pytest.fixture(scope="module", params=SEEDS)
+def many(request) -> Simulation:
+    return simulate(request.param, range(1600), keep_clean=True)
+
+
 @pytest.fixture(scope="module")
-def read() -> dict[str, list[tuple[dict[str, float], Delineation]]]:
+def read(many) -> dict[str, list[tuple[dict[str, float], Delineation]]]:
     """Of each finding, what was asked for and what was found."""
-    many = simulate(41, range(1600), keep_clean=True)
     signals = many.clean.signals.numpy()
     regular = np.any([(many.findings[name] > 0).numpy() for name in REGULAR], axis=0)
     regular &= (many.measures.rate < HIGHEST_RATE).numpy()
     regular &= ~(many.findings["premature complexes"] > 0).numpy() & ~many.recordings.reversed_arms.numpy()
-    upright = (many.measures.t[:, [LEADS.index("II"), LEADS.index("V5")]].amin(dim=1) > UPRIGHT).numpy()
-    rate = many.measures.rate.numpy()
+    ends = (many.measures.t[:, [LEADS.index("II"), LEADS.index("V5")]].amin(dim=1) > UPRIGHT).numpy()
+    ends &= (many.measures.rate < SLOW).numpy()
     known: dict[int, Delineation] = {}
     found: dict[str, list[tuple[dict[str, float], Delineation]]] = {}
     for name in FINDINGS:
         rows = np.flatnonzero(regular & (many.findings[name] > 0).numpy())
-        # Those with upright T waves first, and of these the slow ones, where nothing overlaps
-        rows = rows[np.lexsort([rate[rows], ~upright[rows]])][:EACH]
+        # Those whose T waves end first, otherwise as they come
+        rows = rows[np.argsort(~ends[rows], kind="stable")][:EACH]
         assert len(rows) == EACH, name
         for row in rows.tolist():
             known.setdefault(row, delineate(signals[row], RATE))
             asked = {measure: float(getattr(many.measures, measure)[row]) for measure in TOLERANCES}
-            if not upright[row]:
+            if not ends[row]:
                 asked["qt"] = float("nan")
             found.setdefault(name, []).append((asked, known[row]))
     return found
@@ -76,7 +86,8 @@ def error(asked: dict[str, float], found: Delineation, measure: str) -> float:
 def test_what_is_asked_for_is_found_again(read, finding, measure):
     errors = np.array([error(asked, found, measure) for asked, found in read[finding]])
     if measure == "qt" and np.isnan(errors).all():
-        assert finding in ("left bundle branch block", "wolff-parkinson-white")  # T waves opposite to the complexes
+        # T waves opposite to the complexes, or soon followed by a P wave
+        assert finding in ("left bundle branch block", "wolff-parkinson-white", "sinus tachycardia")
         return
     tolerance = TOLERANCES[measure][0]
     if measure in ("pr", "qrs", "qt"):
@@ -93,6 +104,15 @@ def test_nearly_all_records_are_as_asked_for(read, measure):
     errors = errors[np.isfinite(errors)]
     assert len(errors) > 30
     assert (np.abs(errors) < TOLERANCES[measure][0]).mean() > 0.65
+
+
+@pytest.mark.parametrize("finding", STEADY)
+def test_other_rhythms_have_their_rate(many, finding):
+    rows = np.flatnonzero((many.findings[finding] > 0).numpy())[:EACH]
+    assert len(rows) == EACH
+    rates = [delineate(many.clean.signals[row].numpy(), RATE).rate for row in rows.tolist()]
+    errors = np.array(rates) - many.measures.rate[rows].numpy()
+    assert np.median(np.abs(errors)) < TOLERANCES["rate"][0], errors
 
 
 def test_the_delineator_can_tell(read):

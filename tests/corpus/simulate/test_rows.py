@@ -2,12 +2,13 @@
 
 import json
 import random
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from dbeta.corpus.reports import clean_report, wordings, write_report
+from dbeta.corpus.reports import HEDGES, clean_report, wordings, write_report
 from dbeta.corpus.simulate import build as module
 from dbeta.corpus.simulate.build import build_simulated
 from dbeta.corpus.simulate.reports import MEASURED, write_simulated_report
@@ -45,6 +46,7 @@ def test_a_row_is_the_same_in_any_company():
     [
         ({"count": 0}, "records should be a whole number of at least 1"),
         ({"count": 5, "seed": -1}, "seed should be a whole number"),
+        ({"count": 5, "seed": 10**30}, "seed should be a whole number of at least 0 and below"),
         ({"count": 5, "mix": "tropical"}, "unknown mix 'tropical'; choose one of balanced, clinic, healthy"),
     ],
 )
@@ -63,18 +65,37 @@ def test_a_report_states_what_is_there_and_denies_what_is_not():
         assert any(words in report for words in wordings_of["left bundle branch block"])
         assert not any(len(words) > 8 and words in report for words in wordings_of["q waves"])
         if any(words in report for words in ("vorhofflimmern", "atrial fibrillation", "fibrillation")):
-            assert any(word in report for word in ("no ", "without ", "absence of ", "kein", "ohne "))
+            denials = ("no ", "without ", "absence of ", "kein", "ohne ", "nicht nachweisbar", "ausgeschlossen")
+            assert any(word in report for word in denials)
 
 
 def test_reports_tell_measurements_in_their_units():
     reports = {write_simulated_report({"sinus rhythm": 1}, MEASURES, random.Random(seed)) for seed in range(400)}
     assert any("72" in report and "161" in report and "92" in report for report in reports)
-    assert len(reports) > 150
+    assert len(reports) > 120
     missing = MEASURES | {"pr": float("nan")}
     told = [write_simulated_report({"paced rhythm": 1}, missing, random.Random(seed)) for seed in range(300)]
     assert any("pr interval * ms" in report for report in told)
     assert not any("nan" in report for report in told)
     assert set(MEASURED) == {"en", "de"}
+
+
+def test_reports_doubt_once_and_never_a_rhythm():
+    signs = {"sinus rhythm": 1, "left ventricular hypertrophy": 1, "q waves": -1, "sinus bradycardia": -1}
+    reports = [write_simulated_report(signs, MEASURES, random.Random(seed)) for seed in range(400)]
+    doubts = [hedge for language in HEDGES.values() for hedge in language]
+    assert any(doubt in report for doubt in doubts for report in reports)
+    for report in reports:
+        assert ".." not in report
+        for rhythm in wordings("sinus rhythm"):
+            assert not any(doubt + rhythm in report for doubt in doubts), report
+        # A preposition asks for a case that an adjective would show
+        assert not re.search(r"(?:kein hinweis auf|ohne|kein nachweis von) \S+er \S", report), report
+
+
+def test_someone_without_any_finding_has_a_report():
+    report = write_simulated_report({"q waves": -1, "sinus rhythm": 0}, MEASURES, random.Random(1))
+    assert len(report) > 5
 
 
 def test_reports_are_in_both_languages():
@@ -146,6 +167,14 @@ def test_other_settings_begin_anew(tmp_path, small):
     (tmp_path / "corpus.partial" / "data-00000-of-00001.arrow").write_text("something else")
     build_simulated(tmp_path / "corpus", 4, 1)
     assert len(load_corpus(tmp_path / "corpus")) == 4
+
+
+def test_a_strangers_folder_is_left_alone(tmp_path, small):
+    (tmp_path / "corpus.partial").mkdir()
+    (tmp_path / "corpus.partial" / "thesis.txt").write_text("years of work")
+    with pytest.raises(DBetaError, match=r"corpus\.partial: stands in the way"):
+        build_simulated(tmp_path / "corpus", 4, 1)
+    assert (tmp_path / "corpus.partial" / "thesis.txt").read_text() == "years of work"
 
 
 def test_a_corpus_is_never_written_over(tmp_path, small):

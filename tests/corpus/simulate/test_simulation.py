@@ -9,6 +9,7 @@ from dbeta.corpus.simulate.draws import COUNT, Draws
 from dbeta.corpus.simulate.findings import Findings
 from dbeta.corpus.simulate.recording import ELECTRODES, LEADS_FROM_ELECTRODES, filtered, noise_bank, record
 from dbeta.corpus.simulate.simulation import RATE, simulate
+from dbeta.corpus.simulate.waves import BEGIN
 from dbeta.ecg import LEADS, augmented_leads
 from dbeta.evaluation.conditions import find_condition
 
@@ -74,6 +75,7 @@ def test_findings_are_called_by_their_canonical_names(many):
     assert unlisted == {"hypokalemia", "anterior subendocardial injury", "arm lead reversal"} | {
         "baseline wander",
         "muscle artifact",
+        "sinus pause",
     }
 
 
@@ -143,6 +145,54 @@ def test_undetermined_findings():
     assert findings["z"].tolist() == [-1, 0, 1, 1, 0]
     findings.hide(("y",), torch.tensor([True, False, True, False, False]), absent_only=True)
     assert findings["y"].tolist() == [0, -1, 1, -1, -1]
+
+
+def test_ectopy_and_pauses_are_found_where_the_recording_shows_them():
+    some = simulate(9, range(2000))
+    causes, m, found = some.patients.causes, some.measures, some.findings
+    hidden = causes["pvc"] & (m.early_ventricular == 0)
+    assert hidden.any()
+    assert (found["premature ventricular complex"][hidden] < 0).all()
+    assert (m.early_ventricular[found["premature ventricular complex"] > 0] > 0).all()
+    paused = causes["pause"]
+    assert paused.sum() >= 3
+    assert (m.longest[paused] > 1.5 * 60 / m.rate[paused]).all()
+    assert (found["sinus pause"][paused & (m.longest > 1.8)] > 0).all()
+    assert (found["sinus pause"][~paused] < 0).all()
+
+
+def test_paced_and_escaping_complexes_are_wide(many):
+    slow = torch.stack([many.patients.causes[name] for name in ("paced", "dual paced", "complete")]).any(dim=0)
+    assert slow.sum() >= 5
+    assert (many.measures.qrs[slow] > 0.14).all()
+    # As a hand-written rule has it: the magnitude over all leads is back to a tenth of its peak no sooner
+    size = many.clean.complexes[slow].square().sum(dim=1).sqrt()
+    early = size[:, : round(0.24 * RATE)]
+    wide = (early > 0.1 * early.amax(dim=1, keepdim=True)).sum(dim=1) / RATE
+    assert float((wide - many.measures.qrs[slow]).abs().median()) < 0.05
+
+
+def test_qt_ends_where_the_steepest_tangent_meets_the_baseline(many):
+    size = many.clean.complexes.square().sum(dim=1).sqrt()
+    begin = torch.arange(size.shape[1]) / RATE + BEGIN
+    late = begin[None] > many.measures.qrs[:, None] + 0.08
+    peak = size.masked_fill(~late, 0).argmax(dim=1)
+    slope = size.diff(dim=1, append=size[:, -1:])
+    at = torch.arange(size.shape[1])[None]
+    falling = (at > peak[:, None]) & (at <= peak[:, None] + round(0.15 * RATE))
+    steepest = slope.masked_fill(~falling, 0).argmin(dim=1)
+    value, descent = (one.gather(1, steepest[:, None])[:, 0] for one in (size, slope))
+    errors = begin[steepest] - value / descent / RATE - many.measures.qt
+    assert float(errors.abs().quantile(0.9)) < 0.015
+
+
+def test_what_a_lost_lead_would_show_is_undetermined():
+    some = simulate(5, range(2500))
+    lost = some.recordings.flat[:, LEADS.index("V1")]
+    assert lost.any()
+    for name in ("right bundle branch block", "left ventricular hypertrophy", "normal ecg"):
+        assert (some.findings[name][lost] == 0).all()
+    assert (some.findings["left anterior fascicular block"][lost] != 0).any()
 
 
 def test_exchanged_arms_turn_lead_one_over():

@@ -6,14 +6,13 @@ Special here: a shard follows from the seed and its place alone, so that what an
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from dbeta.corpus.build import SHARD_SIZE, interrupted_write, load_json, write_whole
+from dbeta.corpus.build import SHARD_SIZE, begun_anew, interrupted_write, write_whole
 from dbeta.corpus.card import Tally, write_card
 from dbeta.corpus.simulate.rows import SOURCE, TOLD, SimulatedRows, rows_of
 from dbeta.corpus.simulate.simulation import SECONDS, Simulation, simulate
@@ -59,8 +58,7 @@ def build_simulated(
     advance = progress or (lambda done, total: None)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        if folder.exists() and load_json(folder / "plan.json") != plan:
-            shutil.rmtree(folder)
+        begun_anew(folder, plan)
         folder.mkdir(exist_ok=True)
         write_whole(folder / "plan.json", json.dumps(plan))
         tally = Tally()

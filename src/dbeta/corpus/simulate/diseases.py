@@ -21,7 +21,7 @@ MIXES: dict[str, dict[str, float]] = {
 RHYTHMS: dict[str, float] = {
     **{"bradycardia": 12, "tachycardia": 12, "arrhythmia": 14, "fibrillation": 14, "flutter": 7, "svt": 5},
     **{"ectopic atrial": 5, "junctional": 3, "paced": 6, "dual paced": 4, "pac": 10, "pvc": 12, "bigeminy": 4},
-    **{"trigeminy": 3, "pause": 1, "atrial bigeminy": 2},
+    **{"trigeminy": 3, "pause": 2, "atrial bigeminy": 2},
 }
 AV_BLOCKS: dict[str, float] = {"first": 70, "wenckebach": 10, "two to one": 8, "complete": 12}
 CONDUCTION: dict[str, float] = {

@@ -60,13 +60,15 @@ def _rhythm(found: Findings, patients: Patients, m: Measures) -> None:
     found.decide("paroxysmal supraventricular tachycardia", has["svt"], has["svt"])
     found.decide("supraventricular arrhythmia", has["ectopic atrial"], has["junctional"] | has["atrial bigeminy"])
     found.decide("junctional rhythm", has["junctional"])
-    seen = patients.rhythm.premature_atrial > 0
-    found.decide("premature atrial complex", has["pac"] | has["atrial bigeminy"], seen & (m.irregularity < 0.04))
-    early = has["pvc"] | has["bigeminy"] | has["trigeminy"]
-    found.decide("premature ventricular complex", early, has["pvc"] & (m.irregularity < 0.03))
+    atrial, ventricular = m.early_atrial > 0, m.early_ventricular > 0
+    found.decide("premature atrial complex", atrial, atrial & (m.irregularity < 0.04))
+    found.decide("premature ventricular complex", ventricular)
     found.any_of("premature complexes", ("premature atrial complex", "premature ventricular complex"))
-    found.decide("bigeminy", has["bigeminy"] | has["atrial bigeminy"])
-    found.decide("trigeminy", has["trigeminy"])
+    pairs, triplets = has["bigeminy"] | has["atrial bigeminy"], has["trigeminy"]
+    often = (m.early_atrial > 2) | (m.early_ventricular > 2)
+    found.decide("bigeminy", pairs & often, pairs & ~often)
+    found.decide("trigeminy", triplets & (m.early_ventricular > 1), triplets & (m.early_ventricular < 2))
+    found.decide("sinus pause", has["pause"] & (m.longest > 1.8), has["pause"] & (m.longest <= 1.8))
     found.decide("paced rhythm", has["paced"] | has["dual paced"])
 
 

@@ -15,8 +15,19 @@ from torch import Tensor
 
 from dbeta.corpus.simulate.heart import atrial
 from dbeta.corpus.simulate.patients import Patients
-from dbeta.corpus.simulate.render import P_BEGIN, P_END, Clean, sampled
-from dbeta.corpus.simulate.rhythm import DUAL_PACED, ECTOPIC, SINUS, TWO_TO_ONE, Beats
+from dbeta.corpus.simulate.render import ECTOPIC_QRS, P_BEGIN, P_END, Clean, sampled
+from dbeta.corpus.simulate.rhythm import (
+    COMPLETE,
+    DUAL_PACED,
+    ECTOPIC,
+    ECTOPIC_FOCUS,
+    PACED,
+    SINUS,
+    TWO_TO_ONE,
+    VENTRICULAR,
+    Beats,
+    Events,
+)
 from dbeta.corpus.simulate.torso import MEASURED
 from dbeta.corpus.simulate.waves import BEGIN
 
@@ -33,6 +44,9 @@ class Measures:
     Attributes:
         rate: (B,) ventricular, per minute.
         irregularity: (B,) standard deviation of the RR interval as a share of its mean.
+        longest: (B,) seconds of the longest RR interval.
+        early_atrial: (B,) premature atrial beats within the recording.
+        early_ventricular: (B,) premature ventricular beats within the recording.
         pr: (B,) seconds from the P wave's onset; NaN without conducted P waves.
         qrs: (B,) seconds.
         qt: (B,) seconds.
@@ -52,6 +66,9 @@ class Measures:
 
     rate: Tensor
     irregularity: Tensor
+    longest: Tensor
+    early_atrial: Tensor
+    early_ventricular: Tensor
     pr: Tensor
     qrs: Tensor
     qt: Tensor
@@ -85,6 +102,9 @@ def measure(patients: Patients, beats: Beats, clean: Clean, duration: Tensor, se
     width = x.shape[2]
     time = torch.arange(width, device=device) / rate + BEGIN
     steep = x.diff(dim=2, prepend=x[..., :1]).abs().amax(dim=1) * rate  # (B, W)
+    kind = patients.rhythm.kind
+    slow = torch.stack([kind == one for one in (PACED, DUAL_PACED, COMPLETE)]).any(dim=0)
+    duration = duration.where(~slow, duration.clamp(min=ECTOPIC_QRS))
     within = (time >= BEGIN) & (time <= duration[:, None] + 0.03)
     steep = steep.where(within, 0.0)
     large = steep > SLOPE * steep.amax(dim=1, keepdim=True)
@@ -112,13 +132,15 @@ def measure(patients: Patients, beats: Beats, clean: Clean, duration: Tensor, se
     point = (last + round(0.06 * rate)).clamp(max=width - 1)
     st = x.gather(2, point[:, None, None].expand(-1, 12, 1))[..., 0]
     onset = time[first]
-    heart_rate, irregularity = _rates(beats, seconds)
+    heart_rate, irregularity, longest = _rates(beats, seconds)
     qt = patients.heart.qt + duration - 0.09 - TANGENT - onset
-    kind = patients.rhythm.kind
     has_pr = torch.stack([kind == one for one in (SINUS, ECTOPIC, TWO_TO_ONE, DUAL_PACED)]).any(dim=0)
     return Measures(
         rate=heart_rate,
         irregularity=irregularity,
+        longest=longest,
+        early_atrial=_count(beats.atria, ECTOPIC_FOCUS, seconds) * (kind != ECTOPIC),
+        early_ventricular=_count(beats.ventricles, VENTRICULAR, seconds),
         pr=(patients.rhythm.pr + onset).where(has_pr, torch.nan),
         qrs=(last - first) / rate,
         qt=qt,
@@ -146,12 +168,17 @@ def _p_waves(patients: Patients, rate: float) -> dict[str, Tensor]:
     }
 
 
-def _rates(beats: Beats, seconds: float) -> tuple[Tensor, Tensor]:
-    """Beats per minute and their irregularity, over the beats within the recording."""
+def _count(events: Events, origin: int, seconds: float) -> Tensor:
+    """Beats of an origin that a recording shows whole: (B,)."""
+    return (events.valid & (events.origin == origin) & (events.time > 0) & (events.time < seconds - 0.3)).sum(dim=1)
+
+
+def _rates(beats: Beats, seconds: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Beats per minute, their irregularity and the longest interval, over the beats within the recording."""
     here = beats.ventricles
     valid = here.valid & (here.time >= 0) & (here.time <= seconds)
     time = here.time.where(valid, torch.nan)
     interval = time.diff(dim=1)
     mean = interval.nanmean(dim=1)
     spread = (interval - mean[:, None]).square().nanmean(dim=1).sqrt()
-    return 60 / mean, spread / mean
+    return 60 / mean, spread / mean, interval.nan_to_num(0.0).amax(dim=1)

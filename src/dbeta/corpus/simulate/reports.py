@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-from dbeta.corpus.reports import write_report
+from dbeta.corpus.reports import wordings, write_report
 
 #: What a report names before anything else.
 FIRST = ("sinus", "atrial f", "paced", "junctional", "supraventricular", "third-degree", "second-degree")
@@ -20,6 +20,13 @@ GENERAL = frozenset(
         "st-t change of drug, metabolic or undetermined origin",
     )
 )
+#: How a machine sums up what is not normal.
+CONCLUSIONS = {
+    "en": ("abnormal ecg", "abnormal electrocardiogram", "abnormal ecg, clinical correlation is suggested"),
+    "de": ("abnormales ecg", "pathologisches ecg", "ecg ausserhalb der norm"),
+}
+#: How a reader begins a sentence.
+DICTATED = ("the ecg shows ", "there is ", "the tracing is notable for ", "this ecg demonstrates ", "one sees ")
 MEASURED = {
     "en": (
         "ventricular rate {rate} bpm",
@@ -57,11 +64,29 @@ def write_simulated_report(
     rng.shuffle(others)
     stated = (rhythm + others)[:most]
     language = rng.choice(("en", "en", "de"))
-    denied = _denied(findings, rng) if rng.random() < 0.3 else []
-    parts = [write_report(stated, rng, absent=denied, language=language)]
+    denied = _denied(findings, rng) if rng.random() < 0.3 or not stated else []
+    parts = [_body(stated, denied, rng, language)]
+    if findings.get("normal ecg", 0) < 0 and rng.random() < 0.15:
+        parts.append(rng.choice(CONCLUSIONS[language]))
     if rng.random() < 0.35:
         parts.insert(rng.choice((0, 1)), _measured(measures, rng.choice(MEASURED[language])))
     return " ".join(part if part.endswith(".") else part + "." for part in parts)
+
+
+def _body(stated: Sequence[str], denied: Sequence[str], rng: random.Random, language: str) -> str:
+    """Findings as one of three kinds of writer puts them: a machine, a reader who dictates, one who is in a hurry."""
+    style = rng.random()
+    dictated = style < 0.2 and language == "en"
+    if len(stated) < 2 or not (dictated or style > 0.75):
+        return write_report(stated, rng, absent=denied, language=language, ordered=True)
+    phrases = [rng.choice([one for one in wordings(finding, language) if ": " not in one]) for finding in stated]
+    denials = [write_report([], rng, absent=[one], language=language).rstrip(".") for one in denied]
+    if dictated:
+        first, *others = phrases
+        listed = ", ".join(others[:-1]) + (" and " if others[:-1] else "") + others[-1]
+        phrases = [rng.choice(DICTATED) + first, rng.choice(DICTATED) + listed]
+    # A machine prints a statement to a line, which become sentences
+    return ". ".join([*phrases, *denials])
 
 
 def _denied(findings: Mapping[str, int], rng: random.Random) -> Sequence[str]:

@@ -127,9 +127,12 @@ def draw_beats(rhythm: Rhythm, seconds: float, uniform: Tensor, normal: Tensor) 
     early = torch.where(rhythm.premature_atrial[:, None] >= 1, every_other, early & ~early.roll(1, dims=1))
     spacing = torch.where(early, spacing * rhythm.coupling[:, None], spacing)
     spacing = torch.where(early.roll(1, dims=1), spacing * 1.15, spacing)  # the node is reset, and a little slow
-    paused = (steps == count // 4) & (rhythm.pause[:, None] > 0)
-    spacing = torch.where(paused, spacing + rhythm.pause[:, None], spacing)
     start = -2 - rr * uniform[:, 1, :1]
+    # So early that the beat after the pause is still recorded
+    moment = 1.0 + (seconds - 5.5) * uniform[:, 2, -1:]
+    reached = start + spacing.cumsum(dim=1) > moment
+    paused = reached & ~reached.roll(1, dims=1) & (steps > 0) & (rhythm.pause[:, None] > 0)
+    spacing = torch.where(paused, spacing + rhythm.pause[:, None], spacing)
     atrial = start + spacing.cumsum(dim=1)
     breath = 2 * torch.pi * (rhythm.breathing[:, None] * atrial + uniform[:, 1, 1:2])
     follows = (kind == SINUS) | (kind == WENCKEBACH) | (kind == TWO_TO_ONE) | (kind == COMPLETE) | (kind == PACED)

@@ -19,6 +19,8 @@ from dbeta.errors import DBetaError
 
 #: How an evaluation, a card or a corpus calls where these records come from.
 SOURCE = "simulated"
+#: Numbers are below this: generators of random numbers take no larger ones.
+MOST = 2**63
 #: Measures that a report may tell.
 TOLD = ("rate", "pr", "qrs", "qt", "qtc", "axis")
 
@@ -41,8 +43,10 @@ class SimulatedRows:
         if mix not in MIXES:
             raise DBetaError(f"simulation: unknown mix {mix!r}; choose one of {', '.join(MIXES)}")
         for name, number, least in (("records", count, 1), ("seed", seed, 0)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < least:
-                raise DBetaError(f"simulation: {name} should be a whole number of at least {least}, not {number!r}")
+            if isinstance(number, bool) or not isinstance(number, int) or not least <= number < MOST:
+                raise DBetaError(
+                    f"simulation: {name} should be a whole number of at least {least} and below 2^63, not {number!r}"
+                )
         self.count, self.seed, self.mix = count, seed, mix
 
     def __len__(self) -> int:
@@ -71,11 +75,14 @@ def rows_of(simulation: Simulation, seed: int, records: Sequence[int]) -> dict[s
     names = list(simulation.findings)
     table = torch.stack([simulation.findings[name] for name in names], dim=1).cpu().numpy()  # (B, F)
     told = {name: getattr(simulation.measures, name).tolist() for name in TOLD}
+    swapped = simulation.recordings.reversed_arms.tolist()
     age, male = simulation.patients.age.round().tolist(), simulation.patients.male.tolist()
     rows: dict[str, list[Any]] = {name: [] for name in ("report", "findings", "unknown")}
     for i, record in enumerate(records):
         signs = dict(zip(names, table[i].tolist(), strict=True))
         measures = {name: values[i] for name, values in told.items()}
+        if swapped[i]:  # what a machine would print: lead I is upside down, and aVF as it was
+            measures["axis"] = (360 - measures["axis"]) % 360 - 180
         rows["report"].append(write_simulated_report(signs, measures, random.Random(f"{seed} {record}")))
         rows["findings"].append([name for name, sign in signs.items() if sign > 0])
         rows["unknown"].append([name for name, sign in signs.items() if sign == 0])

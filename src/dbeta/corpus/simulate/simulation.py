@@ -17,14 +17,23 @@ from dbeta.corpus.simulate.recording import TREMBLES, WANDERS, Recordings, recor
 from dbeta.corpus.simulate.render import Clean, render
 from dbeta.corpus.simulate.rhythm import draw_beats
 from dbeta.corpus.simulate.torso import all_leads
+from dbeta.ecg import LEADS
 
 #: Of every recording.
 SECONDS, RATE = 10.0, 500.0
+#: Findings by parts of their names that nobody can read without these leads.
+NEEDED = {
+    ("V1", "V2"): ("right bundle branch", "bundle branch block", "right ventricular", "septal", "posterior", "brugada"),
+    ("V2", "V3", "V4"): ("anterior", "septal", "anterolateral", "r-wave progression", "rotation"),
+    ("V5", "V6"): ("lateral", "left bundle branch"),
+    ("V1", "V2", "V3", "V4", "V5", "V6"): ("left ventricular hypertrophy", "qrs voltage", "abnormal qrs", "normal ecg"),
+}
 #: Findings that exchanged arms do not touch.
 RHYTHM_FINDINGS = frozenset(
     (
         *("sinus bradycardia", "sinus tachycardia", "sinus arrhythmia", "bradycardia", "atrial fibrillation"),
         *("premature ventricular complex", "premature complexes", "bigeminy", "trigeminy", "first-degree av block"),
+        "sinus pause",
         *("prolonged pr interval", "second-degree av block", "third-degree av block", "atrioventricular block"),
         *("right bundle branch block", "left bundle branch block", "bundle branch block", "long qt interval"),
     )
@@ -89,4 +98,13 @@ def simulate(
     findings.decide("arm lead reversal", recordings.reversed_arms)
     for name in findings.keys() - RHYTHM_FINDINGS - {"baseline wander", "muscle artifact", "arm lead reversal"}:
         findings.hide((name,), recordings.reversed_arms)
+    _hide_what_is_lost(findings, recordings.flat)
     return Simulation(all_leads(recordings.measured), clean, patients, measures, findings, recordings)
+
+
+def _hide_what_is_lost(findings: Findings, flat: Tensor) -> None:
+    """Make undetermined what only leads that show nothing would show."""
+    for leads, words in NEEDED.items():
+        gone = flat[:, [LEADS.index(lead) for lead in leads]].any(dim=1)
+        names = tuple(name for name in findings if "fascicular" not in name and any(word in name for word in words))
+        findings.hide(names, gone)

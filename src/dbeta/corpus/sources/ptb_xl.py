@@ -22,15 +22,21 @@ SUPER_CLASSES = {
 #: PTB-XL's official folds (Wagner et al. 2020): 1–8 train, 9 validation, 10 test.
 TEST_FOLD, VALIDATION_FOLD = 10, 9
 
+#: Statements about shapes and intervals, which readers leave out where a diagnosis says as much: no left ventricular
+#: hypertrophy has voltage criteria besides, and few first-degree blocks have a prolonged PR interval.
+SHAPES = ("ABQRS", "STD_", "STE_", "VCLVH", "QWAVE", "LOWT", "NT_", "TAB_", "INVT", "LPR", "LVOLT", "HVOLT")
+
 #: PTB-XL writes 300 for ages over 89.
 OLDEST = 89
 
 
 def read_ptb_xl_table(raw: Path) -> pd.DataFrame:
-    """PTB-XL's records and labels as `ecgbench` derives them, plus columns `filename_hr`, `codes` and `findings`.
+    """PTB-XL's records and labels as `ecgbench` derives them, plus some columns.
 
-    A statement counts whatever its likelihood, as in the published benchmarks. `findings` are the names of the
-    statements and of their super-classes.
+    These are `filename_hr`, `codes`, `findings`, which are the names of the statements and of their super-classes, and
+    `unknown`, those that a reader may have left out: sinus bradycardia beside sinus rhythm, which one time in seven is
+    slower than 60 per minute, and `SHAPES` where an abnormal record has no statement of form at all. A statement
+    counts whatever its likelihood, as in the published benchmarks.
 
     Raises:
         DBetaError: `raw` is not PTB-XL's folder.
@@ -44,13 +50,24 @@ def read_ptb_xl_table(raw: Path) -> pd.DataFrame:
         raise DBetaError(f"{raw / 'ptbxl_database.csv'}: record {record} has no patient_id; get the table again")
     files = pd.read_csv(raw / "ptbxl_database.csv", usecols=["ecg_id", "filename_hr"], index_col="ecg_id")
     table["filename_hr"] = files["filename_hr"]
-    phrase = pd.read_csv(raw / "scp_statements.csv", index_col=0)["description"].to_dict()
+    statements = pd.read_csv(raw / "scp_statements.csv", index_col=0)
+    phrase, form = statements["description"].to_dict(), set(statements.index[statements["form"] == 1])
     table["codes"] = [list(codes) for codes in table["scp_codes"]]
     phrase |= {f"class {name}": words for name, words in SUPER_CLASSES.items()}
     name_of = {key: finding_name(words) for key, words in phrase.items()}
     table["findings"] = [
         list(dict.fromkeys(name_of[key] for key in (*codes, *(f"class {name}" for name in classes)) if key in name_of))
         for codes, classes in zip(table["codes"], table["superclasses"], strict=True)
+    ]
+    vocabulary = set(all_findings(table["findings"]))
+    shapes = {name_of[code] for code in SHAPES if code in name_of} & vocabulary
+    slow = {name_of[code] for code in ("SBRAD",) if code in name_of} & vocabulary
+    table["unknown"] = [
+        sorted(
+            ((slow if "SR" in codes else set()) | (shapes if form.isdisjoint(codes) and "NORM" not in codes else set()))
+            - set(findings)
+        )
+        for codes, findings in zip(table["codes"], table["findings"], strict=True)
     ]
     return table
 
@@ -72,6 +89,7 @@ def read_ptb_xl(raw: Path) -> Source:
             "file": table["filename_hr"].to_numpy(),
             "report": [clean_report(report) if isinstance(report, str) else "" for report in table["report"]],
             "findings": table["findings"].to_numpy(),
+            "unknown": table["unknown"].to_numpy(),
             "statements": table["codes"].to_numpy(),
             "patient_id": table["patient_id"].astype(int).astype(str).to_numpy(),
             "split": [fold.get(number, "train") for number in table["strat_fold"]],
@@ -81,5 +99,10 @@ def read_ptb_xl(raw: Path) -> Source:
         }
     )
     rule = f"by patient: PTB-XL's official folds, {VALIDATION_FOLD} validation, {TEST_FOLD} test, the others train"
-    notes = [f"Ages over {OLDEST} are given as {OLDEST + 1}.", "A statement counts whatever its likelihood."]
+    notes = [
+        f"Ages over {OLDEST} are given as {OLDEST + 1}.",
+        "A statement counts whatever its likelihood.",
+        "Unknown is sinus bradycardia where sinus rhythm is stated, and shapes (Q waves, voltages, …) where an "
+        "abnormal record has no statement of form: readers leave these out.",
+    ]
     return Source(records, all_findings(records["findings"]), raw, rule, notes)
