@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Files = Annotated[list[Path], typer.Argument(help="Recordings: .hea, .mat, .dcm, .xml, .scp, .edf, .h5, .npy, .csv")]
 OneFile = Annotated[Path, typer.Argument(help="A recording")]
-Model = Annotated[str | None, typer.Option(help="Checkpoint folder or hub id  \\[default: the bundled model]")]
+Model = Annotated[str | None, typer.Option(help="Folder, hub id, tiny or tiny-sim  \\[default: the bundled model]")]
 Rate = Annotated[float | None, typer.Option("--fs", help="Sampling rate in Hz, for files that do not carry it")]
 Leads = Annotated[str | None, typer.Option(help='Lead names in file order, "I,II,V1,…", for files without them')]
 Record = Annotated[str | None, typer.Option(help="Which recording of an HDF5 file: exam_id or row number")]
