@@ -132,7 +132,7 @@ def test_a_corpus_on_disk(tmp_path, small):
     assert row["findings"] == fresh["findings"][0]
     measures = pd.read_parquet(tmp_path / "new" / "corpus" / "measures.parquet")
     assert list(measures["record_id"]) == [str(i) for i in range(22)]
-    assert {"rate", "pr", "qrs", "qt", "qtc", "axis", "causes", "flat_lead", "arm_reversal"} <= set(measures)
+    assert {"rate", "pr", "qrs", "qt", "qtc", "axis", "causes", "flat_lead", "exchanged"} <= set(measures)
     assert "22 recordings" in (tmp_path / "new" / "corpus" / "README.md").read_text()
     assert {one.name for one in (tmp_path / "new" / "corpus").iterdir()} == {
         *("README.md", "corpus.json", "measures.parquet"),

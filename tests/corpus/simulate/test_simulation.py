@@ -72,10 +72,10 @@ def test_findings_are_called_by_their_canonical_names(many):
         condition = find_condition(name)
         assert condition is None or condition.name.lower() == name
     unlisted = {name for name in many.findings if find_condition(name) is None}
-    assert unlisted == {"hypokalemia", "anterior subendocardial injury", "arm lead reversal"} | {
-        "baseline wander",
-        "muscle artifact",
-        "sinus pause",
+    assert unlisted == {
+        *("hypokalemia", "hypercalcemia", "hypocalcemia", "short qt interval", "anterior subendocardial injury"),
+        *("arm lead reversal", "arm and leg lead reversal", "precordial lead reversal"),
+        *("baseline wander", "muscle artifact", "sinus pause"),
     }
 
 
@@ -98,6 +98,7 @@ def test_criteria_hold_where_a_finding_is_present(many):
     assert (m.axis[found["left anterior fascicular block"] > 0] < -30).all()
     assert (m.axis[found["left axis deviation"] > 0] < -30).all()
     assert (m.qtc[found["long qt interval"] > 0] > 0.46).all()
+    assert (m.qtc[found["short qt interval"] > 0] < 0.34).all()
     limb, chest = m.size[:, :6].amax(dim=1), m.size[:, 6:].amax(dim=1)
     low = found["low qrs voltage"] > 0
     assert ((limb[low] < 0.5) | (chest[low] < 1.0)).all()
@@ -195,16 +196,78 @@ def test_what_a_lost_lead_would_show_is_undetermined():
     assert (some.findings["left anterior fascicular block"][lost] != 0).any()
 
 
-def test_exchanged_arms_turn_lead_one_over():
-    draws = Draws(0, range(400))
-    clean = torch.zeros(400, 8, 5000)
-    clean[:, 0, 2450:2550], clean[:, 1, 2450:2550] = 9.0, 3.0
-    found = record(draws, clean, RATE)
-    at = found.measured[:, :2, 2500]
-    upside_down = at[:, 0] < 0
-    assert torch.equal(upside_down, found.reversed_arms)
-    assert 0 < found.reversed_arms.sum() < 20
-    assert (at[found.reversed_arms, 1] < 0).all()
+def potentials(count: int) -> torch.Tensor:
+    """A large known voltage at each electrode (right arm, left arm, left leg, V1 to V6), as the measured leads."""
+    electrodes = 1 + torch.tensor([1.0, 9.0, 4.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0])
+    clean = torch.zeros(count, 8, 5000)
+    clean[:, :, 2450:2550] = (torch.tensor(LEADS_FROM_ELECTRODES) @ electrodes)[:, None]
+    return clean
+
+
+def test_exchanged_electrodes_give_what_cables_would():
+    count = 3000
+    clean = potentials(count)
+    found = record(Draws(0, range(count)), clean.clone(), RATE)
+    one, two = 8.0, 3.0
+    for name, leads, mirror in (
+        ("arm lead reversal", {(-one, two - one)}, {180.0}),
+        ("arm and leg lead reversal", {(two, one), (one - two, -two)}, {60.0, -60.0}),
+    ):
+        where = found.exchanged[name] & ~found.flat.any(dim=1)
+        assert 5 < where.sum() < count / 20
+        seen = found.measured[where, :2, 2500]
+        expected = torch.tensor(sorted(leads))
+        assert (torch.cdist(seen, expected).amin(dim=1) < 3).float().mean() > 0.9
+        assert set(found.mirror[where].tolist()) == mirror
+    right = ~torch.stack(list(found.exchanged.values())).any(dim=0)
+    assert found.mirror[right].isnan().all()
+    swapped = found.exchanged["precordial lead reversal"]
+    assert 5 < swapped.sum() < count / 20
+    order = found.measured[:, 2:, 2500].argsort(dim=1)
+    sorted_already = (order == torch.arange(6)).all(dim=1)
+    whole = ~found.flat.any(dim=1)
+    assert not sorted_already[swapped & whole].any()
+    assert sorted_already[~swapped & whole].float().mean() > 0.95
+
+
+def test_the_axis_that_a_machine_reads_is_mirrored_where_limb_electrodes_are_exchanged():
+    some = simulate(3, range(3000), keep_clean=True)
+    mirror = some.recordings.mirror
+    size = some.measures.size[:, :6].amax(dim=1)
+    where = ~mirror.isnan() & (size > 0.8) & ~some.recordings.flat.any(dim=1)
+    where &= (some.measures.irregularity < 0.1) & (some.recordings.wander < 0.1)
+    assert where.sum() > 15
+    # Peaks of the recorded limb leads against what the mirrored axis says of their signs
+    axis = torch.deg2rad(mirror - some.measures.axis)[where]
+    at = some.clean.signals[where, :6].abs().sum(dim=1).argmax(dim=1)
+    recorded = some.signals[where].gather(2, at[:, None, None].expand(-1, 12, 1))[..., 0]
+    for lead, angle in (("I", 0.0), ("II", 60.0), ("aVF", 90.0)):
+        shown = (axis - torch.deg2rad(torch.tensor(angle))).cos()
+        clear = shown.abs() > 0.6
+        agree = recorded[clear, LEADS.index(lead)].sign() == shown[clear].sign()
+        assert agree.float().mean() > 0.85, lead
+
+
+def test_exchanged_electrodes_hide_what_they_touch(many):
+    some = simulate(4, range(3000))
+    limbs, chest = (some.recordings.exchanged[name] for name in ("arm lead reversal", "precordial lead reversal"))
+    assert (some.findings["left axis deviation"][limbs] == 0).all()
+    assert (some.findings["anterior myocardial infarction"][chest] == 0).all()
+    assert (some.findings["left axis deviation"][chest & ~limbs] != 0).any()
+    assert (some.findings["atrial fibrillation"][limbs | chest] != 0).all()
+
+
+def test_calcium_changes_the_st_segment_and_not_the_t_wave():
+    some = simulate(6, range(6000))
+    causes, heart = some.patients.causes, some.patients.heart
+    for cause, sign in (("hypocalcemia", 1), ("hypercalcemia", -1)):
+        has = causes[cause]
+        assert has.sum() > 10
+        assert (sign * heart.st_longer[has] > 0.03).all()
+        shown = some.findings[cause] > 0
+        assert 0 < shown.sum() <= has.sum()
+        assert not (shown & ~has).any()
+    assert (heart.st_longer[~causes["hypocalcemia"] & ~causes["hypercalcemia"]] == 0).all()
 
 
 def test_lost_electrodes_show_nothing(many):

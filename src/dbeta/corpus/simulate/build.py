@@ -120,11 +120,12 @@ def _simulated(
 def _measures(simulation: Simulation, batch: list[int]) -> list[dict[str, Any]]:
     told = {name: getattr(simulation.measures, name).tolist() for name in TOLD}
     causes = {name: value.tolist() for name, value in simulation.patients.causes.items()}
-    flat, swapped = simulation.recordings.flat.any(dim=1).tolist(), simulation.recordings.reversed_arms.tolist()
+    flat = simulation.recordings.flat.any(dim=1).tolist()
+    exchanged = {name: where.tolist() for name, where in simulation.recordings.exchanged.items()}
     return [
         {"record_id": str(number)}
         | {name: values[i] for name, values in told.items()}
         | {"causes": [name for name, has in causes.items() if has[i]]}
-        | {"flat_lead": flat[i], "arm_reversal": swapped[i]}
+        | {"flat_lead": flat[i], "exchanged": [name for name, has in exchanged.items() if has[i]]}
         for i, number in enumerate(batch)
     ]

@@ -33,6 +33,7 @@ CORONARY: dict[str, float] = {"infarction": 58, "ischemia": 24, "injury": 13, "a
 REPOLARIZATION: dict[str, float] = {
     **{"st": 16, "t": 14, "non-diagnostic t": 14, "low t": 10, "digitalis": 9, "long qt": 10, "hyperkalemia": 5},
     **{"hypokalemia": 6, "early": 6, "pericarditis": 5, "brugada": 3, "drug": 5},
+    **{"short qt": 4, "hypercalcemia": 3, "hypocalcemia": 4},
 }
 #: Infarcts → territories (septal, anterior, lateral, inferior, posterior) and weight.
 INFARCTS: dict[str, tuple[tuple[float, ...], float]] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 import torch
@@ -42,6 +43,12 @@ class Draws:
     def __len__(self) -> int:
         """Records."""
         return len(self.numbers)
+
+    def part(self, rows: slice) -> Draws:
+        """The same for some of the records, as far used up."""
+        some = copy(self)
+        some.numbers = self.numbers[rows]
+        return some
 
     def uniform(self, low: float = 0.0, high: float = 1.0, *shape: int) -> Tensor:
         """(B, *shape) evenly between two bounds."""

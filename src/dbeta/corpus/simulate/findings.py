@@ -135,12 +135,20 @@ def _repolarization(found: Findings, patients: Patients, m: Measures) -> None:
     long = patients.heart.qt > 0
     found.measured("long qt interval", m.qtc, 0.462, 0.012, long)
     found.hide(("long qt interval",), (m.qrs > 0.118) & (m.qtc > 0.45))
+    found.measured("short qt interval", -m.qtc, -0.340, 0.012, long)
     found.decide("u wave", has["hypokalemia"], (patients.heart.u_gain > 0.025) & ~has["hypokalemia"])
     found.decide("digitalis effect", has["digitalis"])
-    drugs = has["hypokalemia"] | has["hyperkalemia"] | has["drug"]
+    calcium = has["hypercalcemia"] | has["hypocalcemia"]
+    drugs = has["hypokalemia"] | has["hyperkalemia"] | has["drug"] | calcium
     found.decide("electrolyte disturbance or drug effect", drugs, has["digitalis"] | has["long qt"])
     found.decide("hyperkalemia", has["hyperkalemia"])
     found.decide("hypokalemia", has["hypokalemia"])
+    # Where the interval is within its limits, nobody could say
+    for name, shown, alike in (
+        ("hypercalcemia", m.qtc < 0.365, has["short qt"]),
+        ("hypocalcemia", m.qtc > 0.445, has["long qt"]),
+    ):
+        found.decide(name, has[name] & shown, (has[name] & ~shown) | alike)
     found.decide("early repolarization", has["early"], (patients.heart.notch > 0.03) & ~has["early"])
     found.decide("acute pericarditis", has["pericarditis"], has["early"])
     found.decide("brugada pattern", has["brugada"])
@@ -214,6 +222,7 @@ def _cover(found: Findings, patients: Patients) -> None:
         *("left axis deviation", "right axis deviation", "q waves", "poor r-wave progression", "low qrs voltage"),
         *("high qrs voltage", "voltage criteria for left ventricular hypertrophy", "t-wave inversion", "st depression"),
         *("st elevation", "low amplitude t waves", "t-wave abnormality", "long qt interval", "abnormal qrs"),
+        *("short qt interval", "hypercalcemia", "hypocalcemia"),
         *("right bundle branch block", "left bundle branch block", "bundle branch block"),
         *("left anterior fascicular block", "left posterior fascicular block", "fascicular block"),
         *("non-specific intraventricular conduction delay", "left ventricular hypertrophy"),
@@ -261,7 +270,7 @@ def _super_classes(found: Findings, patients: Patients) -> None:
         [found[one] > 0 for one in ("myocardial infarction", "st/t change", "conduction disturbance", "hypertrophy")]
         + [found[one] > 0 for one in (*injuries, "acute pericarditis", "brugada pattern", "paced rhythm", "q waves")]
         + [found[one] > 0 for one in ("atrial fibrillation", "atrial flutter", "supraventricular tachycardia")]
-        + [found[one] > 0 for one in ("st depression", "t-wave inversion", "junctional rhythm")]
+        + [found[one] > 0 for one in ("st depression", "t-wave inversion", "junctional rhythm", "short qt interval")]
         + [has["infarction"], has["ischemia"], has["injury"], has["aneurysm"]]
     ).any(dim=0)
     doubtful = torch.stack(

@@ -44,6 +44,7 @@ class Heart:
         p_duration: seconds.
         p_gain: of the P wave.
         qt: QT interval at the mean rate, seconds.
+        st_longer: seconds of it by which the ST segment is longer than usual, as calcium has it; negative if shorter.
         t_gain: of the T wave; negative ones are inverted.
         t_turn: (B, 2) radians of the T wave from its usual direction, in the frontal and the horizontal plane,
             there forwards.
@@ -73,6 +74,7 @@ class Heart:
     p_duration: Tensor
     p_gain: Tensor
     qt: Tensor
+    st_longer: Tensor
     t_gain: Tensor
     t_turn: Tensor
     right_block: Tensor
@@ -111,10 +113,6 @@ class Heart:
             **{one.name: torch.full((count, *wide.get(one.name, ())), usual.get(one.name, 0.0)) for one in fields(cls)}
         )
 
-    def take(self, rows: Tensor) -> Heart:
-        """Some of them."""
-        return Heart(**{one.name: getattr(self, one.name)[rows] for one in fields(self)})
-
 
 def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     """The QRS complex, and its duration in seconds (B,)."""
@@ -127,7 +125,7 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
             (0.20, 0.085, 0.085, (-0.15, -0.06, -0.26)),
             (0.40, 0.100, 0.100, (0.84, 0.56, -0.36, 0.25, 0.25)),
             (0.56, 0.100, 0.100, (1.02, 0.52, 0.66, -0.95, 0.30)),
-            (0.80, 0.085, 0.085, (-0.22, -0.15, 0.42, -0.25, 0.0)),
+            (0.80, 0.085, 0.085, (-0.22, -0.07, 0.42, -0.25, 0.0)),
         ],
     )
     # Left ventricular load: more of the free wall, backwards and to the left; right: forwards and to the right
@@ -170,14 +168,14 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     )
     late.vector *= heart.right_block[:, None, None]
     # Islands of late muscle
-    islands = _bells(heart, [(0.66, 0.045, 0.045, (0.0, 0.0, 0.0)), (0.90, 0.06, 0.07, (0.0, 0.0, 0.0))])
-    islands.vector += heart.fragments[:, None, None] * 3 * heart.individual[:, 10:12, 1:]
+    islands = _bells(heart, [(0.66, 0.055, 0.055, (0.0, 0.0, 0.0)), (0.90, 0.07, 0.08, (0.0, 0.0, 0.0))])
+    islands.vector += heart.fragments[:, None, None] * 2.2 * heart.individual[:, 10:12, 1:]
     every = joined(normal, slow, late, islands)
     own = heart.individual[:, : every.center.shape[1]]
     here = every.vector.abs().sum(dim=2, keepdim=True).clamp(max=1)
     every.vector = every.vector + own[..., 1:] * here
     widths = (0.5 * own[..., 0]).exp()
-    duration = heart.qrs + 0.055 * heart.left_block + 0.045 * heart.delay + 0.006 * (front + back)[:, 0]
+    duration = heart.qrs + 0.060 * heart.left_block + 0.045 * heart.delay + 0.006 * (front + back)[:, 0]
     slower = (duration * (1 + 0.25 * heart.delay))[:, None] * widths
     every.center, every.before, every.after = (
         every.center * duration[:, None],
@@ -209,7 +207,7 @@ def repolarization(heart: Heart, qrs: Bells, duration: Tensor) -> Bells:
     fixed, directions = _fixed(heart), _directions(heart)
     forces = (qrs.vector * (qrs.before + qrs.after)[..., None]).sum(dim=1)  # (B, PARTS), the area of the complex
     against = -forces / forces.norm(dim=1, keepdim=True).clamp(min=1e-4)
-    t = fixed(0.46, 0.17, -0.24, 0.18, 0.04).expand(len(duration), -1)
+    t = fixed(0.45, 0.19, -0.24, 0.12, 0.0).expand(len(duration), -1)
     own = heart.individual[:, -1, 1:]
     turned = (t[:, None, :3] @ rotation_about(heart.t_turn).transpose(1, 2))[:, 0]
     t = torch.cat([turned, t[:, 3:]], dim=1) + own
@@ -217,7 +215,7 @@ def repolarization(heart: Heart, qrs: Bells, duration: Tensor) -> Bells:
     t = t + 0.42 * heart.strain[:, None] * against - 0.45 * heart.ischemia @ directions
     t = t * (1 + 0.8 * heart.peak[:, None])
     narrow = 1 - 0.35 * heart.peak.clamp(0, 1)
-    scale = heart.qt / 0.39
+    scale = (heart.qt - heart.st_longer) / 0.39  # calcium leaves the T wave as it is
     end = heart.qt + duration - 0.09  # a wide complex delays its repolarisation
     peak = end - 0.085 * scale * narrow
     st = _whole(heart.st) + heart.injury @ directions + 0.10 * heart.strain[:, None] * against

@@ -33,7 +33,7 @@ from dbeta.corpus.simulate.waves import BEGIN
 
 #: Share of the steepest slope that still belongs to the QRS complex.
 SLOPE = 0.05
-#: Between the end of a T wave's template and where its steepest tangent meets the baseline, seconds.
+#: Between the end of a T wave of usual width and where its steepest tangent meets the baseline, seconds.
 TANGENT = 0.013
 
 
@@ -133,7 +133,8 @@ def measure(patients: Patients, beats: Beats, clean: Clean, duration: Tensor, se
     st = x.gather(2, point[:, None, None].expand(-1, 12, 1))[..., 0]
     onset = time[first]
     heart_rate, irregularity, longest = _rates(beats, seconds)
-    qt = patients.heart.qt + duration - 0.09 - TANGENT - onset
+    broad = (patients.heart.qt - patients.heart.st_longer) / 0.39  # T waves are, as in `repolarization`
+    qt = patients.heart.qt + duration - 0.09 - TANGENT * broad - onset
     has_pr = torch.stack([kind == one for one in (SINUS, ECTOPIC, TWO_TO_ONE, DUAL_PACED)]).any(dim=0)
     return Measures(
         rate=heart_rate,

@@ -157,11 +157,11 @@ def _healthy_heart(draws: Draws, age: Tensor, male: Tensor) -> Heart:
     heart = Heart(**{name: value.to(draws.device) for name, value in vars(heart).items()})
     young = ((45 - age) / 28).clamp(0, 1)
     heart.qrs = (0.075 + 0.005 * male + draws.normal(0, 0.008)).clamp(0.058, 0.102)
-    heart.qrs_gain = 0.97 * draws.spread(0.22) * (1 + 0.20 * young * male) * torch.where(male, 1.03, 0.95)
+    heart.qrs_gain = 0.93 * draws.spread(0.18) * (1 + 0.20 * young * male) * torch.where(male, 1.03, 0.95)
     heart.p_duration = (0.092 + 0.0002 * (age - 50) + draws.normal(0, 0.010)).clamp(0.065, 0.118)
     heart.p_gain = draws.spread(0.28) * 0.85
-    heart.t_gain = draws.spread(0.32) * torch.where(male, 1.05, 0.85) * (1 + 0.35 * young) * 0.95
-    heart.t_turn = draws.normal(0, 1, 2) * draws.numbers.new_tensor([0.16, 0.28])
+    heart.t_gain = draws.spread(0.27) * torch.where(male, 1.05, 0.85) * (1 + 0.35 * young) * 0.95
+    heart.t_turn = draws.normal(0, 1, 2) * draws.numbers.new_tensor([0.12, 0.24])
     # Juvenile T waves, more often in women: turned backwards
     juvenile = draws.chance(0.04 + 0.16 * young * ~male)
     heart.t_turn[:, 1] -= juvenile * draws.uniform(0.35, 0.8)
@@ -180,7 +180,7 @@ def _healthy_heart(draws: Draws, age: Tensor, male: Tensor) -> Heart:
 def _draw_rhythm(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Tensor) -> Rhythm:
     count = len(draws)
     kind = torch.zeros(count, dtype=torch.long, device=draws.device)
-    rate = (71 + 11 * draws.normal() - 2 * male).clamp(58, 102)
+    rate = (69.5 + 12 * draws.normal() - 2 * male).clamp(50, 103)
 
     def become(cause: str, number: int, low: float, high: float) -> None:
         nonlocal rate
@@ -235,7 +235,7 @@ def _draw_rhythm(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
 
 def _draw_intervals(draws: Draws, causes: dict[str, Tensor], rhythm: Rhythm, heart: Heart, male: Tensor) -> None:
     """PR and QT intervals."""
-    pr = (0.158 + draws.normal(0, 0.017) - 0.0004 * (rhythm.rate - 70)).clamp(0.118, 0.194)
+    pr = (0.147 + draws.normal(0, 0.017) - 0.0004 * (rhythm.rate - 70)).clamp(0.116, 0.194)
     longest = (60 / rhythm.rate - 0.14).clamp(0.215, 0.36)
     pr = torch.where(causes["first"], 0.207 + (longest - 0.207) * draws.uniform().square(), pr)
     pr = torch.where(causes["wenckebach"], draws.uniform(0.17, 0.26), pr)
@@ -243,12 +243,17 @@ def _draw_intervals(draws: Draws, causes: dict[str, Tensor], rhythm: Rhythm, hea
     pr = torch.where(causes["wpw"], draws.uniform(0.085, 0.122), pr)
     pr = torch.where(causes["dual paced"], draws.uniform(0.14, 0.21), pr)
     rhythm.pr = torch.where(causes["ectopic atrial"], pr - 0.02, pr)
-    heart.qt = draws.normal(0.402, 0.016) + torch.where(male, 0.0, 0.010)
-    heart.qt = heart.qt.clamp(0.355, 0.44)
+    heart.qt = draws.normal(0.410, 0.017) + torch.where(male, 0.0, 0.010)
+    heart.qt = heart.qt.clamp(0.362, 0.448)
+    heart.qt = torch.where(causes["short qt"], draws.uniform(0.305, 0.355), heart.qt)
     heart.qt = torch.where(causes["long qt"], draws.uniform(0.475, 0.580), heart.qt)
     heart.qt = torch.where(causes["digitalis"], heart.qt - draws.uniform(0.015, 0.045), heart.qt)
     heart.qt = torch.where(causes["hypokalemia"], heart.qt + draws.uniform(0.0, 0.04), heart.qt)
     heart.qt = torch.where(causes["drug"], heart.qt + draws.uniform(0.02, 0.10), heart.qt)
+    # Much calcium leaves hardly an ST segment, little a long one
+    heart.st_longer = causes["hypocalcemia"] * draws.uniform(0.05, 0.13)
+    heart.st_longer = heart.st_longer - causes["hypercalcemia"] * draws.uniform(0.035, 0.07)
+    heart.qt = heart.qt + heart.st_longer
     # Corrected by Fridericia, as in patients; at most what fits between two beats
     interval = 60 / rhythm.rate
     heart.qt = (heart.qt * interval.clamp(0.3, 1.6) ** (1 / 3)).minimum(0.25 + 0.55 * interval).clamp(max=0.66)
@@ -269,7 +274,7 @@ def _conduct(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
     heart.posterior_block = (causes["lpfb"] | causes["rbbb lpfb"]) * draws.uniform(0.8, 1.2)
     heart.delay = causes["ivcd"] * (0.04 + 0.55 * draws.uniform() ** 1.5)
     heart.qrs = torch.where(causes["ivcd"], heart.qrs.clamp(min=0.090), heart.qrs)
-    heart.fragments = heart.fragments + causes["ivcd"] * draws.uniform(0.1, 0.9)
+    heart.fragments = heart.fragments + causes["ivcd"] * draws.uniform(0.05, 0.7)
     heart.preexcitation = causes["wpw"] * draws.uniform(0.6, 1.4)
     pathway = draws.choice([0.5, 0.3, 0.2])
     ways = draws.numbers.new_tensor([[0.35, 0.75, -0.55], [0.75, -0.55, -0.25], [-0.45, 0.55, -0.75]])
@@ -340,6 +345,7 @@ def _repolarize(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
     gain = torch.where(causes["st"], gain * draws.uniform(0.3, 0.9), gain)
     gain = torch.where(causes["digitalis"], gain * draws.uniform(0.0, 0.7), gain)
     gain = torch.where(causes["hypokalemia"], gain * draws.uniform(0.0, 0.5), gain)
+    gain = torch.where(causes["short qt"], gain.clamp(min=0.8) * draws.uniform(1.0, 1.5), gain)
     gain = torch.where(causes["early"], gain.clamp(min=1.0) * draws.uniform(1.0, 1.4), gain)
     gain = torch.where(causes["drug"], gain * draws.uniform(0.1, 0.7), gain)
     # Sick muscle has low T waves, whatever it is sick of
@@ -382,7 +388,7 @@ def _draw_torsos(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
     low = draws.chance(0.05) * draws.uniform(0.45, 0.65)
     scale = (1 - 0.25 * stout + 0.15 * thin) * (1 - low)
     chest = scale * (1 - 0.1 * stout) * (1 - 0.12 * ~male)
-    return torch.cat([matrices[:, :2] * 1.08 * scale[:, None, None], matrices[:, 2:] * chest[:, None, None]], dim=1)
+    return torch.cat([matrices[:, :2] * 1.13 * scale[:, None, None], matrices[:, 2:] * chest[:, None, None]], dim=1)
 
 
 def _fast_direction(draws: Draws, rhythm: Rhythm) -> Tensor:

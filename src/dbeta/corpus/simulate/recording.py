@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 
 from dbeta.corpus.simulate.draws import Draws
+from dbeta.corpus.simulate.torso import MEASURED
+from dbeta.ecg import LEADS
 
 #: Electrodes: right arm, left arm, left leg, V1 to V6.
 ELECTRODES = 9
@@ -29,6 +31,21 @@ LEADS_FROM_ELECTRODES = (
 #: Cut-off frequencies in Hz and how often machines have them.
 HIGH_PASS = ((0.05, 0.40), (0.15, 0.15), (0.32, 0.05), (0.5, 0.40))
 LOW_PASS = ((35.0, 0.05), (40.0, 0.35), (100.0, 0.2), (150.0, 0.4))
+#: Limb electrodes that are exchanged: the finding, what it does to leads I and II, the axis it makes of 0 degrees (it
+#: mirrors the axis), and how often. The arms; left arm and left leg; right arm and left leg.
+LIMB_SWAPS = (
+    ("arm lead reversal", ((-1.0, 0.0), (-1.0, 1.0)), 180.0, 0.014),
+    ("arm and leg lead reversal", ((0.0, 1.0), (1.0, 0.0)), 60.0, 0.005),
+    ("arm and leg lead reversal", ((1.0, -1.0), (0.0, -1.0)), -60.0, 0.005),
+)
+#: Precordial electrodes that are exchanged, by their numbers, and how often.
+CHEST_SWAPS = ((1, 2, 0.004), (2, 3, 0.004), (1, 3, 0.003), (1, 6, 0.001))
+CHEST_SWAP = "precordial lead reversal"
+#: How often each electrode comes loose, and the leads that then show nothing.
+LOOSE = (
+    *((1, (0, 1, 2, 3, 4, 5)), (1, (0,)), (1, (1,))),  # the right arm is in every limb lead that is measured
+    *((4, (6 + number,)) for number in range(6)),
+)
 #: Of the bank of noise, samples.
 BANK = 1 << 20
 BANK_STEP = 16
@@ -43,14 +60,16 @@ class Recordings:
     Attributes:
         measured: (B, 8, T) mV.
         flat: (B, 12) bool, leads that show nothing.
-        reversed_arms: (B,) bool.
+        exchanged: name of a finding → (B,) bool, electrodes that are in each other's places.
+        mirror: (B,) degrees; where limb electrodes are exchanged, the axis a reads mirror − a; NaN elsewhere.
         wander: (B,) root mean square of the baseline, mV.
         tremor: (B,) root mean square of muscle noise, mV.
     """
 
     measured: Tensor
     flat: Tensor
-    reversed_arms: Tensor
+    exchanged: dict[str, Tensor]
+    mirror: Tensor
     wander: Tensor
     tremor: Tensor
 
@@ -65,12 +84,7 @@ def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
     """
     count, _, samples = clean.shape
     device = clean.device
-    # The arms' electrodes exchanged: lead I is upside down, II and III change places
-    swapped = draws.chance(0.015)
-    rows = swapped.nonzero()[:, 0]
-    if len(rows):
-        clean[rows, :2] = torch.stack([-clean[rows, 0], clean[rows, 1] - clean[rows, 0]], dim=1)
-
+    exchanged, mirror = _exchange(draws, clean)
     tremor = 0.005 * draws.spread(0.75) * torch.where(draws.chance(0.06), 5.0, 1.0)
     wander = 0.035 * draws.spread(0.9) * torch.where(draws.chance(0.05), 4.0, 1.0)
     steady, slow = noise_bank(rate, device)
@@ -95,7 +109,25 @@ def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
     rows = clipped.nonzero()[:, 0]
     out[rows] = out[rows].clamp(-limit[rows], limit[rows])
     flat = _lost_electrodes(draws, out)
-    return Recordings(out, flat, swapped, wander, tremor)
+    return Recordings(out, flat, exchanged, mirror, wander, tremor)
+
+
+def _exchange(draws: Draws, clean: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """Cables on the wrong electrodes, in place: what `Recordings` calls `exchanged` and `mirror`."""
+    limbs = draws.choice([1 - sum(chance for *_, chance in LIMB_SWAPS), *(chance for *_, chance in LIMB_SWAPS)])
+    chest = draws.choice([1 - sum(chance for *_, chance in CHEST_SWAPS), *(chance for *_, chance in CHEST_SWAPS)])
+    mirror = torch.full((len(clean),), torch.nan, device=clean.device)
+    exchanged = dict.fromkeys((name for name, *_ in LIMB_SWAPS), limbs < 0)
+    for number, (name, matrix, degrees, _) in enumerate(LIMB_SWAPS, 1):
+        rows = (limbs == number).nonzero()[:, 0]
+        if len(rows):
+            clean[rows, :2] = clean.new_tensor(matrix) @ clean[rows, :2]
+        mirror[rows] = degrees
+        exchanged[name] = exchanged[name] | (limbs == number)
+    for number, (one, other, _) in enumerate(CHEST_SWAPS, 1):
+        rows = (chest == number).nonzero()[:, 0]
+        clean[rows, 1 + one], clean[rows, 1 + other] = clean[rows, 1 + other], clean[rows, 1 + one]
+    return exchanged | {CHEST_SWAP: chest > 0}, mirror
 
 
 def filtered(draws: Draws, signals: Tensor, rate: float) -> Tensor:
@@ -170,9 +202,10 @@ def _add_mains(noise: Tensor, draws: Draws, rate: float) -> None:
 
 def _lost_electrodes(draws: Draws, out: Tensor) -> Tensor:
     """Leads without contact show nothing, in place; (B, 12) bool of those."""
-    lost, which = draws.chance(0.012), draws.choice([1.0] * 6)
+    lost, which = draws.chance(0.014), draws.choice([float(weight) for weight, _ in LOOSE])
     flat = torch.zeros(len(out), 12, dtype=torch.bool, device=out.device)
-    rows = lost.nonzero()[:, 0]
-    out[rows, 2 + which[rows]] = 0.0
-    flat[rows, 6 + which[rows]] = True
+    for number, (_, leads) in enumerate(LOOSE):
+        rows = (lost & (which == number)).nonzero()
+        flat[rows, torch.tensor(leads, device=out.device)] = True
+    out.masked_fill_(flat[:, [LEADS.index(name) for name in MEASURED]][..., None], 0.0)
     return flat

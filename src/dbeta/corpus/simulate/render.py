@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from dbeta.corpus.simulate.batched import taken
 from dbeta.corpus.simulate.heart import PARTS, Heart, atrial, depolarization, repolarization, ventricular
 from dbeta.corpus.simulate.rhythm import ESCAPE, FIBRILLATION, FLUTTER, PACER, VENTRICULAR, Beats, Events, Rhythm
 from dbeta.corpus.simulate.torso import all_leads
@@ -120,7 +121,7 @@ def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Te
         which = has.nonzero()[:, 0]
         if len(which):
             wide = torch.full((len(which),), ECTOPIC_QRS, device=device)
-            bank.append(sampled(ventricular(heart.take(which), direction[which], wide), BEGIN, END, rate))
+            bank.append(sampled(ventricular(taken(heart, which), direction[which], wide), BEGIN, END, rate))
             for origin in origins:
                 rows[which, origin] = torch.arange(filled, filled + len(which), device=device)
             filled += len(which)
@@ -134,7 +135,7 @@ def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Te
     quick = (soonest < 1.25 * heart.qt + 0.1).nonzero()[:, 0]
     if len(quick):
         before, _ = _looked_up(
-            *(here.take(quick), shapes, rows[quick], samples, rate, BEGIN),
+            *(taken(here, quick), shapes, rows[quick], samples, rate, BEGIN),
             turning=turning[quick],
             stretch=stretch[quick],
             current=current[quick] - 1,

@@ -80,10 +80,6 @@ class Events:
     origin: Tensor
     valid: Tensor
 
-    def take(self, rows: Tensor) -> Events:
-        """Those of some records."""
-        return Events(self.time[rows], self.origin[rows], self.valid[rows])
-
 
 @dataclass
 class Beats:

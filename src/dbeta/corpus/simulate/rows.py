@@ -5,6 +5,7 @@ Special here: row i is the same whoever asks, in whichever company, so that trai
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -75,14 +76,14 @@ def rows_of(simulation: Simulation, seed: int, records: Sequence[int]) -> dict[s
     names = list(simulation.findings)
     table = torch.stack([simulation.findings[name] for name in names], dim=1).cpu().numpy()  # (B, F)
     told = {name: getattr(simulation.measures, name).tolist() for name in TOLD}
-    swapped = simulation.recordings.reversed_arms.tolist()
+    mirror = simulation.recordings.mirror.tolist()
     age, male = simulation.patients.age.round().tolist(), simulation.patients.male.tolist()
     rows: dict[str, list[Any]] = {name: [] for name in ("report", "findings", "unknown")}
     for i, record in enumerate(records):
         signs = dict(zip(names, table[i].tolist(), strict=True))
         measures = {name: values[i] for name, values in told.items()}
-        if swapped[i]:  # what a machine would print: lead I is upside down, and aVF as it was
-            measures["axis"] = (360 - measures["axis"]) % 360 - 180
+        if not math.isnan(mirror[i]):  # what a machine would print
+            measures["axis"] = (mirror[i] - measures["axis"] + 180) % 360 - 180
         rows["report"].append(write_simulated_report(signs, measures, random.Random(f"{seed} {record}")))
         rows["findings"].append([name for name, sign in signs.items() if sign > 0])
         rows["unknown"].append([name for name, sign in signs.items() if sign == 0])

@@ -8,27 +8,42 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dbeta.corpus.simulate.batched import taken, together
 from dbeta.corpus.simulate.draws import Draws
 from dbeta.corpus.simulate.findings import Findings, decide_findings
 from dbeta.corpus.simulate.heart import depolarization
 from dbeta.corpus.simulate.measures import Measures, measure
 from dbeta.corpus.simulate.patients import Patients, draw_patients
-from dbeta.corpus.simulate.recording import TREMBLES, WANDERS, Recordings, record
+from dbeta.corpus.simulate.recording import CHEST_SWAP, TREMBLES, WANDERS, Recordings, record
 from dbeta.corpus.simulate.render import Clean, render
-from dbeta.corpus.simulate.rhythm import draw_beats
+from dbeta.corpus.simulate.rhythm import Beats, draw_beats
 from dbeta.corpus.simulate.torso import all_leads
 from dbeta.ecg import LEADS
 
+#: Records whose signals are made at a time: what they take fits into a cache.
+AT_ONCE = 64
 #: Of every recording.
 SECONDS, RATE = 10.0, 500.0
 #: Findings by parts of their names that nobody can read without these leads.
 NEEDED = {
+    ("I", "II"): (
+        *("axis", "fascicular", "inferior", "lateral", "posterior", "qrs voltage", "hypertrophy", "q waves", "p wave"),
+        *("st elevation", "st depression", "t-wave", "t waves", "st-t", "atrial enlargement", "lead reversal"),
+        *("myocardial infarction", "abnormal qrs", "normal ecg"),
+    ),
     ("V1", "V2"): ("right bundle branch", "bundle branch block", "right ventricular", "septal", "posterior", "brugada"),
     ("V2", "V3", "V4"): ("anterior", "septal", "anterolateral", "r-wave progression", "rotation"),
     ("V5", "V6"): ("lateral", "left bundle branch"),
     ("V1", "V2", "V3", "V4", "V5", "V6"): ("left ventricular hypertrophy", "qrs voltage", "abnormal qrs", "normal ecg"),
 }
-#: Findings that exchanged arms do not touch.
+#: Findings that exchanged precordial electrodes do not touch, besides those.
+LIMB_FINDINGS = frozenset(
+    (
+        *("left axis deviation", "right axis deviation", "left anterior fascicular block", "fascicular block"),
+        *("left posterior fascicular block", "inferior myocardial infarction", "right atrial enlargement"),
+    )
+)
+#: Findings that exchanged electrodes do not touch.
 RHYTHM_FINDINGS = frozenset(
     (
         *("sinus bradycardia", "sinus tachycardia", "sinus arrhythmia", "bradycardia", "atrial fibrillation"),
@@ -45,7 +60,7 @@ class Simulation:
     """B simulated ECGs.
 
     Attributes:
-        signals: (B, 12, T) mV, recorded.
+        signals: (B, 12, T) mV, recorded: `recordings` does not hold them once more.
         clean: noise-free complexes; its leads only where they were asked for (`keep_clean`).
         patients: what was asked for.
         measures: what the noise-free signal shows.
@@ -84,6 +99,21 @@ def simulate(
     draws = Draws(seed, records, device)
     patients = draw_patients(draws, mix)
     beats = draw_beats(patients.rhythm, SECONDS, patients.uniform, patients.normal)
+    signals = torch.empty(len(draws), len(LEADS), round(SECONDS * RATE), device=draws.device)
+    parts = [
+        _recorded(draws.part(rows), taken(patients, rows), taken(beats, rows), signals[rows], keep_clean)
+        for rows in (slice(start, start + AT_ONCE) for start in range(0, len(draws), AT_ONCE))
+    ]
+    clean, measures, recordings = (together(some) for some in zip(*parts, strict=True))
+    findings = decide_findings(patients, measures)
+    _decide_recording(findings, recordings)
+    return Simulation(signals, clean, patients, measures, findings, recordings)
+
+
+def _recorded(
+    draws: Draws, patients: Patients, beats: Beats, out: Tensor, keep_clean: bool
+) -> tuple[Clean, Measures, Recordings]:
+    """Signals of a few records, the recorded ones into `out` (B, 12, T)."""
     clean = render(
         *(patients.heart, beats, patients.matrices, SECONDS, RATE, patients.focus),
         rhythm=patients.rhythm,
@@ -91,20 +121,32 @@ def simulate(
     )
     _, duration = depolarization(patients.heart)
     measures = measure(patients, beats, clean, duration, SECONDS, RATE)
-    findings = decide_findings(patients, measures)
-    recordings = record(draws, clean.measured.clone() if keep_clean else clean.measured, RATE)
+    leads = clean.measured
+    clean.measured = leads.clone() if keep_clean else leads[..., :0]
+    recordings = record(draws, leads, RATE)
+    all_leads(recordings.measured, out=out)
+    recordings.measured = recordings.measured[..., :0]
+    return clean, measures, recordings
+
+
+def _decide_recording(findings: Findings, recordings: Recordings) -> None:
+    """Findings of the recording itself, and what it hides of the heart."""
+    of_recording = {"baseline wander", "muscle artifact"} | recordings.exchanged.keys()
     findings.decide("baseline wander", recordings.wander > WANDERS, (recordings.wander - WANDERS).abs() < 0.05)
     findings.decide("muscle artifact", recordings.tremor > TREMBLES, (recordings.tremor - TREMBLES).abs() < 0.02)
-    findings.decide("arm lead reversal", recordings.reversed_arms)
-    for name in findings.keys() - RHYTHM_FINDINGS - {"baseline wander", "muscle artifact", "arm lead reversal"}:
-        findings.hide((name,), recordings.reversed_arms)
+    for name, where in recordings.exchanged.items():
+        findings.decide(name, where)
+    for name, where in recordings.exchanged.items():
+        untouched = RHYTHM_FINDINGS | of_recording | (LIMB_FINDINGS if name == CHEST_SWAP else set())
+        findings.hide(tuple(findings.keys() - untouched - {"conduction disturbance"}), where)
+        findings.hide(("conduction disturbance",), where, absent_only=True)  # blocks that are seen remain
     _hide_what_is_lost(findings, recordings.flat)
-    return Simulation(all_leads(recordings.measured), clean, patients, measures, findings, recordings)
 
 
 def _hide_what_is_lost(findings: Findings, flat: Tensor) -> None:
     """Make undetermined what only leads that show nothing would show."""
     for leads, words in NEEDED.items():
         gone = flat[:, [LEADS.index(lead) for lead in leads]].any(dim=1)
-        names = tuple(name for name in findings if "fascicular" not in name and any(word in name for word in words))
-        findings.hide(names, gone)
+        names = [name for name in findings if any(word in name for word in words)]
+        # Which fascicle is blocked, limb leads say
+        findings.hide(tuple(name for name in names if leads == ("I", "II") or "fascicular" not in name), gone)

@@ -24,6 +24,8 @@ DOWER = (
     (1.125, 0.127, -0.086),
     (0.831, 0.076, 0.230),
 )
+#: By which the leads of healthy people are larger than Dower's, as PTB-XL's of folds 1 to 8 are.
+NEARNESS = (1.0, 1.0, 0.82, 1.12, 1.04, 0.95, 0.97, 1.0)
 #: Precordial electrodes, counted from 0, that are nearest to the `front` and the `side` of the left ventricle.
 LOCAL = (1.3, 4.2)
 
@@ -37,7 +39,7 @@ def lead_matrices(normal: Tensor, shift: Tensor, angles: Tensor) -> Tensor:
             across it, in intercostal spaces (positive downwards).
         angles: (B, 3) radians by which the heart is turned about x, y and z (see `rotations`).
     """
-    dower = torch.tensor(DOWER, device=normal.device)
+    dower = torch.tensor(DOWER, device=normal.device) * torch.tensor(NEARNESS, device=normal.device)[:, None]
     chest = dower[2:].expand(len(normal), -1, -1)
     # Between neighbours as on a line; beyond the ends as at the ends
     place = (torch.arange(6.0, device=normal.device) + shift[:, :1]).clamp(0, 5)  # (B, 6)
@@ -66,8 +68,15 @@ def rotations(angles: Tensor) -> Tensor:
     return about_z @ about_y @ about_x
 
 
-def all_leads(measured: Tensor) -> Tensor:
-    """The twelve leads in the standard order from the eight measured: (B, 8, T) → (B, 12, T)."""
+def all_leads(measured: Tensor, out: Tensor | None = None) -> Tensor:
+    """The twelve leads in the standard order from the eight measured: (B, 8, T) → (B, 12, T), or into `out`."""
+    if out is None:
+        out = measured.new_empty(len(measured), 12, measured.shape[2])
     one, two = measured[:, 0], measured[:, 1]
-    limb = [one, two, two - one, -(one + two) / 2, one - two / 2, two - one / 2]
-    return torch.cat([torch.stack(limb, dim=1), measured[:, 2:]], dim=1)
+    out[:, :2] = measured[:, :2]
+    torch.sub(two, one, out=out[:, 2])
+    torch.add(one, two, out=out[:, 3]).mul_(-0.5)
+    torch.sub(one, two, alpha=0.5, out=out[:, 4])
+    torch.sub(two, one, alpha=0.5, out=out[:, 5])
+    out[:, 6:] = measured[:, 2:]
+    return out

@@ -1,0 +1,43 @@
+"""Records side by side: what holds tensors (B, …), however nested, cut and put together by record.
+
+Special here: signals are made for a few records at a time, since tensors beyond a processor's cache cost several times
+their arithmetic; all that is small is made for all records at once, since each operation costs as much for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+Batched = TypeVar("Batched")
+
+
+def taken(value: Batched, rows: Tensor | slice) -> Batched:
+    """Some records of a tensor (B, …), or of dictionaries and dataclasses of such."""
+
+    def part(one: Any) -> Any:
+        if isinstance(one, Tensor):
+            return one[rows]
+        if isinstance(one, dict):
+            return {name: part(inner) for name, inner in one.items()}
+        return type(one)(**{field.name: part(getattr(one, field.name)) for field in fields(one)})
+
+    return part(value)
+
+
+def together(parts: Sequence[Batched]) -> Batched:
+    """The records of several values of the same kind, one after the other."""
+
+    def whole(some: Sequence[Any]) -> Any:
+        first = some[0]
+        if isinstance(first, Tensor):
+            return torch.cat(list(some)) if len(some) > 1 else first
+        if isinstance(first, dict):
+            return {name: whole([one[name] for one in some]) for name in first}
+        return type(first)(**{field.name: whole([getattr(one, field.name) for one in some]) for field in fields(first)})
+
+    return whole(parts)
