@@ -1,10 +1,11 @@
 """How many ECGs are simulated in a second, and how many training would need.
 
-    python benchmarks/simulate.py [--json FILE] [--seconds 20] [--batch 128] [--device cpu] [--quick]
+    python benchmarks/simulate.py [--json FILE] [--seconds 20] [--batch 256] [--device cpu] [--quick]
 
-Side by side in one run: (1) signals and findings alone, on all cores; (2) corpus rows with their reports, in a process
-of one thread, as a loader's worker makes them beside training; (3) training steps of the shipped recipe's model, on all
-cores, which use them up. The ratio is (2) to (3): above 1, simulation does not starve training.
+Side by side in one run: (1) signals and findings alone, on all cores, one process for each of them (on a GPU, one);
+(2) corpus rows with their reports, in a process of one thread, as a loader's worker makes them beside training; (3)
+training steps of the shipped recipe's model, on all cores, which use them up. The ratio is (2) to (3): above 1,
+simulation does not starve training.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from dbeta.model import DBetaModel
 from dbeta.training.estimate import made_up_batch
 from dbeta.training.pretrain import make_config
 from dbeta.training.recipe import load_recipe
+from dbeta.workers import default_workers
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "tiny.yaml"
 console = Console(width=110)
@@ -38,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each measurement")
-    parser.add_argument("--batch", type=int, default=128, help="records simulated at a time")
+    parser.add_argument("--batch", type=int, default=256, help="records simulated at a time")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true", help="a second of each: does it run at all?")
     args = parser.parse_args()
@@ -46,18 +48,16 @@ def main() -> None:
     seconds = 1.0 if args.quick else args.seconds
     batch = 8 if args.quick else args.batch
 
-    def signals(first: int) -> int:
-        simulate(0, range(first, first + batch), device=args.device)
-        if args.device != "cpu":
-            torch.cuda.synchronize()
-        return batch
-
-    figures: dict[str, float] = {"signals": per_second(signals, seconds)}
+    cores = default_workers() if args.device == "cpu" else 1
+    with ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as workers:
+        list(workers.map(signals_per_second, [1.0] * cores, [batch] * cores, [args.device] * cores))  # start them all
+        rates = list(workers.map(signals_per_second, [seconds] * cores, [batch] * cores, [args.device] * cores))
+    figures: dict[str, float] = {"signals": sum(rates)}
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as worker:
         figures["rows_one_thread"] = worker.submit(rows_per_second, seconds).result()
     figures["training"] = training_per_second(seconds)
     figures["ratio"] = figures["rows_one_thread"] / figures["training"]
-    console.print(f"signals and findings   {figures['signals']:8.0f} records/s, {torch.get_num_threads()} threads")
+    console.print(f"signals and findings   {figures['signals']:8.0f} records/s, {cores} processes")
     console.print(f"rows with reports      {figures['rows_one_thread']:8.0f} records/s, one thread")
     console.print(f"training uses          {figures['training']:8.0f} records/s")
     console.print(f"ratio                  {figures['ratio']:8.1f}")
@@ -72,6 +72,20 @@ def per_second(make: Callable[[int], int], seconds: float) -> float:
     while (spent := time.perf_counter() - start) < seconds:
         done += make(made + done)
     return done / spent
+
+
+def signals_per_second(seconds: float, batch: int, device: str) -> float:
+    """Signals and findings of one process with one thread."""
+    if device == "cpu":
+        torch.set_num_threads(1)
+
+    def signals(first: int) -> int:
+        simulate(0, range(first, first + batch), device=device)
+        if device != "cpu":
+            torch.cuda.synchronize()
+        return batch
+
+    return per_second(signals, seconds)
 
 
 def rows_per_second(seconds: float) -> float:

@@ -1,12 +1,14 @@
 """Simulated ECGs as a corpus on disk, with all that was measured beside it.
 
-Special here: a shard follows from the seed and its place alone, so that what an interrupted start has written is kept.
+Special here: a shard follows from the seed and its place alone, so that what an interrupted start has written is kept;
+each core simulates with a process of its own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,13 @@ from dbeta.corpus.simulate.rows import SOURCE, TOLD, SimulatedRows, rows_of
 from dbeta.corpus.simulate.simulation import SECONDS, Simulation, simulate
 from dbeta.corpus.store import FORMAT, read_shard, shard_name, write_shard
 from dbeta.errors import DBetaError
+from dbeta.workers import default_workers, map_in_workers
 
 #: Records that are simulated at a time.
-BATCH = 128
+BATCH = 256
+#: Fewer records are simulated sooner than workers start.
+FEWEST = 2048
+_Batch = tuple[dict[str, list[Any]], list[dict[str, Any]]]
 #: Every so many records one is for validation, and the next one for test.
 HELD_OUT = 20
 LICENCE = "Everything in this folder was computed from nobody's data; share it under dbeta's licence, Apache-2.0."
@@ -103,21 +109,32 @@ def _simulated(
     numbers: range, seed: int, mix: str, measures: list[dict[str, Any]], advance: Callable[[int, int], None], total: int
 ) -> Iterator[dict[str, Any]]:
     """Rows of a shard, and into `measures` what is known besides."""
-    for start in range(numbers.start, numbers.stop, BATCH):
-        batch = list(range(start, min(start + BATCH, numbers.stop)))
-        simulation = simulate(seed, batch, mix)
-        columns = rows_of(simulation, seed, batch)
-        measures += _measures(simulation, batch)
+    batches = [range(start, min(start + BATCH, numbers.stop)) for start in range(numbers.start, numbers.stop, BATCH)]
+
+    def killed(batch: range) -> _Batch:
+        raise DBetaError(f"simulating records {batch.start} to {batch.stop - 1} ended a process; free some memory")
+
+    workers = default_workers() if total >= FEWEST else 0
+    done = map_in_workers(partial(_batch, seed=seed, mix=mix), batches, workers=workers, ahead=1, killed=killed)
+    for batch, (columns, known) in zip(batches, done, strict=True):
+        measures += known
         for i, number in enumerate(batch):
             split = {0: "validation", 1: "test"}.get(number % HELD_OUT, "train")
             row = {name: column[i] for name, column in columns.items()}
             row |= {"record_id": str(number), "patient_id": str(number), "file": str(number), "split": split}
-            row |= {"source": SOURCE, "device": "", "statements": [], "signal": bytes(row["signal"])}
-            yield row
-        advance(batch[-1] + 1, total)
+            yield row | {"source": SOURCE, "device": "", "statements": []}
+        advance(batch.stop, total)
 
 
-def _measures(simulation: Simulation, batch: list[int]) -> list[dict[str, Any]]:
+def _batch(numbers: range, seed: int, mix: str) -> _Batch:
+    """Columns of some records, and what is known of each besides."""
+    simulation = simulate(seed, numbers, mix)
+    columns = rows_of(simulation, seed, numbers)
+    columns["signal"] = [bytes(one) for one in columns["signal"]]
+    return columns, _measures(simulation, numbers)
+
+
+def _measures(simulation: Simulation, batch: Sequence[int]) -> list[dict[str, Any]]:
     told = {name: getattr(simulation.measures, name).tolist() for name in TOLD}
     causes = {name: value.tolist() for name, value in simulation.patients.causes.items()}
     flat = simulation.recordings.flat.any(dim=1).tolist()
