@@ -19,16 +19,11 @@ import numpy as np
 
 from dbeta.ecg import ECG, INDEPENDENT_LEADS, augmented_leads, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.formats import (
-    READERS,
-    Options,
-    Recording,
-    csv_header,
-    disagreement,
-    known_lead,
-    read_clinical,
-    read_hdf5,
-)
+from dbeta.formats.base import Options, Recording, disagreement, known_lead
+from dbeta.formats.clinical import read_clinical
+from dbeta.formats.code_hdf5 import read_hdf5
+from dbeta.formats.detect import READERS
+from dbeta.formats.tables import csv_header
 
 _MILLIVOLTS = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
 

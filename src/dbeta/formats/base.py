@@ -1,0 +1,86 @@
+"""What all readers share: what the caller said, what a file holds, and a guard around the libraries' parsers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dbeta.ecg import standard_lead_name
+from dbeta.errors import DBetaError
+
+
+@dataclass
+class Options:
+    """What the caller said, for files that are silent."""
+
+    sampling_rate: float | None
+    leads: Sequence[str] | None
+    record: str | int | None
+    duration: float | None
+
+    def samples(self, sampling_rate: float | None) -> int | None:
+        """How many samples `duration` asks for, None for all."""
+        if self.duration is None or not sampling_rate:
+            return None
+        return math.ceil(round(self.duration * sampling_rate, 6))
+
+
+@dataclass
+class Recording:
+    """What a file holds before the leads are sorted out."""
+
+    signal: np.ndarray | list[np.ndarray]  # (channels, samples), or a row for each channel
+    names: Sequence[str]
+    sampling_rate: float | None
+    units: Sequence[str] = ()  # of each channel; mV where not given
+    total: int | None = None  # samples in the file, where `signal` has only the first of them
+    report: str = ""
+    patient_id: str | None = None
+    meta: dict[str, Any] = field(default_factory=dict)
+    unit_assumed: bool = False
+
+
+@contextmanager
+def parsing(kind: str) -> Iterator[None]:
+    """Around the call of a library's parser, and nothing else: its exceptions become one sentence."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        except ImportError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+            raise DBetaError(f"cannot be read as {kind} ({reason}); get or export the file again") from error
+
+
+def known_lead(name: str) -> str | None:
+    """The standard lead of this name, or None."""
+    try:
+        return standard_lead_name(name)
+    except DBetaError:
+        return None
+
+
+def disagreement(lead: np.ndarray, expected: np.ndarray) -> float:
+    """0 for equal shapes, about 0.7 for unrelated ones, 1 for opposite ones; blind to offsets, 0 for a flat lead."""
+    valid = np.isfinite(lead) & np.isfinite(expected)
+    lead, expected = lead[valid].astype(np.float64), expected[valid].astype(np.float64)
+    if valid.sum() < 2 or lead.std() == 0:
+        return 0.0
+    return float((lead - expected).std() / (lead.std() + expected.std()))
+
+
+def patient_facts(age: Any, sex: Any) -> dict[str, Any]:
+    """Age in years and sex in one spelling, each only where it is known."""
+    meta: dict[str, Any] = {}
+    with suppress(TypeError, ValueError):
+        meta |= {"age": int(float(age))} if 0 <= float(age) < 150 else {}
+    folded = str(sex).strip().casefold()
+    return meta | ({"sex": {"m": "male", "f": "female"}[folded[0]]} if folded in ("m", "f", "male", "female") else {})
