@@ -587,6 +587,53 @@ def test_csv_in_another_encoding(tmp_path):
     failure(tmp_path / "a.csv", sampling_rate=500)
 
 
+# --- a stretch of a recording
+
+
+def write_all(folder, ecg):
+    """The recording, 10 s at 500 Hz, in each format that is easily written, and what each needs to be told."""
+    path = write_wfdb(folder, ecg)
+    np.save(folder / "a.npy", ecg.signal.T)
+    np.savetxt(folder / "a.csv", ecg.signal, delimiter=",")
+    savemat(folder / "a.mat", cpsc(ecg))
+    write_code(folder / "a.h5", [ecg], samples=6000)
+    rate, leads = {"sampling_rate": 500}, {"leads": LEADS}
+    return {path: {}, folder / "a.npy": rate | leads, folder / "a.csv": rate | leads, folder / "a.mat": {}} | {
+        folder / "a.h5": rate
+    }
+
+
+def test_a_stretch(tmp_path, make_ecg):
+    ecg = make_ecg()
+    for path, options in write_all(tmp_path, ecg).items():
+        part = read_ecg(path, start=2.5, duration=4, **options)
+        np.testing.assert_allclose(part.signal, ecg.signal[:, 1250:3250], atol=6e-4)
+        assert (part.meta["start"], part.meta["duration"]) == (2.5, 10)
+        rest = read_ecg(path, start=7, **options)
+        np.testing.assert_allclose(rest.signal, ecg.signal[:, 3500:], atol=6e-4)
+        last = read_ecg(path, start=9, duration=10, **options)
+        assert (last.duration, last.meta["duration"]) == (1, 10)
+        assert "start" not in read_ecg(path, start=0, **options).meta
+        assert "10 s long; nothing is left from second 10 on" in failure(path, start=10, **options)
+        assert "number of seconds" in failure(path, start=-1, **options)
+        assert "number of seconds" in failure(path, start=float("nan"), **options)
+
+
+def test_a_stretch_of_wfdb_is_all_that_is_read(tmp_path, make_ecg, monkeypatch):
+    ecg = make_ecg()
+    path = write_wfdb(tmp_path, ecg)
+    asked = []
+    inner = wfdb.rdrecord
+    monkeypatch.setattr(wfdb, "rdrecord", lambda *a, **k: asked.append(k) or inner(*a, **k))
+    read_ecg(path, start=2, duration=3)
+    assert asked == [{"sampfrom": 1000, "sampto": 2500}]
+    # Without its length in the header the whole has to be read
+    path.write_text(path.read_text().replace("rec 12 500 5000", "rec 12 500"))
+    part = read_ecg(path, start=2, duration=3)
+    np.testing.assert_allclose(part.signal, ecg.signal[:, 1000:2500], atol=6e-4)
+    assert part.meta["duration"] == 10
+
+
 # --- any file
 
 

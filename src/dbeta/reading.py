@@ -34,6 +34,7 @@ def read_ecg(
     sampling_rate: float | None = None,
     leads: Sequence[str] | None = None,
     record: str | int | None = None,
+    start: float = 0.0,
     duration: float | None = None,
 ) -> ECG:
     """Read a recording: the twelve standard leads (12, samples) in mV, as float32.
@@ -50,17 +51,21 @@ def read_ecg(
             `.csv` without a header row; both are taken to be in mV, either way round. Names that contradict the
             file's are an error.
         record: which recording of an HDF5 file (`--record`): an exam_id, or else a row number from 0.
-        duration: read only the first so many seconds.
+        start: seconds to skip. WFDB, EDF, ISHNE, HDF5 and `.npy` files are read in the memory of the stretch alone.
+        duration: read only so many seconds.
 
     Returns:
         The recording. `meta` has `source` (file name), `duration` (full length in seconds, also when only a part was
-        read) and, where known, `age` (years), `sex` ("male" or "female"), `dx` (codes), `device` and `record`.
+        read), `start` (seconds skipped, where any were) and, where known, `age` (years), `sex` ("male" or "female"),
+        `dx` (codes), `device` and `record`.
 
     Raises:
         DBetaError: the file cannot be read, or not as twelve leads; the message names the file and what to do.
     """
     path = Path(path)
     try:
+        if not (math.isfinite(start) and start >= 0):
+            raise DBetaError(f"the start must be a number of seconds from 0, not {start}")
         if duration is not None and not (math.isfinite(duration) and duration > 0):
             raise DBetaError(f"the duration must be a positive number of seconds, not {duration}")
         if sampling_rate is not None and not (math.isfinite(sampling_rate) and sampling_rate > 0):
@@ -69,7 +74,7 @@ def read_ecg(
         reader = _choose_reader(file)
         if record is not None and reader is not read_hdf5:
             raise DBetaError("holds a single recording; leave out --record, which is for HDF5 files")
-        options = Options(sampling_rate, leads, record, duration)
+        options = Options(sampling_rate, leads, record, start, duration)
         return _to_ecg(reader(file, options), options, file.name)
     except DBetaError as error:
         raise DBetaError(f"{path}: {error}") from error.__cause__
@@ -164,11 +169,15 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     rate = rate or options.sampling_rate
     if not rate:
         raise DBetaError("does not say its sampling rate; give it in Hz with --fs")
-    total = recording.total or len(recording.signal[rows[0][0]])
+    held = len(recording.signal[rows[0][0]])
+    total = recording.total or held
+    begin, end = options.stretch(rate, total)
+    if recording.total is not None:
+        begin, end = 0, held
     if len({len(recording.signal[row]) for row, _ in rows}) > 1:
         raise DBetaError("has leads of different length; export the twelve leads over the same time at the same rate")
     with np.errstate(over="ignore", invalid="ignore"):
-        signal = np.stack([recording.signal[row][: options.samples(rate)] for row, _ in rows]).astype(np.float32)
+        signal = np.stack([recording.signal[row][begin:end] for row, _ in rows]).astype(np.float32)
         signal *= [[_millivolts(recording, row)] for row, _ in rows]
     if signal.size == 0:
         raise DBetaError("holds no samples; get the file again")
@@ -182,6 +191,8 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
         if np.median(spread) > 20:
             raise DBetaError("has values too large for mV; convert its samples to mV first")
     meta = recording.meta | {"source": source, "duration": total / rate}
+    if options.start > 0:
+        meta["start"] = options.start
     if others:
         meta["other_channels"] = others
     ecg = ECG(signal, rate, [lead for _, lead in rows], recording.report, recording.patient_id, meta)

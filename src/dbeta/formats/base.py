@@ -19,16 +19,24 @@ from dbeta.errors import DBetaError
 class Options:
     """What the caller said, for files that are silent."""
 
-    sampling_rate: float | None
-    leads: Sequence[str] | None
-    record: str | int | None
-    duration: float | None
+    sampling_rate: float | None = None
+    leads: Sequence[str] | None = None
+    record: str | int | None = None
+    start: float = 0.0
+    duration: float | None = None
 
-    def samples(self, sampling_rate: float | None) -> int | None:
-        """How many samples `duration` asks for, None for all."""
-        if self.duration is None or not sampling_rate:
-            return None
-        return math.ceil(round(self.duration * sampling_rate, 6))
+    def stretch(self, sampling_rate: float, total: int) -> tuple[int, int]:
+        """The first sample that is asked for and the one after the last, of `total` in the file.
+
+        Raises:
+            DBetaError: the file ends before.
+        """
+        begin = round(self.start * sampling_rate)
+        if self.start > 0 and begin >= total:
+            raise DBetaError(f"is {total / sampling_rate:g} s long; nothing is left from second {self.start:g} on")
+        if self.duration is None:
+            return begin, total
+        return begin, min(total, begin + math.ceil(round(self.duration * sampling_rate, 6)))
 
 
 @dataclass
@@ -39,7 +47,7 @@ class Recording:
     names: Sequence[str]
     sampling_rate: float | None
     units: Sequence[str] = ()  # of each channel; mV where not given
-    total: int | None = None  # samples in the file, where `signal` has only the first of them
+    total: int | None = None  # samples in the file, where `signal` has only the stretch that was asked for
     report: str = ""
     patient_id: str | None = None
     meta: dict[str, Any] = field(default_factory=dict)

@@ -19,6 +19,8 @@ _LIMB_ORDERS = (
     ("I", "II", "III", "aVR", "aVF", "aVL"),
 )
 
+_BLOCK = 100_000  # samples read at once
+
 
 def read_hdf5(file: Path, options: Options) -> Recording:
     """One recording of an HDF5 file in CODE's layout, without its zero padding."""
@@ -34,15 +36,32 @@ def read_hdf5(file: Path, options: Options) -> Recording:
     if len(ids) not in (0, shape[0]):
         raise DBetaError(f"holds {shape[0]} recordings but {len(ids)} exam_ids; get the file again")
     row = _choose_row(shape[0], ids, options.record)
+    rate = options.sampling_rate or 400.0
     with parsing("HDF5"), h5py.File(file) as content:
-        signal = content["tracings"][row].T.astype(np.float64)  # (12, samples)
+        first, last = _used(content["tracings"], row)
         unit = _code_unit(file, file.stat().st_mtime_ns)
-    used = np.flatnonzero((signal != 0).any(axis=0))
-    if used.size == 0:
+    if last == first:
         raise DBetaError(f"has nothing but zeros in row {row}; choose another recording with --record")
-    signal = signal[:, used[0] : used[-1] + 1] * unit
-    names = options.leads or _limb_order(signal) + LEADS[6:]
-    return Recording(signal, names, options.sampling_rate or 400.0, meta={"record": ids[row] if ids else row})
+    begin, end = options.stretch(rate, last - first)
+    with parsing("HDF5"), h5py.File(file) as content:
+        # The order shows at the beginning, whichever stretch is asked for
+        opening = content["tracings"][row, first : min(last, first + _BLOCK)].T.astype(np.float64)  # (12, samples)
+        signal = content["tracings"][row, first + begin : first + end].T.astype(np.float64) * unit  # (12, samples)
+    names = options.leads or _limb_order(opening) + LEADS[6:]
+    return Recording(signal, names, rate, (), last - first, meta={"record": ids[row] if ids else row})
+
+
+def _used(tracings: Any, row: int) -> tuple[int, int]:
+    """Where a recording starts and ends between its zero padding; the same number twice if there is none."""
+    count = tracings.shape[1]
+    starts = range(0, count, _BLOCK)
+
+    def nonzero(start: int) -> np.ndarray:
+        return start + np.flatnonzero((tracings[row, start : start + _BLOCK] != 0).any(axis=1))
+
+    first = next((int(at[0]) for at in map(nonzero, starts) if at.size), count)
+    last = next((int(at[-1]) + 1 for at in map(nonzero, reversed(starts)) if at.size), count)
+    return first, last
 
 
 def _choose_row(count: int, ids: list[Any], record: str | int | None) -> int:

@@ -29,10 +29,10 @@ def read_wfdb(file: Path, options: Options) -> Recording:
     # WFDB's silent default, 250 Hz, would stretch most ECGs
     stated = re.match(r"[\d.]+", record[2]) if len(record) > 2 else None
     total = int(record[3]) if len(record) > 3 and record[3].isdecimal() else None
-    wanted = options.samples(float(stated[0]) if stated else options.sampling_rate)
+    rate = float(stated[0]) if stated else options.sampling_rate
+    begin, end = options.stretch(rate, total) if rate and total else (0, None)
     with parsing("a WFDB record"):
-        end = min(wanted, total) if wanted and total else None
-        body = wfdb.rdrecord(str(file.absolute().with_suffix("")), sampto=end)
+        body = wfdb.rdrecord(str(file.absolute().with_suffix("")), sampfrom=begin, sampto=end)
         signal = body.p_signal.T  # (channels, samples)
     comments = (line.lstrip("# ").partition(":") for line in body.comments)
     said = {key.strip(" <>").casefold(): value.strip() for key, _, value in comments}
@@ -41,7 +41,7 @@ def read_wfdb(file: Path, options: Options) -> Recording:
         meta["dx"] = [code.strip() for code in said["dx"].split(",")]
     patient = said.get("subject_id")
     rate = body.fs if stated else options.sampling_rate
-    return Recording(signal, body.sig_name, rate, body.units, total or body.sig_len, patient_id=patient, meta=meta)
+    return Recording(signal, body.sig_name, rate, body.units, total, patient_id=patient, meta=meta)
 
 
 def _outline(header: Path) -> tuple[list[str], list[str]]:
