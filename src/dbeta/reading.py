@@ -1,31 +1,33 @@
-"""Any ECG file → ECG: WFDB, MATLAB, DICOM, clinical XML, SCP-ECG, EDF, HDF5, NumPy, CSV.
+"""Any ECG file → ECG: WFDB, DICOM, clinical XML, SCP-ECG, EDF, ISHNE, MFER, MATLAB, HDF5, NumPy, CSV, Parquet.
 
 What is special:
+- a file is read for what it is, whatever its name;
 - whatever the file, the result is the same: twelve leads by name in the standard order, mV, float32;
 - every failure is a DBetaError of one sentence that names the file and what to do; no library's exception or warning
   leaks, and a parser's exceptions are caught only around the call of the parser;
 - nothing is guessed where the file is silent, except in CODE's HDF5 layout, whose releases differ in unit and lead
-  order without saying so: there the signal itself decides.
+  order without saying so: there the signal itself decides; and that floating-point tables without a unit are mV, if
+  their size can be that of an ECG;
+- who the patient is stays in the file unless it is asked for.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from dbeta.ecg import ECG, INDEPENDENT_LEADS, augmented_leads, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.formats import detect
 from dbeta.formats.base import Options, Recording, disagreement, known_lead
-from dbeta.formats.clinical import read_clinical
-from dbeta.formats.code_hdf5 import read_hdf5
-from dbeta.formats.detect import READERS
-from dbeta.formats.tables import csv_header
+from dbeta.formats.units import BELIEVABLE, beat_amplitude, millivolts
 
-_MILLIVOLTS = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
+#: Seconds; anything shorter is no recording but a remnant or an averaged beat.
+SHORTEST = 0.5
 
 
 def read_ecg(
@@ -36,6 +38,8 @@ def read_ecg(
     record: str | int | None = None,
     start: float = 0.0,
     duration: float | None = None,
+    units: str | None = None,
+    keep_identifiers: bool = False,
 ) -> ECG:
     """Read a recording: the twelve standard leads (12, samples) in mV, as float32.
 
@@ -43,21 +47,31 @@ def read_ecg(
     (Frank leads, pressures) are left out and listed in `meta["other_channels"]`.
 
     Args:
-        path: a `.hea` (or its `.dat` or `.mat`, or the record's name without extension), CPSC2018's `.mat`, `.dcm`,
-            `.xml`, `.scp`, `.edf`, `.h5` or `.hdf5` in CODE's layout (`tracings`, `exam_id`), `.npy` or `.csv`.
-        sampling_rate: Hz, for files that do not carry it (`--fs`): needed for `.npy` and `.csv`, 400 is the default
-            for `.h5`. A value that contradicts the file is an error.
+        path: a WFDB header (or its signal file, or the record's name without extension), DICOM, HL7 aECG, Philips
+            Sierra, GE MUSE or Mortara XML, SCP-ECG, EDF(+), BDF(+), ISHNE, MFER, CPSC2018's MATLAB struct, HDF5 in
+            CODE's layout (`tracings`, `exam_id`), NumPy, CSV or Parquet. The content decides, not the name.
+        sampling_rate: Hz, for files that do not carry it (`--fs`): needed for `.npy`, and for tables without a column
+            of times; 400 is the default for HDF5. A value that contradicts the file is an error.
         leads: lead names in the file's order, for files that do not carry them (`--leads`): needed for `.npy` and for
-            `.csv` without a header row; both are taken to be in mV, either way round. Names that contradict the
-            file's are an error.
+            tables without a header row, either way round. Names that contradict the file's are an error.
         record: which recording of an HDF5 file (`--record`): an exam_id, or else a row number from 0.
         start: seconds to skip. WFDB, EDF, ISHNE, HDF5 and `.npy` files are read in the memory of the stretch alone.
         duration: read only so many seconds.
+        units: unit of the samples, for files that do not state it (`--units`): "uV", "1e-4 V", a gain as "200/mV", or a
+            number, which is mV per count. Arrays and tables of floating-point numbers are taken to be in mV without
+            it, unless that cannot be; whole numbers need it. A unit that contradicts the file is an error.
+        keep_identifiers: hand on the patient's id as `patient_id`, and name and birth date in `meta`
+            (`patient_name`, `birth_date`), and the report as it is. Otherwise these stay behind, and names, ids,
+            signatures and the birth date are taken out of the report as far as the file tells them.
 
     Returns:
         The recording. `meta` has `source` (file name), `duration` (full length in seconds, also when only a part was
         read), `start` (seconds skipped, where any were) and, where known, `age` (years), `sex` ("male" or "female"),
-        `dx` (codes), `device` and `record`.
+        `dx` (codes), `device` and `record`. `report` is what the file states about the recording.
+
+    Warns:
+        DBetaWarning: the voltages cannot be those of an ECG, limb leads contradict each other, or leads are shown one
+            after the other.
 
     Raises:
         DBetaError: the file cannot be read, or not as twelve leads; the message names the file and what to do.
@@ -70,12 +84,21 @@ def read_ecg(
             raise DBetaError(f"the duration must be a positive number of seconds, not {duration}")
         if sampling_rate is not None and not (math.isfinite(sampling_rate) and sampling_rate > 0):
             raise DBetaError(f"the sampling rate (--fs) must be a positive number of Hz, not {sampling_rate}")
+        if units is not None and millivolts(units) is None:
+            raise DBetaError(f"the unit (--units) {units!r} is none of voltage; write uV, mV, 1e-4 V or 200/mV")
         file = _find_file(path)
-        reader = _choose_reader(file)
-        if record is not None and reader is not read_hdf5:
+        kind = detect.choose_format(file)
+        if record is not None and kind is not detect.HDF5:
             raise DBetaError("holds a single recording; leave out --record, which is for HDF5 files")
-        options = Options(sampling_rate, leads, record, start, duration)
-        return _to_ecg(reader(file, options), options, file.name)
+        options = Options(sampling_rate, leads, record, start, duration, units)
+        recording = kind.read(file, options)
+        if keep_identifiers:
+            recording.meta |= recording.identity.facts()
+        else:
+            recording.report = recording.identity.without(recording.report)
+        ecg = _to_ecg(recording, options, file.name)
+        ecg.patient_id = recording.identity.patient_id or None if keep_identifiers else None
+        return ecg
     except DBetaError as error:
         raise DBetaError(f"{path}: {error}") from error.__cause__
 
@@ -99,9 +122,10 @@ def as_ecg(ecg: ECG | str | Path, *, duration: float | None = None) -> ECG:
 
 
 def find_ecgs(directory: str | Path) -> list[Path]:
-    """All files below a folder that `read_ecg` can take, sorted; a WFDB record counts once, as its `.hea`.
+    """All recordings below a folder, sorted; a WFDB record counts once, as its `.hea`.
 
-    A `.csv` counts only if its first row is lead names or numbers: tables of metadata are left out.
+    A file whose ending says that it is a recording counts even if it is damaged, so that it is not left out in
+    silence; any other is looked into, and counts if it is one: tables of metadata, texts and pictures do not.
 
     Raises:
         DBetaError: the folder does not exist or is not a folder.
@@ -109,21 +133,8 @@ def find_ecgs(directory: str | Path) -> list[Path]:
     directory = Path(directory)
     if not directory.is_dir():
         raise DBetaError(f"{directory}: is not a folder; give the folder that holds the recordings")
-    files = [file for file in directory.rglob("*") if file.suffix.lower() in READERS and file.is_file()]
-    return sorted(file for file in files if not file.name.startswith(".") and _starts_a_record(file))
-
-
-def _starts_a_record(file: Path) -> bool:
-    suffix = file.suffix.lower()
-    if suffix in (".dat", ".mat"):
-        return suffix == ".mat" and not file.with_suffix(".hea").exists()
-    if suffix == ".csv":
-        try:
-            header = csv_header(file)
-        except DBetaError:
-            return False
-        return header is None or not _missing_leads([known_lead(name) for name in header])
-    return True
+    files = (file for file in directory.rglob("*") if not file.name.startswith(".") and file.is_file())
+    return sorted(file for file in files if detect.is_recording(file))
 
 
 def _find_file(path: Path) -> Path:
@@ -150,17 +161,6 @@ def _find_file(path: Path) -> Path:
     return path
 
 
-def _choose_reader(file: Path) -> Callable[[Path, Options], Recording]:
-    reader = READERS.get(file.suffix.lower())
-    if reader is None:
-        # Archives (PACS) export DICOM under any name.
-        with file.open("rb") as stream:
-            if stream.read(132)[128:] == b"DICM":
-                return read_clinical
-        raise DBetaError(f"is of no known format; give one of {', '.join(READERS)}")
-    return reader
-
-
 def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     rows, others = _standard_rows(recording.names, options.leads)
     rate = recording.sampling_rate
@@ -178,7 +178,7 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
         raise DBetaError("has leads of different length; export the twelve leads over the same time at the same rate")
     with np.errstate(over="ignore", invalid="ignore"):
         signal = np.stack([recording.signal[row][begin:end] for row, _ in rows]).astype(np.float32)
-        signal *= [[_millivolts(recording, row)] for row, _ in rows]
+        signal *= [[_millivolts(recording, row, options.units)] for row, _ in rows]
     if signal.size == 0:
         raise DBetaError("holds no samples; get the file again")
     # No voltage, and its square would overflow.
@@ -186,16 +186,21 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     valid = ~np.isnan(signal)
     if not valid.any():
         raise DBetaError("holds no valid sample in any of the twelve leads; get the file again")
-    if recording.unit_assumed:
-        spread = [row[good].std() for row, good in zip(signal, valid, strict=True) if good.any()]
-        if np.median(spread) > 20:
-            raise DBetaError("has values too large for mV; convert its samples to mV first")
+    if total / rate < SHORTEST:
+        raise DBetaError(f"holds only {total / rate:.3f} s of signal; get or export the recording again")
+    amplitude = beat_amplitude(signal, rate)
+    if amplitude and not BELIEVABLE[0] <= amplitude <= BELIEVABLE[1]:
+        if recording.unit_assumed:
+            raise DBetaError(f"has beats of {amplitude:.3g}, which cannot be mV; give their unit with --units, as uV")
+        recording.notes.append(f"its beats are of {amplitude:.3g} mV, which no ECG has; its gain or unit is wrong")
     meta = recording.meta | {"source": source, "duration": total / rate}
     if options.start > 0:
         meta["start"] = options.start
     if others:
         meta["other_channels"] = others
-    ecg = ECG(signal, rate, [lead for _, lead in rows], recording.report, recording.patient_id, meta)
+    for note in recording.notes:
+        warnings.warn(f"{source}: {note}", DBetaWarning, stacklevel=3)
+    ecg = ECG(signal, rate, [lead for _, lead in rows], recording.report, None, meta)
     expected = augmented_leads(ecg["I"], ecg["II"])
     wrong = [lead for lead in expected if lead in ecg.leads and disagreement(ecg[lead], expected[lead]) > 0.5]
     if wrong:
@@ -204,11 +209,17 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     return ecg.standard()
 
 
-def _millivolts(recording: Recording, row: int) -> float:
-    unit = recording.units[row] if recording.units else "mV"
-    if unit.casefold() not in _MILLIVOLTS:
-        raise DBetaError(f"has lead {recording.names[row]} in {unit or 'no unit'!r}; it must be in uV, mV or V")
-    return _MILLIVOLTS[unit.casefold()]
+def _millivolts(recording: Recording, row: int, given: str | None) -> float:
+    """What a channel's unit is in mV, by the file or, where it is silent, by the caller."""
+    unit = (recording.units[row] if recording.units else "mV") or given or ""
+    factor = millivolts(unit)
+    if factor is None:
+        raise DBetaError(
+            f"has lead {recording.names[row]} in {unit or 'no unit'!r}; it must be in uV, mV or V, or told by --units"
+        )
+    if given and not math.isclose(factor, millivolts(given) or 0, rel_tol=1e-3):
+        raise DBetaError(f"is in {unit}, not in {given}; leave out --units")
+    return factor
 
 
 def _missing_leads(names: Sequence[str | None]) -> list[str]:

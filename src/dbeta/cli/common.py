@@ -15,12 +15,19 @@ from dbeta.reading import read_ecg
 if TYPE_CHECKING:
     from dbeta.inference import DBeta
 
-Files = Annotated[list[Path], typer.Argument(help="Recordings: .hea, .mat, .dcm, .xml, .scp, .edf, .h5, .npy, .csv")]
+Files = Annotated[
+    list[Path],
+    typer.Argument(help="Recordings: WFDB, DICOM, XML, SCP, EDF, ISHNE, MFER, MATLAB, HDF5, NumPy, CSV, Parquet"),
+]
 OneFile = Annotated[Path, typer.Argument(help="A recording")]
 Model = Annotated[str | None, typer.Option(help="Folder, hub id, tiny or tiny-sim  \\[default: the bundled model]")]
 Rate = Annotated[float | None, typer.Option("--fs", help="Sampling rate in Hz, for files that do not carry it")]
 Leads = Annotated[str | None, typer.Option(help='Lead names in file order, "I,II,V1,…", for files without them')]
 Record = Annotated[str | None, typer.Option(help="Which recording of an HDF5 file: exam_id or row number")]
+Units = Annotated[
+    str | None, typer.Option(help='Unit of samples without one: uV, mV, "1e-4 V", 200/mV, or mV per count')
+]
+KeepIdentifiers = Annotated[bool, typer.Option("--keep-identifiers", help="Show the patient's id, name and birth date")]
 Precision = Annotated[
     str | None,
     typer.Option(help="float32, bfloat16 or int8  \\[default: bfloat16 where the processor has units for it]"),
@@ -47,9 +54,26 @@ def silence_libraries() -> None:
     hub_logging.set_verbosity(hub_logging.CRITICAL)
 
 
-def read(file: Path, fs: float | None, leads: str | None, record: str | None, *, duration: float | None = None) -> ECG:
+def read(
+    file: Path,
+    fs: float | None,
+    leads: str | None,
+    record: str | None,
+    units: str | None,
+    *,
+    duration: float | None = None,
+    keep_identifiers: bool = False,
+) -> ECG:
     """`read_ecg` with the options as the command line gives them."""
-    return read_ecg(file, sampling_rate=fs, leads=lead_names(leads), record=record, duration=duration)
+    return read_ecg(
+        file,
+        sampling_rate=fs,
+        leads=lead_names(leads),
+        record=record,
+        units=units,
+        duration=duration,
+        keep_identifiers=keep_identifiers,
+    )
 
 
 def lead_names(leads: str | None) -> list[str] | None:

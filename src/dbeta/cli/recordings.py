@@ -14,12 +14,14 @@ from rich.table import Table
 from dbeta.cli.common import (
     AsJson,
     Files,
+    KeepIdentifiers,
     Leads,
     Model,
     OneFile,
     Precision,
     Rate,
     Record,
+    Units,
     check_folder,
     lead_names,
     load_model,
@@ -39,6 +41,7 @@ def diagnose(
     fs: Rate = None,
     leads: Leads = None,
     record: Record = None,
+    units: Units = None,
     precision: Precision = None,
     as_json: AsJson = False,
 ) -> None:
@@ -57,7 +60,7 @@ def diagnose(
     failures = Failures()
     for file in files:
         with failures.of(file):
-            ecg = read(file, fs, leads, record, duration=dbeta.processor.duration + 1)
+            ecg = read(file, fs, leads, record, units, duration=dbeta.processor.duration + 1)
             tables.append(dbeta.diagnose(ecg, wanted))
             if not as_json:
                 print_findings(tables[-1])
@@ -77,6 +80,7 @@ def embed(
     fs: Rate = None,
     leads: Leads = None,
     record: Record = None,
+    units: Units = None,
     precision: Precision = None,
 ) -> None:
     """Write the embedding of each recording to a Parquet file with columns file, record and embedding.
@@ -94,7 +98,7 @@ def embed(
     dbeta = load_model(model, precision)
     failures = Failures()
     rows: list[dict[str, Any]] = []
-    options: dict[str, Any] = {"sampling_rate": fs, "leads": lead_names(leads), "record": record}
+    options: dict[str, Any] = {"sampling_rate": fs, "leads": lead_names(leads), "record": record, "units": units}
     with progress("embedding") as advance:
         for i, (done, embedding) in enumerate(dbeta.embed_files(files, **options), 1):
             if embedding is None:
@@ -121,6 +125,7 @@ def plot(
     fs: Rate = None,
     leads: Leads = None,
     record: Record = None,
+    units: Units = None,
 ) -> None:
     """Draw the twelve leads as clinicians read them: 25 mm/s, 10 mm/mV, 3 × 4 and a rhythm strip.
 
@@ -131,7 +136,7 @@ def plot(
     check_folder(output)
     dbeta = load_model(model) if findings else None
     seconds = max(SHOWN_S, dbeta.processor.duration if dbeta else 0.0)
-    ecg = read(file, fs, leads, record, duration=seconds + 1)
+    ecg = read(file, fs, leads, record, units, duration=seconds + 1)
     save_plot(plot_ecg(ecg, dbeta.diagnose(ecg) if dbeta else None), output)
     note(f"{output} written")
 
@@ -141,6 +146,8 @@ def info(
     fs: Rate = None,
     leads: Leads = None,
     record: Record = None,
+    units: Units = None,
+    keep_identifiers: KeepIdentifiers = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a recording holds: rate, length, voltages per lead, patient and report.
@@ -149,7 +156,7 @@ def info(
     """
     import numpy as np
 
-    ecg = read(file, fs, leads, record)
+    ecg = read(file, fs, leads, record, units, keep_identifiers=keep_identifiers)
     finite = np.isfinite(ecg.signal)
     facts: dict[str, Any] = {
         "record": ecg.meta.get("record", ecg.meta.get("source")),
@@ -158,6 +165,8 @@ def info(
         "samples": ecg.signal.shape[1],
         "missing": round(float((~finite).mean()), 4),
         "patient_id": ecg.patient_id,
+        "patient_name": ecg.meta.get("patient_name"),
+        "birth_date": ecg.meta.get("birth_date"),
         "age": ecg.meta.get("age"),
         "sex": ecg.meta.get("sex"),
         "report": ecg.report or None,
@@ -170,11 +179,11 @@ def info(
         print(json.dumps(facts, indent=2, default=str))
         return
     table = Table(show_header=False, box=None)
-    units = {"sampling_rate": " Hz", "duration": " s"}
+    suffixes = {"sampling_rate": " Hz", "duration": " s"}
     for key, value in facts.items():
         if key == "peak_to_peak_mv":
             value = "  ".join(f"{lead} {'–' if size is None else f'{size:.2f}'}" for lead, size in value.items())
             key = "peak to peak, mV"
         if value is not None:
-            table.add_row(f"[bold]{key.replace('_', ' ')}[/]", escape(f"{value}{units.get(key, '')}"))
+            table.add_row(f"[bold]{key.replace('_', ' ')}[/]", escape(f"{value}{suffixes.get(key, '')}"))
     Console().print(table)

@@ -13,6 +13,7 @@ import numpy as np
 
 from dbeta.ecg import standard_lead_name
 from dbeta.errors import DBetaError
+from dbeta.formats.identity import Identity
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Options:
     record: str | int | None = None
     start: float = 0.0
     duration: float | None = None
+    units: str | None = None
 
     def stretch(self, sampling_rate: float, total: int) -> tuple[int, int]:
         """The first sample that is asked for and the one after the last, of `total` in the file.
@@ -49,9 +51,10 @@ class Recording:
     units: Sequence[str] = ()  # of each channel; mV where not given
     total: int | None = None  # samples in the file, where `signal` has only the stretch that was asked for
     report: str = ""
-    patient_id: str | None = None
+    identity: Identity = field(default_factory=Identity)
     meta: dict[str, Any] = field(default_factory=dict)
     unit_assumed: bool = False
+    notes: list[str] = field(default_factory=list)  # what the user is to be warned of
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 from dbeta.ecg import LEADS, augmented_leads
 from dbeta.errors import DBetaError
 from dbeta.formats.base import Options, Recording, disagreement, parsing
+from dbeta.formats.units import millivolts
 
 # The orders of the limb leads in CODE-15 % (and most others), CODE-test and MIMIC-IV-ECG.
 _LIMB_ORDERS = (
@@ -39,16 +40,17 @@ def read_hdf5(file: Path, options: Options) -> Recording:
     rate = options.sampling_rate or 400.0
     with parsing("HDF5"), h5py.File(file) as content:
         first, last = _used(content["tracings"], row)
-        unit = _code_unit(file, file.stat().st_mtime_ns)
+        unit = (options.units and millivolts(options.units)) or _code_unit(file, file.stat().st_mtime_ns)
     if last == first:
         raise DBetaError(f"has nothing but zeros in row {row}; choose another recording with --record")
     begin, end = options.stretch(rate, last - first)
     with parsing("HDF5"), h5py.File(file) as content:
         # The order shows at the beginning, whichever stretch is asked for
         opening = content["tracings"][row, first : min(last, first + _BLOCK)].T.astype(np.float64)  # (12, samples)
-        signal = content["tracings"][row, first + begin : first + end].T.astype(np.float64) * unit  # (12, samples)
+        signal = content["tracings"][row, first + begin : first + end].T.astype(np.float64)  # (12, samples)
     names = options.leads or _limb_order(opening) + LEADS[6:]
-    return Recording(signal, names, rate, (), last - first, meta={"record": ids[row] if ids else row})
+    units = [f"{unit} mV"] * len(LEADS)
+    return Recording(signal, names, rate, units, last - first, meta={"record": ids[row] if ids else row})
 
 
 def _used(tracings: Any, row: int) -> tuple[int, int]:

@@ -1,0 +1,64 @@
+"""Who the patient is, as the file says it: kept apart from the rest, and taken out of the text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+
+_SIGNED = re.compile(
+    r"\W*\b(?:electronically\s+)?(?:confirmed|reviewed|signed|over-?read|read|referred|interpreted|edited|approved"
+    r"|validated|acquired|performed)\s+by\b[^;\n]*",
+    re.IGNORECASE,
+)
+
+# Names which are words of an ECG report too, and would take its meaning with them.
+_ORDINARY = re.compile(
+    "acute|age|anonymous|axis|beats?|block|branch|early|first|heart|interval|junction|lateral|leads?|left|long|low|lower|"
+    "normal|old|paced?|pattern|peak|possible|prior|qrs|rate|rhythm|right|second|short|sinus|strain|unknown|upper|wave|young"
+)
+
+_DATES = ("%Y-%m-%d", "%Y%m%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%d %b %Y")
+
+
+@dataclass
+class Identity:
+    """It goes no further than the reader unless the caller asks for it.
+
+    Attributes:
+        patient_id: as the file has it.
+        name: of the patient.
+        birth_date: as YYYY-MM-DD where it is one.
+        others: names of staff and other numbers that point at the patient, which are never handed on.
+    """
+
+    patient_id: str = ""
+    name: str = ""
+    birth_date: str = ""
+    others: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, str]:
+        """What a caller who asks for it gets in `meta`, besides the id."""
+        known = {"patient_name": self.name, "birth_date": self.birth_date}
+        return {key: value for key, value in known.items() if value}
+
+    def without(self, report: str) -> str:
+        """The report without signatures, names, ids and the birth date."""
+        report = _SIGNED.sub("", report)
+        for word in self._words():
+            report = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "…", report, flags=re.IGNORECASE)
+        return report.strip(" ;")
+
+    def _words(self) -> Iterator[str]:
+        for text in (self.patient_id, *self.others):
+            if len(text) > 3:
+                yield text
+        for text in (self.name, *self.others):
+            for word in re.split(r"[\s,;^_]+", text):
+                if len(word) > 2 and word.isalpha() and not _ORDINARY.fullmatch(word.casefold()):
+                    yield word
+        with suppress(ValueError):
+            born = date.fromisoformat(self.birth_date)
+            yield from dict.fromkeys(born.strftime(one) for one in _DATES)

@@ -1,0 +1,65 @@
+"""Units of voltage as files and people write them, and whether an amplitude can be one of an ECG."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+_MILLIVOLTS = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
+_MILLIVOLTS |= {"nanovolt": 1e-6, "microvolt": 1e-3, "millivolt": 1.0, "volt": 1e3}
+
+_NUMBER = r"(?P<number>\d*\.?\d+(?:e[-+]?\d+)?)"
+_UNIT = rf"(?P<unit>{'|'.join(sorted(_MILLIVOLTS, key=len, reverse=True))})s?"
+_COUNT = r"(?:bit|lsb|count|counts|adc|adu|digit)"
+
+# "mV", "1e-4 V", "1.25uV", "4.88 uV/LSB"; "200/mV", "200 adu/mV"; "0.005" is so many mV per count
+_VALUE = re.compile(rf"(?:{_NUMBER}\s*[*x·]?\s*)?{_UNIT}(?:\s*(?:/|per)\s*{_COUNT})?")
+_GAIN = re.compile(rf"{_NUMBER}\s*{_COUNT}?\s*/\s*{_UNIT}")
+_PLAIN = re.compile(_NUMBER)
+
+#: Median R peak, mV: beyond these no electrocardiograph has measured what the file says.
+BELIEVABLE = (0.05, 20.0)
+
+
+def millivolts(unit: str) -> float | None:
+    """What one of this unit is in mV; None where the text is no unit of voltage.
+
+    Args:
+        unit: "mV", "uV", "nV", "V", in words or with a factor ("1e-4 V", "4.88 uV/LSB"), a gain ("200/mV"), or a
+            number alone, which is mV per count.
+    """
+    folded = unit.strip().casefold()
+    if match := _VALUE.fullmatch(folded):
+        factor = float(match["number"] or 1) * _MILLIVOLTS[match["unit"]]
+    elif match := _GAIN.fullmatch(folded):
+        gain = float(match["number"])
+        factor = _MILLIVOLTS[match["unit"]] / gain if gain else 0.0
+    elif match := _PLAIN.fullmatch(folded):
+        factor = float(match["number"])
+    else:
+        return None
+    return factor if 0 < factor < float("inf") else None
+
+
+def beat_amplitude(signal: np.ndarray, sampling_rate: float) -> float:
+    """The median R peak: the largest deviation in any lead within 1.5 s, which holds a beat, as its median over time.
+
+    Args:
+        signal: (leads, samples), mV; NaN where samples are missing.
+        sampling_rate: Hz.
+
+    Returns:
+        mV; 0 for a signal without any change or valid sample.
+    """
+    size = min(signal.shape[1], max(2, round(1.5 * sampling_rate)))
+    count = signal.shape[1] // size
+    peaks = []
+    # 200 windows say as much as those of a whole day
+    for window in np.unique(np.linspace(0, count - 1, 200).astype(int)):
+        part = signal[:, window * size : (window + 1) * size]
+        part = part[np.isfinite(part).any(axis=1)]
+        if len(part):
+            peaks.append(np.nanmax(np.abs(part - np.nanmedian(part, axis=1, keepdims=True))))
+    peaks = [peak for peak in peaks if peak > 0]
+    return float(np.median(peaks)) if peaks else 0.0
