@@ -14,6 +14,16 @@ from dbeta.errors import DBetaError
         (" v1 ", "V1"),
         ("Lead aVF", "aVF"),
         ("LeadII", "II"),
+        ("V1-wct", "V1"),
+        ("V2 (WCT)", "V2"),
+        ("I-Einthoven", "I"),
+        ("Lead III (Einthoven)", "III"),
+        ("Lead aVR, augmented voltage, right", "aVR"),
+        ("aVF-Goldberger", "aVF"),
+        ("D II", "II"),
+        ("V_4", "V4"),
+        ("ECG:V6", "V6"),
+        ("Ableitung III", "III"),
         ("Lead I (Einthoven)", "I"),
         ("ECG V1", "V1"),
         ("ECG Lead III", "III"),
@@ -30,7 +40,10 @@ def test_usual_spellings_are_known(name, lead):
     assert standard_lead_name(name) == lead
 
 
-@pytest.mark.parametrize("name", ["", "MLII", "V7", "V3R", "vx", "-aVR", "ECG -aVR", "PLETH", "II_2", "1", "lead", 3])
+@pytest.mark.parametrize(
+    "name",
+    ["", "MLII", "V7", "V3R", "vx", "-aVR", "ECG -aVR", "PLETH", "II_2", "1", "lead", "I, II", "aVR-", "V1-V2", 3],
+)
 def test_other_names_are_refused(name):
     with pytest.raises(DBetaError, match="twelve standard leads"):
         standard_lead_name(name)

@@ -31,12 +31,18 @@ _BY_FOLDED_NAME = {lead.casefold(): lead for lead in LEADS}
 _BY_FOLDED_NAME |= {"d1": "I", "d2": "II", "d3": "III", "di": "I", "dii": "II", "diii": "III"}
 _BY_FOLDED_NAME |= {f"c{number}": f"V{number}" for number in range(1, 7)}
 
-# A hyphen counts as a separator only right after a prefix: "-aVR" and "ECG -aVR" are the inverted lead, not aVR.
-_DECORATED_NAME = re.compile(r"(?:(?:mdc|ecg|ekg|lead)(?:-|[\s_:]*))*(\w+)(?:\s*\(einthoven\))?")
+# Before and after a lead's name, as devices write it. A hyphen counts as a separator only right after a prefix: "-aVR"
+# and "ECG -aVR" are the inverted lead, not aVR. WCT is Wilson's central terminal, against which V1–V6 are measured.
+_NAMED_AFTER = "wct|einthoven|goldberger|wilson"
+_DECORATED_NAME = re.compile(
+    r"(?:(?:mdc|ecg|ekg|lead|ableitung)(?:-|[\s_:.]*))*([a-z0-9][a-z0-9\s_]*?)"
+    rf"(?:[\s_-]*(?:(?:{_NAMED_AFTER})|\((?:{_NAMED_AFTER})\)|,\s*(?:augmented|{_NAMED_AFTER}).*))?"
+)
 
 
 def standard_lead_name(name: str) -> str:
-    """The standard spelling of a lead name: `avr`, `Lead aVR`, `ECG V1`, `MDC_ECG_LEAD_II`, `DII` and `C1` are known.
+    """The standard spelling of a lead name: `avr`, `Lead aVR`, `ECG V1`, `MDC_ECG_LEAD_II`, `DII`, `C1`, `V1-wct` and
+    `Lead I (Einthoven)` are known.
 
     Raises:
         DBetaError: the name is not one of the twelve standard leads.
@@ -49,8 +55,9 @@ def standard_lead_name(name: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _standard_spelling(name: str) -> str | None:
-    match = _DECORATED_NAME.fullmatch(name.strip().casefold())
-    return _BY_FOLDED_NAME.get(match[1]) if match else None
+    # No lead's name is longer, and a hostile file's might be long enough to keep the search busy
+    match = _DECORATED_NAME.fullmatch(name[:100].strip().casefold())
+    return _BY_FOLDED_NAME.get(re.sub(r"[\s_]", "", match[1])) if match else None
 
 
 def augmented_leads(one: np.ndarray, two: np.ndarray) -> dict[str, np.ndarray]:
