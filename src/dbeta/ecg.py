@@ -41,8 +41,10 @@ _DECORATED_NAME = re.compile(
 
 
 def standard_lead_name(name: str) -> str:
-    """The standard spelling of a lead name: `avr`, `Lead aVR`, `ECG V1`, `MDC_ECG_LEAD_II`, `DII`, `C1`, `V1-wct` and
-    `Lead I (Einthoven)` are known.
+    """The standard spelling of a lead name.
+
+    Known are, in upper or lower case, `aVR`, `Lead aVR`, `ECG V1`, `MDC_ECG_LEAD_II`, `DII`, `C1`, `V1-wct` and
+    `Lead I (Einthoven)`.
 
     Raises:
         DBetaError: the name is not one of the twelve standard leads.

@@ -193,7 +193,7 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     if amplitude and not BELIEVABLE[0] <= amplitude <= BELIEVABLE[1]:
         if recording.unit_assumed:
             raise DBetaError(f"has beats of {amplitude:.3g}, which cannot be mV; give their unit with --units, as uV")
-        recording.notes.append(f"its beats are of {amplitude:.3g} mV, which no ECG has; its gain or unit is wrong")
+        recording.notes.append(f"its beats measure {amplitude:.3g} mV, as no heart's do; gain, unit or signal is wrong")
     meta = recording.meta | {"source": source, "duration": total / rate}
     if options.start > 0:
         meta["start"] = options.start

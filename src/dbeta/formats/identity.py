@@ -56,7 +56,7 @@ class Identity:
             if len(text) > 3:
                 yield text
         for text in (self.name, *self.others):
-            for word in re.split(r"[\s,;^_]+", text):
+            for word in re.split(r"[\W_]+", text):
                 if len(word) > 2 and word.isalpha() and not _ORDINARY.fullmatch(word.casefold()):
                     yield word
         with suppress(ValueError):

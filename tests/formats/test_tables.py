@@ -1,0 +1,111 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from dbeta.ecg import LEADS
+from dbeta.errors import DBetaError
+from dbeta.reading import read_ecg
+
+
+def failure(path, **options):
+    with pytest.raises(DBetaError) as caught:
+        read_ecg(path, **options)
+    return str(caught.value)
+
+
+def table(ecg, factor=1.0, name="{}", time=None, per_second=1.0):
+    columns = {name.format(lead): ecg[lead].astype(np.float64) * factor for lead in ecg.leads}
+    if time:
+        columns = {time: per_second * np.arange(ecg.signal.shape[1]) / ecg.sampling_rate} | columns
+    return pd.DataFrame(columns)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("name", "factor"),
+    [("{} (uV)", 1e3), ("{} [µV]", 1e3), ("{}/mV", 1.0), ("Lead {} (nV)", 1e6), ("{} (V)", 1e-3), ("{}", 1.0)],
+)
+def test_the_unit_is_in_the_columns_name(tmp_path, make_ecg, kind, name, factor):
+    ecg = make_ecg(seconds=2)
+    path = tmp_path / f"a.{kind}"
+    content = table(ecg, factor, name, "time")
+    content.to_csv(path, index=False) if kind == "csv" else content.to_parquet(path)
+    read = read_ecg(path)
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-5)
+    assert (read.sampling_rate, read.meta) == (500, {"source": path.name, "duration": 2})
+
+
+@pytest.mark.parametrize(
+    ("units", "factor"), [("uV", 1e3), ("1e-4 V", 10), ("0.1 mV", 10), ("200/mV", 200), ("0.005", 200), ("V", 1e-3)]
+)
+def test_the_unit_is_told(tmp_path, make_ecg, units, factor):
+    ecg = make_ecg(seconds=2)
+    options = {"sampling_rate": 500, "units": units}
+    table(ecg, factor).to_parquet(tmp_path / "a.parquet")
+    np.testing.assert_allclose(read_ecg(tmp_path / "a.parquet", **options).signal, ecg.signal, atol=1e-5)
+    table(ecg, factor).to_csv(tmp_path / "a.csv", index=False)
+    np.testing.assert_allclose(read_ecg(tmp_path / "a.csv", **options).signal, ecg.signal, atol=1e-5)
+    np.save(tmp_path / "a.npy", ecg.signal.astype(np.float64) * factor)
+    read = read_ecg(tmp_path / "a.npy", leads=LEADS, **options)
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-5)
+
+
+def test_whole_numbers_are_no_voltages(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=2)
+    whole = np.round(ecg.signal * 200).astype(np.int16)
+    np.save(tmp_path / "a.npy", whole)
+    pd.DataFrame(whole.T, columns=LEADS).to_csv(tmp_path / "a.csv", index=False)
+    pd.DataFrame(whole.T).to_csv(tmp_path / "b.csv", index=False, header=False)
+    pd.DataFrame(whole.T, columns=LEADS).to_parquet(tmp_path / "a.parquet")
+    for name in ("a.npy", "a.csv", "b.csv", "a.parquet"):
+        options = {"sampling_rate": 500} | ({"leads": LEADS} if name in ("a.npy", "b.csv") else {})
+        assert "whole numbers" in failure(tmp_path / name, **options)
+        read = read_ecg(tmp_path / name, units="200/mV", **options)
+        np.testing.assert_allclose(read.signal, ecg.signal, atol=0.0026)
+
+
+@pytest.mark.parametrize("factor", [1000, 0.001])
+def test_an_assumed_unit_that_cannot_be(tmp_path, make_ecg, factor):
+    table(make_ecg(seconds=2), factor, time="time").to_csv(tmp_path / "a.csv", index=False)
+    assert "cannot be mV; give their unit with --units" in failure(tmp_path / "a.csv")
+
+
+def test_units_that_contradict_or_are_none(tmp_path, make_ecg):
+    path = tmp_path / "a.csv"
+    table(make_ecg(seconds=2), 1000, "{} (uV)", "time").to_csv(path, index=False)
+    assert read_ecg(path, units="0.001 mV").duration == 2
+    assert "is in uV, not in mV; leave out --units" in failure(path, units="mV")
+    for units in ("furlong", "", "0 mV", "-1", "nan", "inf", "1e400 mV", "mV/s"):
+        assert "none of voltage" in failure(path, units=units)
+
+
+@pytest.mark.parametrize(
+    ("time", "per_second", "rate"),
+    [("time", 1, 500), ("t", 1, 500), ("Time (s)", 1, 500), ("time_ms", 1e3, 500), ("Time [ms]", 1e3, 500)],
+)
+def test_the_rate_is_in_the_column_of_times(tmp_path, make_ecg, time, per_second, rate):
+    path = tmp_path / "a.csv"
+    table(make_ecg(seconds=2), time=time, per_second=per_second).to_csv(path, index=False)
+    assert read_ecg(path).sampling_rate == rate
+    assert "not at 250" in failure(path, sampling_rate=250)
+
+
+def test_times_that_are_rounded_or_uneven(tmp_path, make_ecg):
+    path = tmp_path / "a.csv"
+    content = table(make_ecg(seconds=10, sampling_rate=360), time="time")
+    content.round({"time": 3}).to_csv(path, index=False)
+    assert read_ecg(path).sampling_rate == pytest.approx(360, abs=0.05)
+    content["time"] **= 2
+    content.to_csv(path, index=False)
+    assert "--fs" in failure(path)
+
+
+def test_bad_parquet(tmp_path, make_ecg):
+    path = tmp_path / "a.parquet"
+    table(make_ecg(seconds=2), time="time").to_parquet(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    assert "Parquet" in failure(path)
+    pd.DataFrame({"name": ["a", "b"]}).to_parquet(path)
+    assert "no columns of numbers" in failure(path)
+    pd.DataFrame({"age": [50.0, 60.0]}).to_parquet(path)
+    failure(path)
