@@ -48,7 +48,7 @@ def test_a_general_ecg(tmp_path, make_ecg, unit, syntax, preamble):
 def test_the_rhythm_and_not_the_median_beat(tmp_path, make_ecg):
     ecg = make_ecg()
     median = part(ecg, 0, 1.2)
-    for label in ("MEDIAN BEAT", "Representative beat", "", None):
+    for label in ("MEDIAN BEAT", "REPRESENTATIVE", "", None):
         for groups in ([dicom_group(ecg), dicom_group(median, label=label)], [dicom_group(median, label=label)] * 2):
             path = write_dicom(tmp_path / "a.dcm", groups)
             if len({group.NumberOfWaveformSamples for group in groups}) == 2:

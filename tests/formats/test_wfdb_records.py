@@ -1,0 +1,101 @@
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dbeta.ecg import LEADS
+from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.reading import read_ecg
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    import wfdb
+
+
+def write(folder, ecg, form="16", gain=200.0):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        wfdb.wrsamp(
+            "rec",
+            fs=ecg.sampling_rate,
+            units=["mV"] * len(ecg.leads),
+            sig_name=list(ecg.leads),
+            p_signal=ecg.signal.T.astype(np.float64),
+            fmt=[form] * len(ecg.leads),
+            adc_gain=[gain] * len(ecg.leads),
+            baseline=[0] * len(ecg.leads),
+            write_dir=str(folder),
+        )
+    return Path(folder) / "rec.hea"
+
+
+@pytest.mark.parametrize(("form", "gain"), [("16", 1000), ("212", 200), ("80", 40), ("24", 1e5), ("32", 1e6)])
+def test_storage_formats(tmp_path, make_ecg, form, gain):
+    ecg = make_ecg()
+    path = write(tmp_path, ecg, form, gain)
+    np.testing.assert_allclose(read_ecg(path).signal, ecg.signal, atol=0.51 / gain + 1e-6)
+    some = read_ecg(path, start=3.002, duration=2)
+    np.testing.assert_allclose(some.signal, ecg.signal[:, 1501:2501], atol=0.51 / gain + 1e-6)
+
+
+def test_agrees_with_wfdb(tmp_path, make_ecg):
+    path = write(tmp_path, make_ecg(), "212")
+    expected = wfdb.rdrecord(str(path.with_suffix("")), sampfrom=500, sampto=1500).p_signal.T
+    np.testing.assert_allclose(read_ecg(path, start=1, duration=2).signal, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("written", ["1000/mV", "1000.0(0)/mV", "1000/mv", "1e3/mV", "1000(0)/mV"])
+def test_gains_as_they_are_written(tmp_path, make_ecg, written):
+    ecg = make_ecg(seconds=2)
+    path = write(tmp_path, ecg, gain=1000.0)
+    text = path.read_text()
+    assert "1000.0(0)/mV" in text
+    path.write_text(text.replace("1000.0(0)/mV", written))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(read_ecg(path).signal, ecg.signal, atol=6e-4)
+
+
+@pytest.mark.parametrize("written", ["0/mV", "0(0)/mV", ""])
+def test_no_gain_is_warned_of(tmp_path, make_ecg, written):
+    ecg = make_ecg(seconds=2)
+    path = write(tmp_path, ecg, gain=200.0)
+    lines = path.read_text().replace("200.0(0)/mV", written).splitlines()
+    if not written:
+        lines = [lines[0], *(" ".join(line.split()[:2]) for line in lines[1:])]
+    path.write_text("\n".join(lines))
+    with pytest.warns(DBetaWarning, match=r"rec\.hea: its header states no gain, for which 200 counts per mV"):
+        read = read_ecg(path, leads=LEADS)
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=0.003)
+
+
+def test_the_wrong_gain_of_the_challenge_2020(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=4)
+    path = write(tmp_path, ecg, gain=1000.0)
+    text = path.read_text()
+    path.write_text(text.replace("1000.0(0)/mV", "4.88/mV"))
+    with pytest.warns(DBetaWarning, match="is read as 1000/mV"):
+        np.testing.assert_allclose(read_ecg(path).signal, ecg.signal, atol=6e-4)
+    # Any other is only named: nobody knows what it should be
+    for gain, amplitude in [("5/mV", "257"), ("100000/mV", "0.01")]:
+        path.write_text(text.replace("1000.0(0)/mV", gain))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            read_ecg(path)
+        assert f"rec.hea: its beats measure {amplitude}" in str(caught[0].message)
+
+
+def test_the_wrong_gain_where_it_is_right(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=4)
+    path = write(tmp_path, ecg, "16", 4.88)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        np.testing.assert_allclose(read_ecg(path).signal, ecg.signal, atol=0.11)
+    assert not any("gain" in str(one.message) for one in caught)
+
+
+def test_a_header_under_another_name(tmp_path, make_ecg):
+    path = write(tmp_path, make_ecg(seconds=2)).rename(tmp_path / "rec.txt")
+    with pytest.raises(DBetaError, match=r"rec\.txt: is a WFDB header under another name; rename it to rec\.hea"):
+        read_ecg(path)
