@@ -15,6 +15,7 @@ import pytest
 from dbeta.checkpoint import bundled_checkpoint, load
 from dbeta.cli import common, recordings
 from dbeta.ecg import LEADS
+from ecg_files import write_muse
 
 HEADER = "{name} 12 {rate} {samples}\n" + "".join(f"{{name}}.dat 16 1000/mV 16 0 0 0 0 {lead}\n" for lead in LEADS)
 COMMANDS = ["diagnose", "embed", "plot", "info", "corpus", "pretrain", "convert", "evaluate"]
@@ -520,6 +521,28 @@ def test_info(run, tmp_path, make_ecg):
     assert (code, err) == (0, "")
     for text in ("rec.hea", "500.0 Hz", "12.0 s", "61", "female", f"II {sizes['II']:.2f}", "V6 –"):
         assert text in out
+
+
+def test_info_of_who_the_patient_is(run, tmp_path, make_ecg):
+    path = write_muse(tmp_path / "a.xml", make_ecg(seconds=2))
+    code, out, _ = run("info", path, "--json")
+    assert code == 0
+    assert json.loads(out)["report"] == "Normal sinus rhythm"
+    assert not any(part in out for part in ("MRN-0815", "Mustermann", "1951"))
+    asked = json.loads(run("info", path, "--json", "--keep-identifiers")[1])
+    assert asked["patient_id"] == "MRN-0815"
+    assert (asked["patient_name"], asked["birth_date"]) == ("Erika Mustermann", "1951-03-27")
+
+
+def test_the_unit_of_a_table_is_told(run, tmp_path, make_ecg):
+    ecg = make_ecg(seconds=2)
+    np.save(tmp_path / "a.npy", np.round(ecg.signal * 200).astype(np.int16))
+    options = ["--fs", "500", "--leads", ",".join(LEADS)]
+    assert "--units" in refused(run("info", tmp_path / "a.npy", *options))
+    assert "none of voltage" in refused(run("info", tmp_path / "a.npy", *options, "--units", "furlong"))
+    code, out, _ = run("info", tmp_path / "a.npy", *options, "--units", "200/mV", "--json")
+    assert code == 0
+    assert json.loads(out)["peak_to_peak_mv"]["II"] == pytest.approx(np.ptp(ecg["II"]), abs=0.006)
 
 
 @pytest.mark.parametrize("as_json", [[], ["--json"]])

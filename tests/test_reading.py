@@ -368,47 +368,6 @@ def test_an_xml_bomb_is_refused(tmp_path):
 
 
 @pytest.mark.shared
-@pytest.mark.parametrize(
-    ("name", "rate", "seconds", "age", "report"),
-    [
-        ("dicom-12-lead-1000hz.dcm", 1000, 10.0, 42, "RITMO SINUSALE"),
-        ("hl7-aecg-fda-subject1.xml", 500, 10.0, 46, ""),
-        ("philips-sierra-1.03.xml", 500, 10.528, 50, "Sinus bradycardia"),
-        ("philips-sierra-1.04.01.xml", 500, 10.6, 69, "Sinus rhythm"),
-        ("scp-ecg-example.scp", 500, 10.0, 49, ""),
-    ],
-)
-def test_clinical_formats(shared, name, rate, seconds, age, report):
-    read = read_ecg(shared / "formats" / name)
-    assert (read.sampling_rate, read.duration, read.leads) == (rate, seconds, LEADS)
-    assert read.meta["age"] == age
-    assert read.report.startswith(report)
-    assert 0.5 < np.abs(read.signal).max() < 4
-    # The pulse at the end of a Philips file would break this: there all leads are +1 mV.
-    np.testing.assert_allclose(read["I"] + read["III"], read["II"], atol=0.02)
-    np.testing.assert_allclose(read["aVR"], -(read["I"] + read["II"]) / 2, atol=0.02)
-
-
-@pytest.mark.shared
-def test_the_same_recording_in_xml_and_scp(shared):
-    xml = read_ecg(shared / "formats" / "hl7-aecg-fda-subject1.xml")
-    scp = read_ecg(shared / "formats" / "scp-ecg-example.scp")
-    np.testing.assert_allclose(xml.signal, scp.signal, atol=0.01)
-
-
-@pytest.mark.shared
-def test_a_real_file_whose_avr_has_the_wrong_sign(shared):
-    with pytest.warns(DBetaWarning, match="do not agree with aVR;"):
-        assert read_ecg(shared / "formats" / "hl7-aecg-liryc.xml").sampling_rate == 100
-
-
-@pytest.mark.shared
-@pytest.mark.parametrize("name", ["hl7-aecg-empty.xml", "hl7-aecg-no-signal.xml", "philips-sierra-invalid.xml"])
-def test_clinical_files_without_an_ecg(shared, name):
-    failure(shared / "formats" / name)
-
-
-@pytest.mark.shared
 def test_real_collections(shared):
     challenge = find_ecgs(shared / "challenge-2021")
     assert len(challenge) == 70
