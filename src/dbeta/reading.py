@@ -141,10 +141,7 @@ def _find_file(path: Path) -> Path:
     """The file to open. Checked here, so that each parser may take for granted a file that can be read."""
     try:
         header = path.with_name(path.name + ".hea") if path.name else path
-        if not path.is_file() and header.is_file():
-            path = header
-        elif path.suffix.lower() in (".dat", ".mat") and path.with_suffix(".hea").is_file():
-            path = path.with_suffix(".hea")
+        path = header if not path.is_file() and header.is_file() else detect.wfdb_header(path) or path
         if path.is_dir():
             raise DBetaError("is a folder; give a file in it")
         with path.open("rb") as stream:

@@ -6,7 +6,8 @@ import pytest
 
 from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.reading import read_ecg
+from dbeta.reading import find_ecgs, read_ecg
+from ecg_files import write_muse
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -99,3 +100,15 @@ def test_a_header_under_another_name(tmp_path, make_ecg):
     path = write(tmp_path, make_ecg(seconds=2)).rename(tmp_path / "rec.txt")
     with pytest.raises(DBetaError, match=r"rec\.txt: is a WFDB header under another name; rename it to rec\.hea"):
         read_ecg(path)
+
+
+def test_signal_files_of_any_ending(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=2)
+    path = write(tmp_path, ecg)
+    path.with_suffix(".dat").rename(tmp_path / "rec.d1")
+    path.write_text(path.read_text().replace("rec.dat", "rec.d1"))
+    np.testing.assert_allclose(read_ecg(tmp_path / "rec.d1").signal, ecg.signal, atol=0.003)
+    # Another recording of the same name is one of its own
+    write_muse(tmp_path / "rec.xml", make_ecg(seconds=4))
+    assert read_ecg(tmp_path / "rec.xml").duration == 4
+    assert [file.name for file in find_ecgs(tmp_path)] == ["rec.hea", "rec.xml"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,12 +113,24 @@ def choose_format(file: Path) -> Format:
     raise DBetaError(f"is of no known format; give one of {', '.join(EXPECTED)}")
 
 
+def wfdb_header(file: Path) -> Path | None:
+    """The header of a WFDB record's signal file, which has the same name but for its ending; None for another file."""
+    header = file.with_suffix(".hea")
+    if file.suffix == ".hea" or not header.is_file():
+        return None
+    if file.suffix.lower() in (".dat", ".mat"):
+        return header
+    with header.open("rb") as stream:
+        _, *named = re.findall(rb"^([^\s#]\S*)", stream.read(16 * _SNIFFED), re.MULTILINE) or [b""]
+    return header if os.fsencode(file.name) in named else None
+
+
 def is_recording(file: Path) -> bool:
     """Whether a file found in a folder is a recording of its own, at the price of its first bytes at most."""
     suffix = file.suffix.lower()
     if suffix in _SURE:
         return True
-    if _OTHER.fullmatch(suffix) or (suffix != ".hea" and file.with_suffix(".hea").is_file()):
+    if _OTHER.fullmatch(suffix) or wfdb_header(file):
         return False
     try:
         found = detect(file)

@@ -56,7 +56,7 @@ def read_dicom(file: Path, options: Options) -> Recording:
 
     with parsing("DICOM"):
         # Some archives leave the preamble out, which says that it is DICOM
-        body = pydicom.dcmread(file, force=True)
+        body = pydicom.dcmread(file, force=True, stop_before_pixels=True)
         little = body.original_encoding[1] is not False
         items = list(body.get("WaveformSequence") or [])
     if not items:
