@@ -184,8 +184,8 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     if not valid.any():
         raise DBetaError("holds no valid sample in any of the twelve leads; get the file again")
     if total / rate < SHORTEST:
-        length = f"{total / rate:.2g} s, at a sampling rate of {rate:g} Hz"
-        raise DBetaError(f"holds only {length}; get or export the recording again")
+        extent = f"{total / rate:.2g} s, at a sampling rate of {rate:g} Hz"
+        raise DBetaError(f"holds only {extent}; get or export the recording again")
     amplitude = beat_amplitude(signal, rate)
     if amplitude and not BELIEVABLE[0] <= amplitude <= BELIEVABLE[1]:
         if recording.unit_assumed:

@@ -60,6 +60,7 @@ def beat_amplitude(signal: np.ndarray, sampling_rate: float) -> float:
         part = signal[:, window * size : (window + 1) * size]
         part = part[np.isfinite(part).any(axis=1)]
         if len(part):
-            peaks.append(np.nanmax(np.abs(part - np.nanmedian(part, axis=1, keepdims=True))))
+            mean = np.nanmean(part, axis=1, keepdims=True)
+            peaks.append(max(np.nanmax(part - mean), np.nanmax(mean - part)))
     peaks = [peak for peak in peaks if peak > 0]
     return float(np.median(peaks)) if peaks else 0.0
