@@ -202,6 +202,8 @@ def test_options_may_fill_gaps_but_not_contradict(tmp_path, make_ecg):
         ("500 1000", "500 0", "no samples"),
         ("500 1000", "500 99999", "get or export the file again"),
         ("500 1000", "0 1000", "sampling rate"),
+        ("500 1000", "1e999 1000", "sampling rate of inf Hz"),
+        ("1000.0(0)/mV", "10..0/mV", "rec.hea"),
         ("rec 12", "rec 0", "no signals"),
         ("rec 12", "%$!", "WFDB header"),
         ("rec 12", "rec 13", "WFDB"),

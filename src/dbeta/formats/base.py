@@ -31,8 +31,10 @@ class Options:
         """The first sample that is asked for and the one after the last, of `total` in the file.
 
         Raises:
-            DBetaError: the file ends before.
+            DBetaError: the file ends before, or the sampling rate is none.
         """
+        if not (math.isfinite(sampling_rate) and sampling_rate > 0):
+            raise DBetaError(f"has a sampling rate of {sampling_rate:g} Hz; get or export the file again")
         begin = round(self.start * sampling_rate)
         if self.start > 0 and begin >= total:
             raise DBetaError(f"is {total / sampling_rate:g} s long; nothing is left from second {self.start:g} on")

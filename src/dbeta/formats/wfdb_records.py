@@ -16,8 +16,10 @@ from dbeta.formats.base import Options, Recording, parsing, patient_facts
 from dbeta.formats.identity import Identity
 from dbeta.formats.units import BELIEVABLE, beat_amplitude
 
+_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+
 #: A line of a signal: file, format with its modifiers, and the gain, which may be missing.
-SIGNAL_LINE = re.compile(r"(\S+)\s+\d+(?:x\d+)?(?::\d+)?(?:\+\d+)?(?:\s+(-?[\d.]+(?:e[-+]?\d+)?)\S*)?(?:\s.*)?", re.I)
+SIGNAL_LINE = re.compile(rf"(\S+)\s+\d+(?:x\d+)?(?::\d+)?(?:\+\d+)?(?:\s+(-?{_NUMBER})\S*)?(?:\s.*)?", re.IGNORECASE)
 
 # Georgia's records in the first release of the challenge 2020 state 4.88/mV, µV per count instead of counts per mV;
 # later releases state 1000/mV for the same samples.
@@ -40,7 +42,7 @@ def read_wfdb(file: Path, options: Options) -> Recording:
         if not file.with_name(name).is_file():
             raise DBetaError(f"names the signal file {name}, which is missing; put it in the same folder")
     # WFDB's silent default, 250 Hz, would stretch most ECGs
-    stated = re.match(r"[\d.]+", record[2]) if len(record) > 2 else None
+    stated = re.match(_NUMBER, record[2]) if len(record) > 2 else None
     total = int(record[3]) if len(record) > 3 and record[3].isdecimal() else None
     rate = float(stated[0]) if stated else options.sampling_rate
     begin, end = options.stretch(rate, total) if rate and total else (0, None)
