@@ -106,6 +106,9 @@ def test_damaged_edf(tmp_path, make_ecg):
     # The 14th signal, the annotations, says when each record starts
     path.write_bytes(data.replace(b"EDF+C", b"EDF+D", 1).replace(b"+5\x14\x14", b"+9\x14\x14", 1))
     assert "was interrupted" in failure(path)
+    for limit in (b"1e999   ", b"nan     ", b"-8000   ", b"none    "):
+        path.write_bytes(data.replace(b"8000    ", limit))
+        assert "no unit" in failure(path)
     path.write_bytes(data.replace(b"uV      ", b"        "))
     assert "no unit" in failure(path)
     assert read_ecg(path, units="uV").duration == 10

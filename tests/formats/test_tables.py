@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,8 +10,10 @@ from dbeta.reading import read_ecg
 
 
 def failure(path, **options):
-    with pytest.raises(DBetaError) as caught:
-        read_ecg(path, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(DBetaError) as caught:
+            read_ecg(path, **options)
     return str(caught.value)
 
 
@@ -95,9 +99,10 @@ def test_times_that_are_rounded_or_uneven(tmp_path, make_ecg):
     content = table(make_ecg(seconds=10, sampling_rate=360), time="time")
     content.round({"time": 3}).to_csv(path, index=False)
     assert read_ecg(path).sampling_rate == pytest.approx(360, abs=0.05)
-    content["time"] **= 2
-    content.to_csv(path, index=False)
-    assert "--fs" in failure(path)
+    uneven = content["time"] ** 2
+    for time in (uneven, uneven * 0, uneven.replace(0, np.inf), uneven.where(uneven > 50), -content["time"]):
+        content.assign(time=time).to_csv(path, index=False)
+        assert "--fs" in failure(path)
 
 
 def test_bad_parquet(tmp_path, make_ecg):

@@ -114,7 +114,8 @@ def _calibrated(counts: np.ndarray, signal: dict[str, str]) -> tuple[np.ndarray,
     with suppress(ValueError):
         low, high = _number(signal["physical_min"]), _number(signal["physical_max"])
         lowest, highest = _number(signal["digital_min"]), _number(signal["digital_max"])
-        if low != high and lowest < highest:
+        # Beyond a trillion of any unit lies no calibration but an accident
+        if low != high and lowest < highest and all(abs(one) < 1e12 for one in (low, high, lowest, highest)):
             return low + (counts - lowest) * ((high - low) / (highest - lowest)), signal["unit"]
     return counts.astype(np.float64), ""
 

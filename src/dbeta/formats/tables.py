@@ -126,8 +126,10 @@ def _from_columns(header: Sequence[str], signal: np.ndarray, counts: bool, optio
 
 def _rate(time: np.ndarray, per_second: float) -> float | None:
     """Hz, from a column of times; None where its steps differ, as in a table of something else."""
+    if len(time) < 2 or not np.isfinite(time).all():
+        return None
     steps = np.diff(time)
-    step = float(np.median(steps)) if len(steps) else 0.0
+    step = float(np.median(steps))
     # Rounded times, as of 0.002, 0.003, 0.005, differ by half a step
     if not step > 0 or np.abs(time - time[0] - np.arange(len(time)) * (time[-1] - time[0]) / len(steps)).max() > step:
         return None
