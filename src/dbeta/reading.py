@@ -27,7 +27,7 @@ from dbeta.formats.base import Options, Recording, disagreement, known_lead
 from dbeta.formats.units import BELIEVABLE, beat_amplitude, millivolts
 
 #: Seconds; anything shorter is no recording but a remnant or an averaged beat.
-SHORTEST = 0.5
+SHORTEST = 0.1
 
 
 def read_ecg(
