@@ -87,7 +87,7 @@ def measure(files: list[Path], model: dbeta.DBeta) -> dict[str, float]:
     seconds["reading, in one process"] = (time.perf_counter() - start) / len(few) * len(files)
 
     start = time.perf_counter()
-    read = [one.signal for one in prepare_files(files, wanted) if one.signal is not None]
+    read = [window for one in prepare_files(files, wanted) if one.windows is not None for window in one.windows]
     seconds["reading, ahead in workers"] = time.perf_counter() - start
 
     model.embed_signals(read[: model.batch_size])
@@ -97,7 +97,7 @@ def measure(files: list[Path], model: dbeta.DBeta) -> dict[str, float]:
     seconds["the model"] = time.perf_counter() - start
 
     start = time.perf_counter()
-    done = sum(embedding is not None for _, embedding in model.embed_files(files))
+    done = sum(one.error is None for one in model.embed_files(files))
     seconds["together, as `dbeta embed`"] = time.perf_counter() - start
 
     table = Table(title=f"{done} of {len(files)} recordings, {model!r}")

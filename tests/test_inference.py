@@ -166,8 +166,10 @@ def plant(monkeypatch, embeds, directions, panel=None):
     """A model of two dimensions that gives these embeddings, in order, and these directions by condition."""
     model = DBeta.__new__(DBeta)
     model.processor = dbeta.DBetaProcessor()
+    model.batch_size = 1
     model.panel = None if panel is None else torch.tensor(panel)
-    monkeypatch.setattr(model, "embed", lambda ecgs: np.array(embeds, dtype=np.float32)[: len(ecgs)], raising=False)
+    rows = iter(np.array(embeds, dtype=np.float32))
+    monkeypatch.setattr(model, "embed_signals", lambda windows: [next(rows) for _ in windows], raising=False)
     vectors = {name: np.array(one, dtype=np.float32) for name, one in directions.items()}
     monkeypatch.setattr(model, "embed_condition", vectors.__getitem__, raising=False)
     return model

@@ -11,7 +11,7 @@ import pytest
 import wfdb
 
 from dbeta import reading_ahead
-from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.errors import DBetaError
 from dbeta.inference import DBeta
 from dbeta.preparing import InputFormat, prepare_signal
 from dbeta.reading import read_ecg
@@ -57,24 +57,27 @@ def files(folder):
 def same(one, other):
     """Equal in every field."""
     assert (one.file, one.record, one.error, one.notes) == (other.file, other.record, other.error, other.notes)
-    assert (one.signal is None) == (other.signal is None)
-    if one.signal is not None:
-        np.testing.assert_array_equal(one.signal, other.signal)
+    assert (one.end, one.duration, one.last, one.lost) == (other.end, other.duration, other.last, other.lost)
+    np.testing.assert_array_equal(one.starts, other.starts)
+    assert (one.windows is None) == (other.windows is None)
+    if one.windows is not None:
+        np.testing.assert_array_equal(one.windows, other.windows)
 
 
 def test_one_file(files):
     done = prepare_file(files[1], FORMAT, {})
     assert (done.file, done.record, done.error, done.notes) == (files[1], "r1.hea", None, [])
-    np.testing.assert_array_equal(done.signal, prepare_signal(read_ecg(files[1]), FORMAT))
+    np.testing.assert_array_equal(done.windows, prepare_signal(read_ecg(files[1]), FORMAT)[None])
+    assert (done.starts.tolist(), done.duration, done.last) == ([0.0], 10.0, True)
 
 
 def test_what_cannot_be_used_is_told_not_raised(files):
     unreadable, short, flat = (prepare_file(file, FORMAT, {}) for file in files[2:])
-    assert unreadable.signal is None
+    assert unreadable.windows is None
     assert "r2.hea" in unreadable.error
     assert short.error is None
     assert any("4.0 s" in note for note in short.notes)
-    assert flat.signal is None
+    assert flat.windows is None
     assert "flat" in flat.error
 
 
@@ -130,7 +133,7 @@ def test_a_killed_worker_loses_nothing(files, times):
         os.kill(process.pid, signal.SIGKILL)
     done = [first, *results]
     assert [one.file for one in done] == files * times
-    assert [one.signal is None for one in done] == [False, False, True, False, True] * times
+    assert [one.windows is None for one in done] == [False, False, True, False, True] * times
     assert not any("killed" in str(one.error) for one in done)
 
 
@@ -145,7 +148,7 @@ def test_a_deadly_file_is_told_and_the_others_are_read(files):
     given = [str(files[0]), Deadly("deadly.hea"), str(files[1])]
     one, deadly, other = prepare_files(given, FORMAT, workers=2)
     assert (one.record, other.record) == ("r0.hea", "r1.hea")
-    assert deadly.signal is None
+    assert deadly.windows is None
     assert deadly.error.startswith("deadly.hea: reading it killed the process")
 
 
@@ -221,15 +224,15 @@ def model(micro_checkpoint):
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
 def test_embed_files_goes_on_after_a_bad_one(model, files, workers, batch_size):
     model = DBeta(model.model, model.processor, batch_size=batch_size)
-    with pytest.warns(DBetaWarning, match=r"4\.0 s"):
-        results = list(model.embed_files(files, workers=workers))
-    assert [done.file for done, _ in results] == files
-    assert [embedding is None for _, embedding in results] == [False, False, True, False, True]
-    for done, embedding in results:
-        assert (embedding is None) == (done.error is not None)
-        if embedding is not None:
-            expected = model.embed_signals([prepare_file(done.file, model.processor.input_format, {}).signal])
-            np.testing.assert_allclose(embedding, expected[0], atol=1e-5)
+    results = list(model.embed_files(files, workers=workers))
+    assert [one.file for one in results] == files
+    assert [one.error is None for one in results] == [True, True, False, True, False]
+    assert any("4.0 s" in note for note in results[3].notes)
+    for one in results:
+        assert len(one.windows) == (one.error is None)
+        if one.error is None:
+            expected = model.embed_signals(prepare_file(one.file, model.processor.input_format, {}).windows)
+            np.testing.assert_allclose(one.embedding, expected[0], atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore::dbeta.DBetaWarning")
@@ -239,7 +242,7 @@ def test_embed_stops_at_a_bad_file(model, files):
 
 
 def test_all_files_bad(model, files):
-    assert [embedding for _, embedding in model.embed_files([files[2], files[4]])] == [None, None]
+    assert all(one.error for one in model.embed_files([files[2], files[4]]))
 
 
 def test_no_files(model):

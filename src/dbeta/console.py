@@ -17,6 +17,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -63,14 +64,42 @@ class Failures:
 
 def print_findings(table: pd.DataFrame) -> None:
     """The findings of one recording."""
+    long = "peak" in table
     view = Table(title=escape(str(table["record"].iloc[0])), title_justify="left", title_style="bold")
     view.add_column("condition")
-    view.add_column("score", justify="right")
-    view.add_column("percentile", justify="right")
+    for column in ("score", "percentile", *(("strongest at", "with score") if long else ())):
+        view.add_column(column, justify="right")
     for row in table.to_dict("records"):
-        percentile = "–" if row["percentile"] != row["percentile"] else f"{row['percentile']:.0f}"
-        view.add_row(escape(row["condition"]), f"{row['score']:+.2f}", percentile)
+        peak = (_clock(row["peak_at"]), f"{row['peak']:+.2f}") if long else ()
+        view.add_row(escape(row["condition"]), f"{row['score']:+.2f}", _percent(row["percentile"]), *peak)
     Console().print(view)
+
+
+#: Conditions that a line of `print_windows` has room for.
+SHOWN = 3
+
+
+def print_windows(table: pd.DataFrame) -> None:
+    """What fits each window of one recording best."""
+    title = f"{table['record'].iloc[0]}: score (percentile) of what fits each window best"
+    view = Table(title=escape(title), title_justify="left", title_style="bold")
+    view.add_column("start", justify="right", no_wrap=True)
+    view.add_column("condition")
+    for start, rows in table.groupby("start", sort=False):
+        best = rows.head(SHOWN).to_dict("records")
+        texts = [f"{row['condition']} {row['score']:+.2f} ({_percent(row['percentile'])})" for row in best]
+        view.add_row(_clock(float(str(start))), escape(", ".join(texts)))
+    Console().print(view)
+
+
+def _percent(percentile: float) -> str:
+    return "–" if percentile != percentile else f"{percentile:.0f}"
+
+
+def _clock(seconds: float) -> str:
+    """As in 3:20:10, hours, minutes and seconds since the recording began."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def print_metrics(result: dict[str, Any]) -> None:
@@ -164,16 +193,46 @@ class Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f}/s")
 
 
+class Advance:
+    """Moves a progress bar.
+
+    Args:
+        bar: the bars of a run.
+        task: its own.
+    """
+
+    def __init__(self, bar: Progress, task: TaskID) -> None:
+        """Nothing is done yet."""
+        self.bar, self.task = bar, task
+        self.inner: TaskID | None = None
+        self.begun = False
+
+    def __call__(self, done: int, total: int) -> None:
+        """So many are done, of so many in all; what was done before the first call does not count for the rate."""
+        if not self.begun:
+            self.bar.reset(self.task, total=total, completed=done)
+            self.begun = True
+        self.bar.update(self.task, completed=done, total=total)
+
+    def within(self, name: str, done: int, total: int) -> None:
+        """So much of one item is done: a second bar, as long as that takes."""
+        if self.inner is None:
+            self.inner = self.bar.add_task(escape(name), total=total)
+        self.bar.update(self.inner, completed=done, total=total, description=escape(name))
+        if done >= total:
+            self.bar.remove_task(self.inner)
+            self.inner = None
+
+
 @contextmanager
-def progress(label: str) -> Iterator[Any]:
+def progress(label: str) -> Iterator[Advance]:
     """A progress bar on stderr, silent when that is no terminal; yields a function of (done, in all)."""
     columns = (
-        *(TextColumn(label), BarColumn(), MofNCompleteColumn(), Rate()),
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate()),
         *(TimeElapsedColumn(), TextColumn("remaining"), TimeRemainingColumn()),
     )
     with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield Advance(bar, bar.add_task(label, total=None))
 
 
 def note(message: str) -> None:

@@ -6,7 +6,6 @@ recordings whose embeddings lie beside the weights.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,15 +16,17 @@ import torch
 from torch.nn.functional import normalize
 
 from dbeta.ecg import ECG
-from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.embedding import Embedded, Watch, embed_groups
+from dbeta.errors import DBetaError
 from dbeta.evaluation.conditions import Condition, default_conditions, find_condition
+from dbeta.findings import Question, tabulate
 from dbeta.model.towers import DualEncoder
 from dbeta.processing import DBetaProcessor
-from dbeta.reading import as_ecg
-from dbeta.reading_ahead import Prepared, prepare_files
+from dbeta.windows import warn_all
 
 if TYPE_CHECKING:
     from dbeta.model.modeling import DBetaModel
+    from dbeta.search import Index
 
 
 class DBeta:
@@ -68,6 +69,8 @@ class DBeta:
     def embed(self, ecgs: ECG | str | Path | Iterable[ECG | str | Path]) -> np.ndarray:
         """Embed recordings.
 
+        One longer than the model's input is cut into windows, as `embed_files` says; its embedding is their mean.
+
         Args:
             ecgs: one or several, each an `ECG` or a file that `read_ecg` can read.
 
@@ -77,65 +80,54 @@ class DBeta:
         Raises:
             DBetaError: a file cannot be read or a recording cannot be used.
         """
-        items = [ecgs] if isinstance(ecgs, ECG | str | Path) else ecgs
-        if isinstance(items, Sequence) and items and all(isinstance(item, str | Path) for item in items):
-            batches = self._file_batches(items)
-        else:
-            batches = self._batches(items)
-        return np.concatenate([np.zeros((0, self.model.config.hidden_size), np.float32), *batches])
+        embeds = [one.embedding[None] for one in self._usable(ecgs)]
+        return np.concatenate([np.zeros((0, self.model.config.hidden_size), np.float32), *embeds])
 
-    def _batches(self, ecgs: Iterable[ECG | str | Path]) -> Iterator[np.ndarray]:
-        signals: list[np.ndarray] = []
-        for ecg in ecgs:
-            signals.append(self.processor.signal(self.read(ecg)))
-            if len(signals) == self.batch_size:
-                yield self.embed_signals(signals)
-                signals = []
-        if signals:
-            yield self.embed_signals(signals)
-
-    def _file_batches(self, files: Sequence[str | Path]) -> Iterator[np.ndarray]:
-        for done, embedding in self.embed_files(files):
-            if embedding is None:
-                raise DBetaError(str(done.error))
-            yield embedding[None]
+    def _usable(self, ecgs: ECG | str | Path | Iterable[ECG | str | Path]) -> Iterator[Embedded]:
+        """Each recording's embeddings, with what it is to be warned of."""
+        for one in self.embed_files([ecgs] if isinstance(ecgs, ECG | str | Path) else ecgs):
+            warn_all(one.notes)
+            if one.error is not None:
+                raise DBetaError(one.error)
+            yield one
 
     def embed_files(
-        self, files: Sequence[str | Path], *, workers: int | None = None, **options: Any
-    ) -> Iterator[tuple[Prepared, np.ndarray | None]]:
-        """Embed files one after the other, reading ahead in worker processes where there are many.
+        self,
+        files: Iterable[ECG | str | Path],
+        *,
+        workers: int | None = None,
+        watch: Watch | None = None,
+        **options: Any,
+    ) -> Iterator[Embedded]:
+        """Embed recordings one after the other, reading ahead in worker processes where there are many files.
+
+        A recording longer than the model's input is cut into windows, one after the other; where more than a second is
+        left, one more ends where the recording ends. Files are read in pieces, so that a day needs no more memory than
+        some minutes.
 
         Args:
-            files: what `read_ecg` can read.
+            files: what `read_ecg` can read, or ECGs.
             workers: processes that read (see `prepare_files`).
+            watch: is called with a long recording's name, its windows that are done, and all of them.
             **options: those of `read_ecg`.
 
         Yields:
-            For each file, in order: what was read, and its embedding (D,) float32, or None where it cannot be used;
-            then `error` says why, and the others go on.
+            For each recording, in order, its embeddings; where it cannot be used, `error` says why, and the others go
+            on.
         """
-        batch: list[Prepared] = []
-        for i, one in enumerate(prepare_files(files, self.processor.input_format, workers=workers, **options), 1):
-            for message in one.notes:
-                warnings.warn(message, DBetaWarning, stacklevel=2)
-            batch.append(one)
-            if len(batch) == self.batch_size or i == len(files):
-                signals = [done.signal for done in batch if done.signal is not None]
-                embeds = iter(self.embed_signals(signals) if signals else ())
-                for done in batch:
-                    yield done, None if done.signal is None else next(embeds)
-                batch = []
+        for group in self.embed_groups(files, workers=workers, watch=watch, **options):
+            yield from group
+
+    def embed_groups(self, files: Iterable[ECG | str | Path], **options: Any) -> Iterator[list[Embedded]]:
+        """As `embed_files`, in the groups that go through the model together (see `dbeta.embedding`)."""
+        wanted = self.processor.input_format
+        yield from embed_groups(self.embed_signals, files, wanted, batch_size=self.batch_size, **options)
 
     @torch.inference_mode()
     def embed_signals(self, signals: Sequence[np.ndarray]) -> np.ndarray:
         """Embed one batch of recordings as `processor.signal` returns them: (n, D) float32."""
         batch = torch.from_numpy(np.stack(signals)).to(self.model.device)
         return self.model.embed_ecg(batch).float().cpu().numpy()
-
-    def read(self, ecg: ECG | str | Path) -> ECG:
-        """The recording itself, or as much of the file as the model reads."""
-        # A second more than needed, so that resampling has its margin
-        return as_ecg(ecg, duration=self.processor.duration + 1)
 
     @torch.inference_mode()
     def embed_text(self, texts: str | Sequence[str]) -> np.ndarray:
@@ -170,23 +162,57 @@ class DBeta:
         self,
         ecgs: ECG | str | Path | Sequence[ECG | str | Path],
         conditions: str | Sequence[str] | None = None,
+        *,
+        windows: bool = False,
     ) -> pd.DataFrame:
         """How well each condition describes each recording.
+
+        A recording longer than the model's input is asked as a whole, by the mean of its windows' embeddings, and
+        window by window.
 
         Args:
             ecgs: one or several, each an `ECG` or a file that `read_ecg` can read.
             conditions: one or several, in words; by default about twenty common ones. A string is one condition.
+            windows: a row for each window and condition instead of each recording and condition.
 
         Returns:
             Columns `record`, `condition`, `score` (cosine of the embeddings, −1 to 1) and `percentile` (share of the
             reference panel that the condition describes less well, 0 to 100; NaN without a panel), best score first
-            within each record.
+            within each record. Where a recording has several windows, also `peak`, the best score among its windows,
+            and `peak_at`, where that window starts in seconds. With `windows`, `start` in seconds follows `record`.
 
         Raises:
             DBetaError: a file or recording cannot be used, or a condition is empty.
         """
-        ecgs = [ecgs] if isinstance(ecgs, ECG | str | Path) else list(ecgs)
-        recordings = [self.read(ecg) for ecg in ecgs]
+        question = self.ask(conditions)
+        return tabulate(question, list(self._usable(ecgs)), windows=windows)
+
+    def search(self, text: str, index: Index | str | Path, k: int = 10) -> pd.DataFrame:
+        """The recordings of an index that words describe best.
+
+        Args:
+            text: in words; a condition that `conditions.yaml` knows is asked for in all its wordings.
+            index: a folder that `dbeta index` made, or an `Index` of it, which need not be read again.
+            k: how many; fewer where the index has fewer.
+
+        Returns:
+            Columns `file`, `record`, `windows`, `warnings` and `score` (cosine of the embeddings), best first.
+
+        Raises:
+            DBetaError: the folder is no index, another model made it, or the text is empty.
+        """
+        from dbeta.search import Index
+
+        found = index if isinstance(index, Index) else Index.load(index)
+        found.check(self)
+        return found.nearest(self.embed_condition(text), k)
+
+    def ask(self, conditions: str | Sequence[str] | None = None) -> Question:
+        """The conditions as directions, beside the reference panel's scores; see `diagnose`.
+
+        Raises:
+            DBetaError: a condition is empty, or none is named.
+        """
         conditions = [conditions] if isinstance(conditions, str) else conditions
         asked: Sequence[Condition | str] = default_conditions() if conditions is None else list(conditions)
         if not asked:
@@ -194,31 +220,9 @@ class DBeta:
         if any(not isinstance(one, str | Condition) for one in asked):
             raise DBetaError("a condition is named in words, such as 'atrial fibrillation'")
         names = [one if isinstance(one, str) else one.name for one in asked]
-        directions = np.stack([self.embed_condition(one) for one in asked])  # (conditions, D)
-        scores = _unit(self.embed(recordings)) @ directions.T  # (recordings, conditions)
-        percentiles = self._percentiles(scores, directions)
-        rows = [
-            {"record": _name(ecg, i), "condition": name, "score": float(score), "percentile": float(percentile)}
-            for i, (ecg, row, ranks) in enumerate(zip(recordings, scores, percentiles, strict=True))
-            for name, score, percentile in sorted(zip(names, row, ranks, strict=True), key=lambda one: -one[1])
-        ]
-        return pd.DataFrame(rows, columns=["record", "condition", "score", "percentile"])
-
-    def _percentiles(self, scores: np.ndarray, directions: np.ndarray) -> np.ndarray:
-        """Mid-rank percentile of each score (n, conditions) among the panel's scores."""
-        if self.panel is None:
-            return np.full_like(scores, np.nan)
-        panel = np.sort(self.panel.numpy() @ directions.T, axis=0)  # (panel, conditions)
-        ranks = [
-            (np.searchsorted(column, scores[:, i], "left") + np.searchsorted(column, scores[:, i], "right")) / 2
-            for i, column in enumerate(panel.T)
-        ]
-        return np.stack(ranks, axis=1) / len(panel) * 100.0
-
-
-def _name(ecg: ECG, i: int) -> str:
-    name = ecg.meta.get("source", f"recording {i + 1}")
-    return f"{name}#{ecg.meta['record']}" if "record" in ecg.meta else str(name)
+        directions = np.stack([self.embed_condition(one) for one in asked])  # (C, D)
+        panel = None if self.panel is None else np.sort(self.panel.numpy() @ directions.T, axis=0)  # (panel, C)
+        return Question(names, directions, panel)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

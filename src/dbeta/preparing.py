@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from dbeta.ecg import ECG, FLAT, LEADS
-from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 
 #: Below this rate the QRS complex itself is lost (its energy lies at 5–25 Hz); AHA/ACC/HRS 2007 ask for 500 Hz.
 LOWEST_SAMPLING_RATE = 40.0
@@ -127,13 +127,13 @@ def fill_gaps(signal: np.ndarray) -> None:
 def _without_gaps(x: np.ndarray, leads: tuple[str, ...], name: str) -> np.ndarray:
     finite = np.isfinite(x)
     if not finite.any():
-        raise DBetaError(f"{name}: holds no signal, every sample is missing")
+        raise NoSignalError(f"{name}: holds no signal, every sample is missing")
     if not finite.all():
         _warn(f"{name}: {(~finite).mean():.1%} of the samples are missing, interpolated")
         fill_gaps(x)
     flat = [lead for lead, row in zip(leads, x, strict=True) if np.ptp(row) < FLAT]
     if len(flat) == len(leads):
-        raise DBetaError(f"{name}: holds no signal, every lead is flat")
+        raise NoSignalError(f"{name}: holds no signal, every lead is flat")
     if flat:
         _warn(f"{name}: lead {', '.join(flat)} is flat, findings that rest on it mean little")
     return x

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from dbeta.ecg import ECG, INDEPENDENT_LEADS, augmented_leads, standard_lead_name
-from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.formats import detect
 from dbeta.formats.base import Options, Recording, disagreement, known_lead
 from dbeta.formats.units import BELIEVABLE, beat_amplitude, millivolts
@@ -99,6 +99,8 @@ def read_ecg(
         ecg = _to_ecg(recording, options, file.name)
         ecg.patient_id = recording.identity.patient_id or None if keep_identifiers else None
         return ecg
+    except NoSignalError as error:
+        raise NoSignalError(f"{path}: {error}", error.duration) from error.__cause__
     except DBetaError as error:
         raise DBetaError(f"{path}: {error}") from error.__cause__
 
@@ -182,7 +184,7 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     signal[~(np.abs(signal) < 1e9)] = np.nan
     valid = ~np.isnan(signal)
     if not valid.any():
-        raise DBetaError("holds no valid sample in any of the twelve leads; get the file again")
+        raise NoSignalError("holds no valid sample in any of the twelve leads; get the file again", total / rate)
     if total / rate < SHORTEST:
         extent = f"{total / rate:.2g} s, at a sampling rate of {rate:g} Hz"
         raise DBetaError(f"holds only {extent}; get or export the recording again")

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from dbeta.cli import convert, evaluation, recordings, training
+from dbeta.cli import convert, evaluation, recordings, searching, training
 from dbeta.console import NOTICE, complain, note
 from dbeta.errors import DBetaError, DBetaWarning
 
@@ -23,7 +23,7 @@ class InOrder(TyperGroup):
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of the commands."""
-        order = ["diagnose", "embed", "plot", "info", "corpus", "pretrain", "convert", "evaluate"]
+        order = ["diagnose", "embed", "plot", "info", "index", "search", "corpus", "pretrain", "convert", "evaluate"]
         return sorted(super().list_commands(ctx), key=order.index)
 
 
@@ -38,7 +38,7 @@ corpus_app = typer.Typer(help="Make corpora for pretraining and evaluation.", no
 evaluate_app = typer.Typer(help="Measure a model on a benchmark.", no_args_is_help=True)
 for command in (
     *(recordings.diagnose, recordings.embed, recordings.plot, recordings.info),
-    *(training.pretrain, convert.convert),
+    *(searching.index, searching.search, training.pretrain, convert.convert),
 ):
     app.command()(command)
 corpus_app.command("build")(training.corpus_build)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,10 +15,6 @@ from dbeta.reading import read_ecg
 if TYPE_CHECKING:
     from dbeta.inference import DBeta
 
-Files = Annotated[
-    list[Path],
-    typer.Argument(help="Recordings: WFDB, DICOM, XML, SCP, EDF, ISHNE, MFER, MATLAB, HDF5, NumPy, CSV, Parquet"),
-]
 OneFile = Annotated[Path, typer.Argument(help="A recording")]
 Model = Annotated[str | None, typer.Option(help="Folder, hub id, tiny or tiny-sim  \\[default: the bundled model]")]
 Rate = Annotated[float | None, typer.Option("--fs", help="Sampling rate in Hz, for files that do not carry it")]
@@ -65,20 +61,14 @@ def read(
     keep_identifiers: bool = False,
 ) -> ECG:
     """`read_ecg` with the options as the command line gives them."""
-    return read_ecg(
-        file,
-        sampling_rate=fs,
-        leads=lead_names(leads),
-        record=record,
-        units=units,
-        duration=duration,
-        keep_identifiers=keep_identifiers,
-    )
+    options = reading_options(fs, leads, record, units)
+    return read_ecg(file, duration=duration, keep_identifiers=keep_identifiers, **options)
 
 
-def lead_names(leads: str | None) -> list[str] | None:
-    """The names in "I,II,V1"."""
-    return None if leads is None else [name.strip() for name in leads.split(",")]
+def reading_options(fs: float | None, leads: str | None, record: str | None, units: str | None) -> dict[str, Any]:
+    """What `read_ecg` takes, of options of the command line."""
+    names = None if leads is None else [name.strip() for name in leads.split(",")]
+    return {"sampling_rate": fs, "leads": names, "record": record, "units": units}
 
 
 def check_folder(output: Path) -> None:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from dbeta.cli.batches import Batch, ListFile, Paths, Shard, Strict, errors_file, gather, report, write_batch
 from dbeta.cli.common import (
     AsJson,
-    Files,
     KeepIdentifiers,
     Leads,
     Model,
@@ -23,31 +23,45 @@ from dbeta.cli.common import (
     Record,
     Units,
     check_folder,
-    lead_names,
     load_model,
     read,
+    reading_options,
 )
-from dbeta.console import NOTICE, Failures, note, print_findings, progress
+from dbeta.console import NOTICE, Failures, note, print_findings, print_windows, progress
 from dbeta.errors import DBetaError
-from dbeta.reading import find_ecgs
+
+if TYPE_CHECKING:
+    from dbeta.inference import DBeta
 
 
 def diagnose(
-    files: Files,
+    paths: Paths = None,
     conditions: Annotated[
         list[str] | None, typer.Option(help='In words, separated by ";"  \\[default: about twenty common ones]')
     ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Table to write, .parquet or .csv; folders need one")
+    ] = None,
+    windows: Annotated[bool, typer.Option("--windows", help="Of each 10 s, not of the whole recording")] = False,
     model: Model = None,
     fs: Rate = None,
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
     precision: Precision = None,
+    list_file: ListFile = None,
+    shard: Shard = None,
+    strict: Strict = False,
     as_json: AsJson = False,
 ) -> None:
     """Rank conditions by how well they describe each recording.
 
     Example: dbeta diagnose record.hea --conditions "atrial fibrillation; left bundle branch block"
+
+    With --output, what was interrupted goes on when the same command is started again, and recordings that cannot be
+    used are listed in errors.csv beside the output.
+
+    Example: dbeta diagnose archive/ --output findings.parquet
     """
     wanted = None
     if conditions:
@@ -55,66 +69,106 @@ def diagnose(
         wanted = list(dict.fromkeys(named))
     if wanted is not None and not all(wanted):
         raise DBetaError('--conditions: a condition is empty; write them as "atrial fibrillation; sinus rhythm"')
+    options = reading_options(fs, leads, record, units)
+    if output is not None:
+        if output.suffix not in (".parquet", ".csv"):
+            raise DBetaError(f"{output}: findings are written as .parquet or .csv; give the file one of these endings")
+        if as_json:
+            raise typer.BadParameter("--json prints, --output writes a file; choose one")
+        check_folder(output)
+        batch = gather(paths, list_file, shard)
+        _write_findings(batch, load_model(model, precision), output, wanted, windows, strict, options)
+        return
+    for path in paths or []:
+        if path.is_dir():
+            raise DBetaError(f"{path}: is a folder; name a table for its findings with --output, or a file in it")
+    batch = gather(paths, list_file, shard)
+    from dbeta.findings import tabulate
+    from dbeta.windows import warn_all
+
     dbeta = load_model(model, precision)
+    question = dbeta.ask(wanted)
     tables = []
     failures = Failures()
-    for file in files:
-        with failures.of(file):
-            ecg = read(file, fs, leads, record, units, duration=dbeta.processor.duration + 1)
-            tables.append(dbeta.diagnose(ecg, wanted))
-            if not as_json:
-                print_findings(tables[-1])
+    with progress("diagnosing") as advance:
+        for i, one in enumerate(dbeta.embed_files(batch.files, watch=advance.within, **options), 1):
+            warn_all(one.notes)
+            if one.error is not None:
+                failures.add(str(one.file), one.error)
+            else:
+                tables.append(tabulate(question, [one], windows=windows))
+            advance(i, len(batch.files))
     if as_json:
         from dbeta.inference import to_records
 
         print(json.dumps([row for table in tables for row in to_records(table)], indent=2))
     elif tables:
+        for table in tables:
+            print_windows(table) if windows else print_findings(table)
         Console().print(f"[dim]percentile: share of the reference ECGs that fit the words less well. {NOTICE}[/]")
     failures.end()
 
 
+def _write_findings(
+    batch: Batch,
+    dbeta: DBeta,
+    output: Path,
+    wanted: list[str] | None,
+    windows: bool,
+    strict: bool,
+    options: dict[str, Any],
+) -> None:
+    """Write the findings of a batch to a table."""
+    from dbeta.batches import Parts
+    from dbeta.rows import FINDINGS, WINDOW_FINDINGS, finding_rows
+
+    question = dbeta.ask(wanted)
+    errors = errors_file(output, batch)
+    parts = write_batch(
+        *("windows" if windows else "diagnose", batch, dbeta, output, WINDOW_FINDINGS if windows else FINDINGS),
+        *(lambda some: finding_rows(some, question, windows=windows), Parts.write_output),
+        errors=errors,
+        settings={"conditions": question.names},
+        **options,
+    )
+    note(f"{parts.rows} findings of {len(batch.files) - len(parts.failed)} recordings in {output}")
+    report(parts, errors, batch, strict)
+
+
 def embed(
-    paths: Annotated[list[Path], typer.Argument(help="Recordings or folders of recordings")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write")],
+    paths: Paths = None,
     model: Model = None,
     fs: Rate = None,
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
     precision: Precision = None,
+    list_file: ListFile = None,
+    shard: Shard = None,
+    strict: Strict = False,
 ) -> None:
-    """Write the embedding of each recording to a Parquet file with columns file, record and embedding.
+    """Write the embedding of each recording to a Parquet file: file, record, windows, warnings, embedding.
 
     Example: dbeta embed recordings/ --output embeddings.parquet
-    """
-    import pandas as pd
 
+    What was interrupted goes on when the same command is started again; recordings that cannot be used are listed in
+    errors.csv beside the output.
+    """
     if output.suffix != ".parquet":
         raise DBetaError(f"{output}: embeddings are written as Parquet; give the file the ending .parquet")
     check_folder(output)
-    files = [file for path in paths for file in (find_ecgs(path) if path.is_dir() else [path])]
-    if not files:
-        raise DBetaError(f"{', '.join(map(str, paths))}: no recording was found there")
+    batch = gather(paths, list_file, shard)
     dbeta = load_model(model, precision)
-    failures = Failures()
-    rows: list[dict[str, Any]] = []
-    options: dict[str, Any] = {"sampling_rate": fs, "leads": lead_names(leads), "record": record, "units": units}
-    with progress("embedding") as advance:
-        for i, (done, embedding) in enumerate(dbeta.embed_files(files, **options), 1):
-            if embedding is None:
-                failures.add(done.file, str(done.error))
-            else:
-                rows.append({"file": str(done.file), "record": done.record, "embedding": embedding})
-            advance(i, len(files))
-    if rows:
-        partial = output.with_name(f".{output.name}.partial")
-        try:
-            pd.DataFrame(rows).to_parquet(partial, index=False)
-            partial.replace(output)
-        finally:
-            partial.unlink(missing_ok=True)
-        note(f"{len(rows)} embeddings of {rows[0]['embedding'].size} numbers in {output}")
-    failures.end()
+    from dbeta.batches import Parts
+    from dbeta.rows import EMBEDDINGS, embedding_rows
+
+    errors = errors_file(output, batch)
+    options = reading_options(fs, leads, record, units)
+    write = (batch, dbeta, output, EMBEDDINGS, embedding_rows, Parts.write_output)
+    parts = write_batch("embed", *write, errors=errors, **options)
+    note(f"{parts.rows} embeddings of {dbeta.model.config.hidden_size} numbers in {output}")
+    report(parts, errors, batch, strict)
 
 
 def plot(

@@ -20,7 +20,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -135,6 +135,46 @@ def load_corpus(path: Path, split: str | None = None) -> Any:
     if not len(keep):
         raise DBetaError(f"{path}: has no records in split {split!r}")
     return corpus.select(keep)
+
+
+class CorpusRecordings(Sequence[ECG]):
+    """The recordings of a corpus, each decoded when it is asked for; slices decode nothing.
+
+    Args:
+        path: the corpus's folder.
+        rows: which ones; None for all.
+
+    Raises:
+        DBetaError: the folder is not a corpus or lacks a shard.
+    """
+
+    def __init__(self, path: Path, rows: range | None = None) -> None:
+        """Open it."""
+        self.path = path
+        self.corpus = load_corpus(path)
+        self.rows = range(len(self.corpus)) if rows is None else rows
+
+    @property
+    def names(self) -> list[str]:
+        """The records' ids."""
+        return self.corpus.data.column("record_id").take(list(self.rows)).to_pylist()
+
+    def __len__(self) -> int:
+        """How many they are."""
+        return len(self.rows)
+
+    @overload
+    def __getitem__(self, which: int) -> ECG: ...
+    @overload
+    def __getitem__(self, which: slice) -> CorpusRecordings: ...
+    def __getitem__(self, which: int | slice) -> ECG | CorpusRecordings:
+        """One recording, or some of them."""
+        if isinstance(which, slice):
+            return CorpusRecordings(self.path, self.rows[which])
+        row = self.corpus[self.rows[which]]
+        ecg = decode_signal(row)
+        ecg.meta |= {"source": row["file"], "record": row["record_id"]}
+        return ecg
 
 
 class CorpusRows:
