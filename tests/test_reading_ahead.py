@@ -15,7 +15,7 @@ from dbeta.errors import DBetaError
 from dbeta.inference import DBeta
 from dbeta.preparing import InputFormat, prepare_signal
 from dbeta.reading import read_ecg
-from dbeta.reading_ahead import prepare_file, prepare_files
+from dbeta.reading_ahead import Prepared, prepare_file, prepare_files
 from dbeta.workers import quicken_wfdb
 
 FORMAT = InputFormat()
@@ -107,7 +107,7 @@ class Executor:
     def submit(self, function, *arguments):
         self.submitted += 1
         future = Future()
-        future.set_result(arguments[0])
+        future.set_result(Prepared(arguments[0]))
         return future
 
 
@@ -117,7 +117,7 @@ def test_not_too_far_ahead(monkeypatch):
     results = prepare_files([str(i) for i in range(10_000)], FORMAT, workers=4)
     assert executor.submitted == 0
     for taken in range(1, 50):
-        assert next(results) == str(taken - 1)
+        assert next(results).file == str(taken - 1)
         assert executor.submitted <= taken + reading_ahead.AHEAD + 4
     results.close()
     assert executor.submitted < 200
