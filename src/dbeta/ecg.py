@@ -23,10 +23,10 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 #: The leads an electrocardiograph measures; III, aVR, aVL and aVF follow from I and II.
 INDEPENDENT_LEADS = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 
-# D1–D3 are the limb leads in Latin countries, C1–C6 the precordial leads of IEC 60601-2-25.
 #: A lead whose samples vary by less than this, in mV, carries no signal.
 FLAT = 1e-3
 
+# D1–D3 are the limb leads in Latin countries, C1–C6 the precordial leads of IEC 60601-2-25.
 _BY_FOLDED_NAME = {lead.casefold(): lead for lead in LEADS}
 _BY_FOLDED_NAME |= {"d1": "I", "d2": "II", "d3": "III", "di": "I", "dii": "II", "diii": "III"}
 _BY_FOLDED_NAME |= {f"c{number}": f"V{number}" for number in range(1, 7)}
@@ -60,6 +60,17 @@ def _standard_spelling(name: str) -> str | None:
     # No lead's name is longer, and a hostile file's might be long enough to keep the search busy
     match = _DECORATED_NAME.fullmatch(name[:100].strip().casefold())
     return _BY_FOLDED_NAME.get(re.sub(r"[\s_]", "", match[1])) if match else None
+
+
+#: What Einthoven's and Goldberger's equations make of I and II, a row for each limb lead.
+LIMB_LEADS = {
+    "I": (1.0, 0.0),
+    "II": (0.0, 1.0),
+    "III": (-1.0, 1.0),
+    "aVR": (-0.5, -0.5),
+    "aVL": (1.0, -0.5),
+    "aVF": (-0.5, 1.0),
+}
 
 
 def augmented_leads(one: np.ndarray, two: np.ndarray) -> dict[str, np.ndarray]:
@@ -124,18 +135,41 @@ class ECG:
     def standard(self) -> ECG:
         """The same recording with all twelve leads in the standard order; itself, where it is so already.
 
-        III (= II − I, Einthoven), aVR, aVL and aVF are computed where they are missing.
+        Any two of the six limb leads give the other four (Einthoven: III = II − I; Goldberger: `augmented_leads`). A
+        lead that cannot be computed is NaN throughout and named in `meta["missing_leads"]`; the model is shown zeros
+        in its place, as for the leads that are hidden from it in pretraining. A lead without any valid sample counts
+        as missing.
 
         Raises:
-            DBetaError: a lead that cannot be computed is missing.
+            DBetaError: no lead holds a valid sample.
         """
-        if self.leads == LEADS:
+        valid = np.isfinite(self.signal).any(axis=1)
+        if self.leads == LEADS and valid.all():
             return self
-        missing = [lead for lead in INDEPENDENT_LEADS if lead not in self.leads]
+        rows = {lead: row for lead, row, good in zip(self.leads, self.signal, valid, strict=True) if good}
+        if not rows:
+            raise DBetaError("holds no signal, every sample is missing")
+        rows = _limb_leads(rows) | rows
+        missing = [lead for lead in LEADS if lead not in rows]
+        if self.leads == LEADS and self.meta.get("missing_leads") == missing:
+            return self
+        nothing = np.full(self.signal.shape[1], np.nan, np.float32)
+        meta = {name: value for name, value in self.meta.items() if name != "missing_leads"}
         if missing:
-            raise DBetaError(f"lead {', '.join(missing)} is missing and cannot be computed from the others")
-        one, two = self["I"], self["II"]
-        with np.errstate(invalid="ignore"):  # ∞ − ∞, in files that mark missing samples so
-            derived = {"III": two - one} | augmented_leads(one, two)
-        rows = [self[lead] if lead in self.leads else derived[lead] for lead in LEADS]
-        return ECG(np.stack(rows), self.sampling_rate, LEADS, self.report, self.patient_id, dict(self.meta))
+            meta["missing_leads"] = missing
+        signal = np.stack([rows.get(lead, nothing) for lead in LEADS])
+        return ECG(signal, self.sampling_rate, LEADS, self.report, self.patient_id, meta)
+
+
+def _limb_leads(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All six limb leads where two of them are among the rows, else none."""
+    known = [lead for lead in LIMB_LEADS if lead in rows][:2]
+    if len(known) < 2:
+        return {}
+    inverse = np.linalg.inv(np.array([LIMB_LEADS[lead] for lead in known])).astype(np.float32)  # (I and II, known)
+    with np.errstate(invalid="ignore"):  # ∞ − ∞, in files that mark missing samples so
+        one, two = (
+            rows[lead] if lead in rows else weights[0] * rows[known[0]] + weights[1] * rows[known[1]]
+            for lead, weights in zip(("I", "II"), inverse, strict=True)
+        )
+        return {"I": one, "II": two, "III": two - one} | augmented_leads(one, two)

@@ -49,14 +49,14 @@ def prepare_signal(ecg: ECG, wanted: InputFormat) -> np.ndarray:
     """One recording as a model reads it: (leads, samples), float32.
 
     Leads by name, missing samples interpolated, polyphase resampling, cut to the first `duration` seconds or padded at
-    the end with each lead's median, then `signal_scale`.
+    the end with each lead's median, then `signal_scale`. A lead that is missing, and cannot be computed from the
+    others, is 0 throughout, as pretraining hides leads (`lead_mask_prob`).
 
     Raises:
-        DBetaError: a lead is missing, there is no signal, or the sampling rate is absurd or too low to show a QRS
-            complex.
+        DBetaError: there is no signal, or the sampling rate is absurd or too low to show a QRS complex.
 
     Warns:
-        DBetaWarning: a lead is flat, the recording is cut or padded, the rate is low, the unit looks wrong.
+        DBetaWarning: a lead is missing or flat, the recording is cut or padded, the rate is low, the unit looks wrong.
     """
     name = str(ecg.meta.get("source", "recording"))
     try:
@@ -126,13 +126,18 @@ def fill_gaps(signal: np.ndarray) -> None:
 
 def _without_gaps(x: np.ndarray, leads: tuple[str, ...], name: str) -> np.ndarray:
     finite = np.isfinite(x)
-    if not finite.any():
+    recorded = finite.any(axis=1)  # (leads,)
+    if not recorded.any():
         raise NoSignalError(f"{name}: holds no signal, every sample is missing")
-    if not finite.all():
-        _warn(f"{name}: {(~finite).mean():.1%} of the samples are missing, interpolated")
-        fill_gaps(x)
-    flat = [lead for lead, row in zip(leads, x, strict=True) if np.ptp(row) < FLAT]
-    if len(flat) == len(leads):
+    if not recorded.all():
+        missing = [lead for lead, there in zip(leads, recorded, strict=True) if not there]
+        only = f"only {leads[int(recorded.argmax())]} is there, and " if len(missing) == len(leads) - 1 else ""
+        _warn(f"{name}: lead {', '.join(missing)} is missing and masked; {only}findings are less certain")
+    if not finite[recorded].all():
+        _warn(f"{name}: {(~finite[recorded]).mean():.1%} of the samples are missing, interpolated")
+    fill_gaps(x)
+    flat = [lead for lead, row, there in zip(leads, x, recorded, strict=True) if there and np.ptp(row) < FLAT]
+    if len(flat) == recorded.sum():
         raise NoSignalError(f"{name}: holds no signal, every lead is flat")
     if flat:
         _warn(f"{name}: lead {', '.join(flat)} is flat, findings that rest on it mean little")
