@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dbeta.errors import DBetaError
+from dbeta.errors import DBetaError, NoSignalError
 
 #: The standard 12-lead order: limb leads, augmented limb leads, precordial leads (AHA/ACC/HRS 2007, part I).
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
@@ -141,14 +141,14 @@ class ECG:
         as missing.
 
         Raises:
-            DBetaError: no lead holds a valid sample.
+            NoSignalError: no lead holds a valid sample.
         """
         valid = np.isfinite(self.signal).any(axis=1)
         if self.leads == LEADS and valid.all():
             return self
         rows = {lead: row for lead, row, good in zip(self.leads, self.signal, valid, strict=True) if good}
         if not rows:
-            raise DBetaError("holds no signal, every sample is missing")
+            raise NoSignalError("holds no signal, every sample is missing")
         rows = _limb_leads(rows) | rows
         missing = [lead for lead in LEADS if lead not in rows]
         if self.leads == LEADS and self.meta.get("missing_leads") == missing:

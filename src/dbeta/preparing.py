@@ -61,8 +61,8 @@ def prepare_signal(ecg: ECG, wanted: InputFormat) -> np.ndarray:
     name = str(ecg.meta.get("source", "recording"))
     try:
         ecg = ecg.standard()
-    except DBetaError as error:
-        raise DBetaError(f"{name}: {error}") from None
+    except NoSignalError as error:
+        raise NoSignalError(f"{name}: {error}") from None
     check_extent(ecg.sampling_rate, ecg.duration, name)
     if ecg.sampling_rate < DETAILED_SAMPLING_RATE:
         _warn(f"{name}: only {ecg.sampling_rate:g} Hz, fine detail is missing and findings are less certain")

@@ -119,7 +119,11 @@ def assess_quality(ecg: ECG) -> Quality:
     second = max(min(round(ecg.sampling_rate), x.shape[1]), 1)
     seconds = x[:, : x.shape[1] // second * second].reshape(len(x), -1, second)
     dead = np.ptp(seconds, axis=2) < FLAT_SECOND  # (12, seconds)
-    measures = {"missing": 1 - finite.mean(axis=1), "flat": dead.mean(axis=1), "clipped": _clipped(x, ecg.sampling_rate)}
+    measures = {
+        "missing": 1 - finite.mean(axis=1),
+        "flat": dead.mean(axis=1),
+        "clipped": _clipped(x, ecg.sampling_rate),
+    }
     alive = finite.any(axis=1) & (measures["flat"] < 1)
     waves = _Waves(x, ecg.sampling_rate, alive, ~dead[alive].all(axis=0))
     measures |= {"wander": waves.wander(), "mains": waves.mains(), "noise": waves.noise(), "beats": waves.beats()}

@@ -20,10 +20,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dbeta.ecg import ECG, INDEPENDENT_LEADS, augmented_leads, standard_lead_name
+from dbeta import lead_checks
+from dbeta.ecg import ECG, LEADS, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.formats import detect
-from dbeta.formats.base import Options, Recording, disagreement, known_lead
+from dbeta.formats.base import Options, Recording, known_lead
 from dbeta.formats.units import BELIEVABLE, beat_amplitude, millivolts
 
 #: Seconds; anything shorter is no recording but a remnant or an averaged beat.
@@ -40,11 +41,14 @@ def read_ecg(
     duration: float | None = None,
     units: str | None = None,
     keep_identifiers: bool = False,
+    fix_leads: bool = False,
 ) -> ECG:
     """Read a recording: the twelve standard leads (12, samples) in mV, as float32.
 
-    Leads that follow from I and II are computed where the file lacks them; channels that are none of the twelve
-    (Frank leads, pressures) are left out and listed in `meta["other_channels"]`.
+    Limb leads that the file lacks are computed from any two that it has; other leads that it lacks are NaN and listed
+    in `meta["missing_leads"]`. Channels that are none of the twelve (V3R, V7–V9, Frank leads, pressures) are left out
+    and listed in `meta["other_channels"]`. What is wrong with the leads (`dbeta.lead_checks`) is warned of and listed
+    in `meta["lead_errors"]`.
 
     Args:
         path: a WFDB header (or its signal file, or the record's name without extension), DICOM, HL7 aECG, Philips
@@ -63,6 +67,7 @@ def read_ecg(
         keep_identifiers: hand on the patient's id as `patient_id`, and name and birth date in `meta`
             (`patient_name`, `birth_date`), and the report as it is. Otherwise these stay behind, and names, ids,
             signatures and the birth date are taken out of the report as far as the file tells them.
+        fix_leads: put right what is wrong with the leads, as far as that can be done (`--fix-leads`).
 
     Returns:
         The recording. `meta` has `source` (file name), `duration` (full length in seconds, also when only a part was
@@ -70,11 +75,12 @@ def read_ecg(
         `dx` (codes), `device` and `record`. `report` is what the file states about the recording.
 
     Warns:
-        DBetaWarning: the voltages cannot be those of an ECG, limb leads contradict each other, or leads are shown one
-            after the other.
+        DBetaWarning: the voltages cannot be those of an ECG; leads are exchanged, inverted, copies of others, or shown
+            one after the other; or the electrodes of limbs are exchanged.
 
     Raises:
-        DBetaError: the file cannot be read, or not as twelve leads; the message names the file and what to do.
+        DBetaError: the file cannot be read, or holds none of the twelve leads; the message names the file and what to
+            do.
     """
     path = Path(path)
     try:
@@ -98,11 +104,25 @@ def read_ecg(
             recording.report = recording.identity.without(recording.report)
         ecg = _to_ecg(recording, options, file.name)
         ecg.patient_id = recording.identity.patient_id or None if keep_identifiers else None
-        return ecg
     except NoSignalError as error:
         raise NoSignalError(f"{path}: {error}", error.duration) from error.__cause__
     except DBetaError as error:
         raise DBetaError(f"{path}: {error}") from error.__cause__
+    return _checked(ecg, fix=fix_leads)
+
+
+def _checked(ecg: ECG, *, fix: bool) -> ECG:
+    """The twelve leads, what is wrong with them told and, where asked, put right."""
+    errors = lead_checks.check_leads(ecg)
+    ecg = ecg.standard()
+    if not errors:
+        return ecg
+    ecg.meta["lead_errors"] = [error.as_dict() for error in errors]
+    for error in errors:
+        fixable = "; put right" if fix else "; --fix-leads puts it right"
+        message = f"{ecg.meta['source']}: {error.message}{fixable if error.repair else ''}"
+        warnings.warn(message, DBetaWarning, stacklevel=3)
+    return lead_checks.fix_leads(ecg, errors) if fix else ecg
 
 
 def as_ecg(ecg: ECG | str | Path, *, duration: float | None = None) -> ECG:
@@ -200,13 +220,7 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
         meta["other_channels"] = others
     for note in recording.notes:
         warnings.warn(f"{source}: {note}", DBetaWarning, stacklevel=3)
-    ecg = ECG(signal, rate, [lead for _, lead in rows], recording.report, None, meta)
-    expected = augmented_leads(ecg["I"], ecg["II"])
-    wrong = [lead for lead in expected if lead in ecg.leads and disagreement(ecg[lead], expected[lead]) > 0.5]
-    if wrong:
-        message = f"{source}: leads I and II do not agree with {', '.join(wrong)}; check the order of the leads"
-        warnings.warn(message, DBetaWarning, stacklevel=3)
-    return ecg.standard()
+    return ECG(signal, rate, [lead for _, lead in rows], recording.report, None, meta)
 
 
 def _millivolts(recording: Recording, row: int, given: str | None) -> float:
@@ -222,10 +236,6 @@ def _millivolts(recording: Recording, row: int, given: str | None) -> float:
     return factor
 
 
-def _missing_leads(names: Sequence[str | None]) -> list[str]:
-    return [lead for lead in INDEPENDENT_LEADS if lead not in names]
-
-
 def _standard_rows(names: Sequence[str], given: Sequence[str] | None) -> tuple[list[tuple[int, str]], list[str]]:
     """The channels that are standard leads, as (row, lead), and the names of the others."""
     leads = [known_lead(name) for name in names]
@@ -236,11 +246,11 @@ def _standard_rows(names: Sequence[str], given: Sequence[str] | None) -> tuple[l
         if any(own not in (None, other) for own, other in zip(leads, given, strict=True)):
             raise DBetaError(f"says that its leads are {', '.join(map(str, names))}; leave out --leads")
         leads = list(given)
-    if missing := _missing_leads(leads):
+    if all(lead is None for lead in leads):
         has = ", ".join(map(str, names[:20])) or "none"
         raise DBetaError(
-            f"lacks lead {', '.join(missing)}, which cannot be computed from the others, and has {has}; give a "
-            "12-lead recording or, if only the names are unusual, the standard ones in order with --leads"
+            f"holds none of the leads {', '.join(LEADS)}, and has {has}; give an ECG or, if only the names are "
+            "unusual, the standard ones in order with --leads"
         )
     others = [str(name) for name, lead in zip(names, leads, strict=True) if lead is None]
     return [(row, lead) for row, lead in enumerate(leads) if lead is not None], others
