@@ -30,6 +30,8 @@ from dbeta.errors import DBetaError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dbeta.quality import Quality
+
 NOTICE = "Research use only. Not a medical device."
 
 
@@ -69,9 +71,29 @@ def print_findings(table: pd.DataFrame) -> None:
     view.add_column("condition")
     for column in ("score", "percentile", *(("strongest at", "with score") if long else ())):
         view.add_column(column, justify="right")
+    view.add_column("signal")
     for row in table.to_dict("records"):
         peak = (_clock(row["peak_at"]), f"{row['peak']:+.2f}") if long else ()
-        view.add_row(escape(row["condition"]), f"{row['score']:+.2f}", _percent(row["percentile"]), *peak)
+        percentile = _percent(row["percentile"])
+        view.add_row(escape(row["condition"]), f"{row['score']:+.2f}", percentile, *peak, row["quality"])
+    Console().print(view)
+
+
+def print_quality(quality: Quality, peak_to_peak: dict[str, float | None]) -> None:
+    """The signal of each lead."""
+    view = Table(title="signal", title_justify="left", title_style="bold")
+    view.add_column("lead")
+    view.add_column("quality")
+    columns = {"beats": "beats/rest", "noise": "noise µV", "mains": "mains µV", "wander": "wander µV"}
+    for column in ("peak to peak mV", *columns.values()):
+        view.add_column(column, justify="right")
+    view.add_column("problems")
+    for row in quality.rows():
+        size = peak_to_peak.get(row["lead"])
+        values = [row[name] if name == "beats" or row[name] is None else 1000 * row[name] for name in columns]
+        texts = ["–" if value is None else f"{value:.{int(i == 0)}f}" for i, value in enumerate(values)]
+        problems = ", ".join(row["problems"])
+        view.add_row(row["lead"], row["quality"], "–" if size is None else f"{size:.2f}", *texts, problems)
     Console().print(view)
 
 
@@ -85,10 +107,11 @@ def print_windows(table: pd.DataFrame) -> None:
     view = Table(title=escape(title), title_justify="left", title_style="bold")
     view.add_column("start", justify="right", no_wrap=True)
     view.add_column("condition")
+    view.add_column("signal")
     for start, rows in table.groupby("start", sort=False):
         best = rows.head(SHOWN).to_dict("records")
         texts = [f"{row['condition']} {row['score']:+.2f} ({_percent(row['percentile'])})" for row in best]
-        view.add_row(_clock(float(str(start))), escape(", ".join(texts)))
+        view.add_row(_clock(float(str(start))), escape(", ".join(texts)), best[0]["quality"])
     Console().print(view)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from dbeta.ecg import ECG
 from dbeta.preparing import InputFormat
+from dbeta.quality import FAIR, GOOD, UNUSABLE, Quality
 from dbeta.reading_ahead import Prepared, prepare_files
 from dbeta.windows import merge_notes
 
@@ -37,6 +38,7 @@ class Embedded:
         name: file's name and id, as in "exams.hdf5#17".
         starts: (n,) seconds at which its windows begin; one window for a recording of ten seconds.
         windows: (n, D) float32, the embedding of each window.
+        qualities: (n,) "good", "fair" or "unusable", the verdict of `dbeta.quality` on each window.
         duration: of the recording, seconds.
         error: the sentence that says why it cannot be used; then there are no windows.
         notes: what it was warned of.
@@ -47,9 +49,17 @@ class Embedded:
     name: str = ""
     starts: np.ndarray = field(default_factory=lambda: np.zeros(0))
     windows: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    qualities: np.ndarray = field(default_factory=lambda: np.zeros(0, "U8"))
     duration: float = 0.0
     error: str | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def quality(self) -> str:
+        """Of the whole: "unusable" if all windows are, "good" if nine of ten are, else "fair"."""
+        if (self.qualities == UNUSABLE).all():
+            return UNUSABLE
+        return GOOD if (self.qualities == GOOD).mean() >= 0.9 else FAIR
 
     @property
     def embedding(self) -> np.ndarray:
@@ -121,6 +131,7 @@ class _Open:
         self.done = Embedded(file)
         self.pieces = self.lost = 0
         self.starts: list[float] = []
+        self.qualities: list[Quality] = []
         self.rows: list[np.ndarray] = []
 
     def add(self, piece: Prepared) -> None:
@@ -128,6 +139,7 @@ class _Open:
         self.pieces += 1
         self.lost += piece.lost
         self.starts += piece.starts.tolist()
+        self.qualities += piece.qualities
         done.record, done.name = done.record or piece.record, done.name or piece.name
         done.duration = piece.duration or done.duration
         done.notes += piece.notes
@@ -141,6 +153,15 @@ class _Open:
             done.error = f"{done.name}: holds no signal in any of its {count} windows"
         elif done.error is None:
             done.starts, done.windows = np.array(self.starts), np.stack(self.rows)
+            done.qualities = np.array([one.verdict for one in self.qualities])
+            unusable = [one.reason for one in self.qualities if one.verdict == UNUSABLE]
+            if len(unusable) == len(self.rows):
+                done.notes.append(f"{done.name}: has no usable signal, {unusable[0]}; no finding is given")
+            elif unusable:
+                done.notes.append(
+                    f"{done.name}: {len(unusable)} of {len(self.rows)} windows have no usable signal ({unusable[0]}) "
+                    "and are left out of the findings"
+                )
             if self.lost:
                 done.notes.append(f"{done.name}: {self.lost} of {count} windows hold no signal and are left out")
         return done

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dbeta.embedding import Embedded
+from dbeta.quality import UNUSABLE
 
 
 @dataclass
@@ -48,7 +49,7 @@ def tabulate(
 
     Args:
         question: the conditions.
-        recordings: with their embeddings.
+        recordings: with their embeddings; those without usable signal are left out.
         windows: a row for each window and condition, not for each recording and condition.
         peaks: the columns of peaks are there also where every recording has a single window.
 
@@ -60,36 +61,42 @@ def tabulate(
     tables = [
         _of_windows(question, one, name) if windows else _of_recording(question, one, name, peaks)
         for one, name in zip(recordings, names, strict=True)
+        if one.quality != UNUSABLE
     ]
     if not tables:
         start = ["start"] if windows else []
-        return pd.DataFrame(columns=["record", *start, "condition", "score", "percentile"])
+        return pd.DataFrame(columns=["record", *start, "condition", "score", "percentile", "quality"])
     return pd.concat(tables, ignore_index=True)
 
 
 def _of_windows(question: Question, one: Embedded, name: str) -> pd.DataFrame:
-    scores = question.scores(one.windows)  # (n, C)
+    used = one.qualities != UNUSABLE
+    scores = question.scores(one.windows[used])  # (n, C)
     order = np.argsort(-scores, axis=1, kind="stable")
     columns = {
         "record": name,
-        "start": np.repeat(one.starts, len(question.names)),
+        "start": np.repeat(one.starts[used], len(question.names)),
         "condition": np.array(question.names, object)[order].ravel(),
         "score": np.take_along_axis(scores, order, 1).ravel().astype(float),
         "percentile": np.take_along_axis(question.percentiles(scores), order, 1).ravel().astype(float),
+        "quality": np.repeat(one.qualities[used], len(question.names)).astype(object),
     }
     return pd.DataFrame(columns)
 
 
 def _of_recording(question: Question, one: Embedded, name: str, peaks: bool) -> pd.DataFrame:
-    scores = question.scores(one.embedding[None])  # (1, C)
+    used = one.qualities != UNUSABLE
+    mean = one.windows[used].mean(axis=0, dtype=np.float64).astype(np.float32)
+    scores = question.scores(mean[None])  # (1, C)
     order = np.argsort(-scores[0], kind="stable")
     columns = {
         "record": name,
         "condition": np.array(question.names, object)[order],
         "score": scores[0, order].astype(float),
         "percentile": question.percentiles(scores)[0, order].astype(float),
+        "quality": one.quality,
     }
     if peaks:
-        each = question.scores(one.windows)[:, order]  # (n, C)
-        columns |= {"peak": each.max(axis=0).astype(float), "peak_at": one.starts[each.argmax(axis=0)]}
+        each = question.scores(one.windows[used])[:, order]  # (n, C)
+        columns |= {"peak": each.max(axis=0).astype(float), "peak_at": one.starts[used][each.argmax(axis=0)]}
     return pd.DataFrame(columns)

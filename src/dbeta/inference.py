@@ -176,10 +176,12 @@ class DBeta:
             windows: a row for each window and condition instead of each recording and condition.
 
         Returns:
-            Columns `record`, `condition`, `score` (cosine of the embeddings, −1 to 1) and `percentile` (share of the
-            reference panel that the condition describes less well, 0 to 100; NaN without a panel), best score first
-            within each record. Where a recording has several windows, also `peak`, the best score among its windows,
-            and `peak_at`, where that window starts in seconds. With `windows`, `start` in seconds follows `record`.
+            Columns `record`, `condition`, `score` (cosine of the embeddings, −1 to 1), `percentile` (share of the
+            reference panel that the condition describes less well, 0 to 100; NaN without a panel) and `quality` of the
+            signal ("good" or "fair"), best score first within each record. Where a recording has several windows, also
+            `peak`, the best score among its windows, and `peak_at`, where that window starts in seconds. With
+            `windows`, `start` in seconds follows `record`. A recording without usable signal (`dbeta.quality`) has no
+            rows, and a warning says why; windows without are left out.
 
         Raises:
             DBetaError: a file or recording cannot be used, or a condition is empty.

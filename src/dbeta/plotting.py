@@ -16,6 +16,7 @@ import numpy as np
 
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
+from dbeta.quality import GOOD, UNUSABLE, Quality, assess_quality
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,7 +43,7 @@ _BASELINES = tuple(_TOP - depth for depth in (35.0, 75.0, 115.0, 150.0))
 _PNG_DPI = 254  # 10 pixels per mm: every grid line falls on whole pixels
 _PT_PER_MM = 72 / 25.4
 _PAPER, _FINE, _BOLD = "#fffdfd", "#f5d0d1", "#e8a0a2"
-_INK, _GREY, _BAR = "#101010", "#6b6b6b", "#3b6ea5"
+_INK, _GREY, _BAR, _BAD = "#101010", "#6b6b6b", "#3b6ea5", "#b3261e"
 _FORMATS = (".png", ".pdf", ".svg")
 
 
@@ -51,8 +52,9 @@ def plot_ecg(ecg: ECG, findings: pd.DataFrame | None = None, *, title: str | Non
 
     Only each lead's median is removed; nothing is filtered. The first 10 s are drawn: a shorter recording leaves the
     rest blank and missing samples (NaN) leave gaps. A trace may run into the rows next to its own, but stops short of
-    their baselines; what goes beyond is cut off and the lead is marked "off scale". Leads that the recording lacks are
-    blank, marked "not recorded" (pass `ecg.standard()` to have III, aVR, aVL and aVF computed from I and II).
+    their baselines; what goes beyond is cut off and the lead is marked "off scale". A lead whose signal is not good is
+    marked with what is wrong (`dbeta.quality`). Leads that the recording lacks are blank, marked "not recorded" (pass
+    `ecg.standard()` to have limb leads computed from two others).
 
     Args:
         ecg: the recording, any of the twelve leads in any order.
@@ -70,6 +72,7 @@ def plot_ecg(ecg: ECG, findings: pd.DataFrame | None = None, *, title: str | Non
     from matplotlib.figure import Figure
 
     rows = [] if findings is None else _top_findings(findings)
+    quality = assess_quality(ecg)
     width = _WIDTH + (_PANEL if rows else 0.0)
     figure = Figure(figsize=(width / 25.4, _HEIGHT / 25.4), dpi=_PNG_DPI / 2, facecolor="white")
     figure.set_layout_engine("none")
@@ -82,7 +85,7 @@ def plot_ecg(ecg: ECG, findings: pd.DataFrame | None = None, *, title: str | Non
         _draw_calibration(axes, baseline)
         column_width = _TRACE_WIDTH / len(ROWS[row])
         for column, lead in enumerate(ROWS[row]):
-            _draw_lead(axes, ecg, lead, row, column * column_width, column_width)
+            _draw_lead(axes, ecg, lead, row, column * column_width, column_width, _mark(quality, lead))
     if rows:
         _draw_findings(axes, rows)
 
@@ -96,6 +99,10 @@ def plot_ecg(ecg: ECG, findings: pd.DataFrame | None = None, *, title: str | Non
     elif ecg.duration < SHOWN_S * 0.999:
         scale += f"   recording ends at {ecg.duration:.1f} s"
     _text(axes, _LEFT, _BOTTOM - 6, scale, size=8, color=_GREY)
+    if quality.reason:
+        _text(
+            axes, _LEFT + _GRID_WIDTH, _TOP + 7, f"no usable signal: {quality.reason}", size=9, color=_BAD, ha="right"
+        )
     notice = "Research use only. Not a medical device."
     _text(axes, _LEFT + _GRID_WIDTH, _BOTTOM - 6, notice, size=8, color=_GREY, ha="right")
     return figure
@@ -157,8 +164,16 @@ def _draw_calibration(axes: Axes, baseline: float) -> None:
     axes.plot(x, y, color=_INK, lw=0.25 * _PT_PER_MM, solid_joinstyle="miter", zorder=3)
 
 
-def _draw_lead(axes: Axes, ecg: ECG, lead: str, row: int, start: float, width: float) -> None:
-    """One lead's part of a row: label and trace, from `start` to `start + width` mm after the beginning."""
+def _mark(quality: Quality, lead: str) -> tuple[str, str]:
+    """What is wrong with a lead's signal, and the colour to say it in; "" where nothing is."""
+    if quality.leads[lead] == GOOD or quality.problems[lead] == ["missing"]:
+        return "", _GREY
+    text = ": ".join(part for part in (quality.leads[lead], ", ".join(quality.problems[lead])) if part)
+    return text, _BAD if quality.leads[lead] == UNUSABLE else _GREY
+
+
+def _draw_lead(axes: Axes, ecg: ECG, lead: str, row: int, start: float, width: float, mark: tuple[str, str]) -> None:
+    """One lead's part of a row: label, mark and trace, from `start` to `start + width` mm after the beginning."""
     from matplotlib.transforms import Bbox, TransformedBbox
 
     baseline, left = _BASELINES[row], _TRACE_LEFT + start
@@ -182,6 +197,7 @@ def _draw_lead(axes: Axes, ecg: ECG, lead: str, row: int, start: float, width: f
         line.set_clip_box(TransformedBbox(Bbox.from_extents(left, floor, left + width, ceiling), axes.transData))
         note = "off scale" if bool(np.any((y > ceiling) | (y < floor))) else ""
     _text(axes, left + 1.5, baseline + 10.2, note, size=6.5, color=_GREY, zorder=2)
+    _text(axes, left + 8.5, baseline + 14, mark[0], size=6.5, color=mark[1], zorder=2)
 
 
 def _centred(ecg: ECG, lead: str) -> np.ndarray | None:

@@ -6,15 +6,20 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 
 from dbeta.ecg import ECG
 from dbeta.embedding import Embedded
 from dbeta.findings import Question, tabulate
+from dbeta.quality import UNUSABLE
 
 _RECORDING = [("file", pa.string()), ("record", pa.string())]
 _ABOUT = [("windows", pa.int32()), ("warnings", pa.string())]
-_FINDING = [("condition", pa.string()), ("score", pa.float64()), ("percentile", pa.float64())]
+_FINDING = [
+    *(("condition", pa.string()), ("score", pa.float64()), ("percentile", pa.float64())),
+    ("quality", pa.string()),
+]
 
 #: Of `dbeta embed` and, without the embedding, of an index. `windows` is how many the embedding is the mean of.
 EMBEDDINGS = pa.schema([*_RECORDING, *_ABOUT, ("embedding", pa.list_(pa.float32()))])
@@ -44,12 +49,20 @@ def embedding_rows(recordings: Sequence[Embedded]) -> pa.Table:
     return pa.table(columns, EMBEDDINGS)
 
 
+def unusable(one: Embedded) -> dict[str, str | None]:
+    """What stands in the place of the findings of a recording without usable signal."""
+    return {"record": one.name, "condition": None, "score": None, "percentile": None, "quality": UNUSABLE}
+
+
 def finding_rows(recordings: Sequence[Embedded], question: Question, *, windows: bool) -> pa.Table:
-    """Rows of `FINDINGS`, or of `WINDOW_FINDINGS`."""
+    """Rows of `FINDINGS`, or of `WINDOW_FINDINGS`; one without a condition for what has no usable signal."""
     schema = WINDOW_FINDINGS if windows else FINDINGS
     tables = []
     for one in recordings:
-        table = tabulate(question, [one], windows=windows, peaks=True).assign(file=file_name(one))
+        table = tabulate(question, [one], windows=windows, peaks=True)
+        if table.empty:
+            table = pd.DataFrame([unusable(one)], columns=schema.names)
+        table = table.assign(file=file_name(one))
         if not windows:
             table = table.assign(windows=len(one.starts), warnings="; ".join(one.notes))
         tables.append(pa.Table.from_pandas(table[schema.names], schema, preserve_index=False))

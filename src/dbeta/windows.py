@@ -78,21 +78,25 @@ def cut_windows(
     Warns:
         DBetaWarning: as `prepare_signal` does, for each window.
     """
-    used = round(wanted.duration * ecg.sampling_rate)
-    meta = {name: value for name, value in ecg.meta.items() if name != "duration"}
     kept, windows = [], []
     for start in starts:
-        # The last window may begin between two samples
-        begin = max(0, min(round((start - offset) * ecg.sampling_rate), ecg.signal.shape[1] - used))
-        part = ECG(ecg.signal[:, begin : begin + used], ecg.sampling_rate, ecg.leads, meta=meta)
         try:
-            windows.append(prepare_signal(part, wanted))
+            windows.append(prepare_signal(window_at(ecg, start, wanted, offset), wanted))
             kept.append(start)
         except NoSignalError:
             if len(starts) == 1 and offset == 0:  # a short recording: the reason is of use
                 raise
     empty = np.zeros((0, len(wanted.leads), wanted.n_samples), np.float32)
     return np.array(kept), np.stack(windows) if windows else empty
+
+
+def window_at(ecg: ECG, start: float, wanted: InputFormat, offset: float = 0.0) -> ECG:
+    """One window of a recording, or of a stretch of it that begins at `offset` seconds, as it was recorded."""
+    used = round(wanted.duration * ecg.sampling_rate)
+    meta = {name: value for name, value in ecg.meta.items() if name != "duration"}
+    # The last window may begin between two samples
+    begin = max(0, min(round((start - offset) * ecg.sampling_rate), ecg.signal.shape[1] - used))
+    return ECG(ecg.signal[:, begin : begin + used], ecg.sampling_rate, ecg.leads, meta=meta)
 
 
 def merge_notes(notes: Iterable[str]) -> list[str]:

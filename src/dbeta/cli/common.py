@@ -23,6 +23,9 @@ Record = Annotated[str | None, typer.Option(help="Which recording of an HDF5 fil
 Units = Annotated[
     str | None, typer.Option(help='Unit of samples without one: uV, mV, "1e-4 V", 200/mV, or mV per count')
 ]
+FixLeads = Annotated[
+    bool, typer.Option("--fix-leads", help="Put right leads that are exchanged, upside down or copies")
+]
 KeepIdentifiers = Annotated[bool, typer.Option("--keep-identifiers", help="Show the patient's id, name and birth date")]
 Precision = Annotated[
     str | None,
@@ -56,19 +59,22 @@ def read(
     leads: str | None,
     record: str | None,
     units: str | None,
+    fix_leads: bool = False,
     *,
     duration: float | None = None,
     keep_identifiers: bool = False,
 ) -> ECG:
     """`read_ecg` with the options as the command line gives them."""
-    options = reading_options(fs, leads, record, units)
+    options = reading_options(fs, leads, record, units, fix_leads)
     return read_ecg(file, duration=duration, keep_identifiers=keep_identifiers, **options)
 
 
-def reading_options(fs: float | None, leads: str | None, record: str | None, units: str | None) -> dict[str, Any]:
+def reading_options(
+    fs: float | None, leads: str | None, record: str | None, units: str | None, fix_leads: bool = False
+) -> dict[str, Any]:
     """What `read_ecg` takes, of options of the command line."""
     names = None if leads is None else [name.strip() for name in leads.split(",")]
-    return {"sampling_rate": fs, "leads": names, "record": record, "units": units}
+    return {"sampling_rate": fs, "leads": names, "record": record, "units": units, "fix_leads": fix_leads}
 
 
 def check_folder(output: Path) -> None:

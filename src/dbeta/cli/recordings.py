@@ -14,6 +14,7 @@ from rich.table import Table
 from dbeta.cli.batches import Batch, ListFile, Paths, Shard, Strict, errors_file, gather, report, write_batch
 from dbeta.cli.common import (
     AsJson,
+    FixLeads,
     KeepIdentifiers,
     Leads,
     Model,
@@ -27,7 +28,7 @@ from dbeta.cli.common import (
     read,
     reading_options,
 )
-from dbeta.console import NOTICE, Failures, note, print_findings, print_windows, progress
+from dbeta.console import NOTICE, Failures, note, print_findings, print_quality, print_windows, progress
 from dbeta.errors import DBetaError
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def diagnose(
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
+    fix_leads: FixLeads = False,
     precision: Precision = None,
     list_file: ListFile = None,
     shard: Shard = None,
@@ -69,7 +71,7 @@ def diagnose(
         wanted = list(dict.fromkeys(named))
     if wanted is not None and not all(wanted):
         raise DBetaError('--conditions: a condition is empty; write them as "atrial fibrillation; sinus rhythm"')
-    options = reading_options(fs, leads, record, units)
+    options = reading_options(fs, leads, record, units, fix_leads)
     if output is not None:
         if output.suffix not in (".parquet", ".csv"):
             raise DBetaError(f"{output}: findings are written as .parquet or .csv; give the file one of these endings")
@@ -84,24 +86,29 @@ def diagnose(
             raise DBetaError(f"{path}: is a folder; name a table for its findings with --output, or a file in it")
     batch = gather(paths, list_file, shard)
     from dbeta.findings import tabulate
+    from dbeta.inference import to_records
+    from dbeta.quality import UNUSABLE
+    from dbeta.rows import unusable
     from dbeta.windows import warn_all
 
     dbeta = load_model(model, precision)
     question = dbeta.ask(wanted)
     tables = []
+    lines: list[dict[str, Any]] = []
     failures = Failures()
     with progress("diagnosing") as advance:
         for i, one in enumerate(dbeta.embed_files(batch.files, watch=advance.within, **options), 1):
             warn_all(one.notes)
             if one.error is not None:
                 failures.add(str(one.file), one.error)
+            elif one.quality == UNUSABLE:
+                lines.append(unusable(one))
             else:
                 tables.append(tabulate(question, [one], windows=windows))
+                lines += to_records(tables[-1])
             advance(i, len(batch.files))
     if as_json:
-        from dbeta.inference import to_records
-
-        print(json.dumps([row for table in tables for row in to_records(table)], indent=2))
+        print(json.dumps(lines, indent=2))
     elif tables:
         for table in tables:
             print_windows(table) if windows else print_findings(table)
@@ -143,6 +150,7 @@ def embed(
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
+    fix_leads: FixLeads = False,
     precision: Precision = None,
     list_file: ListFile = None,
     shard: Shard = None,
@@ -164,7 +172,7 @@ def embed(
     from dbeta.rows import EMBEDDINGS, embedding_rows
 
     errors = errors_file(output, batch)
-    options = reading_options(fs, leads, record, units)
+    options = reading_options(fs, leads, record, units, fix_leads)
     write = (batch, dbeta, output, EMBEDDINGS, embedding_rows, Parts.write_output)
     parts = write_batch("embed", *write, errors=errors, **options)
     note(f"{parts.rows} embeddings of {dbeta.model.config.hidden_size} numbers in {output}")
@@ -180,6 +188,7 @@ def plot(
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
+    fix_leads: FixLeads = False,
 ) -> None:
     """Draw the twelve leads as clinicians read them: 25 mm/s, 10 mm/mV, 3 × 4 and a rhythm strip.
 
@@ -190,7 +199,7 @@ def plot(
     check_folder(output)
     dbeta = load_model(model) if findings else None
     seconds = max(SHOWN_S, dbeta.processor.duration if dbeta else 0.0)
-    ecg = read(file, fs, leads, record, units, duration=seconds + 1)
+    ecg = read(file, fs, leads, record, units, fix_leads, duration=seconds + 1)
     save_plot(plot_ecg(ecg, dbeta.diagnose(ecg) if dbeta else None), output)
     note(f"{output} written")
 
@@ -201,16 +210,20 @@ def info(
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
+    fix_leads: FixLeads = False,
     keep_identifiers: KeepIdentifiers = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show what a recording holds: rate, length, voltages per lead, patient and report.
+    """Show what a recording holds: rate, length, patient, report, and of each lead the voltage and signal quality.
 
     Example: dbeta info record.hea
     """
     import numpy as np
 
-    ecg = read(file, fs, leads, record, units, keep_identifiers=keep_identifiers)
+    from dbeta.quality import assess_quality
+
+    ecg = read(file, fs, leads, record, units, fix_leads, keep_identifiers=keep_identifiers)
+    quality = assess_quality(ecg)
     finite = np.isfinite(ecg.signal)
     facts: dict[str, Any] = {
         "record": ecg.meta.get("record", ecg.meta.get("source")),
@@ -228,15 +241,23 @@ def info(
             for lead, row, good in zip(ecg.leads, ecg.signal, finite, strict=True)
         },
     }
+    listed = ("other_channels", "missing_leads", "fixed_leads")
+    facts |= {name: ecg.meta[name] for name in listed if name in ecg.meta}
+    facts["quality"] = quality.verdict
     if as_json:
-        print(json.dumps(facts, indent=2, default=str))
+        about = {"quality_reason": quality.reason or None, "leads": quality.rows()}
+        print(json.dumps(facts | about | {"lead_errors": ecg.meta.get("lead_errors", [])}, indent=2, default=str))
         return
     table = Table(show_header=False, box=None)
     suffixes = {"sampling_rate": " Hz", "duration": " s"}
     for key, value in facts.items():
         if key == "peak_to_peak_mv":
-            value = "  ".join(f"{lead} {'–' if size is None else f'{size:.2f}'}" for lead, size in value.items())
-            key = "peak to peak, mV"
+            continue
+        if key in listed:
+            value = ", ".join(value)
+        if key == "quality" and quality.reason:
+            value = f"{value}: {quality.reason}"
         if value is not None:
             table.add_row(f"[bold]{key.replace('_', ' ')}[/]", escape(f"{value}{suffixes.get(key, '')}"))
     Console().print(table)
+    print_quality(quality, facts["peak_to_peak_mv"])
