@@ -227,12 +227,11 @@ def write_bad(folder, name, make_ecg):
         "all NaN": np.full((12, 5000), np.nan),
         "all flat": np.full((12, 5000), 0.3),
         "no samples": np.zeros((12, 0)),
-        "three leads": make_ecg().signal[:3],
         "one dimension": np.zeros(5000),
     }.get(name)
     if signal is not None:
         np.save(folder / "rec.npy", signal)
-        return [folder / "rec.npy", "--fs", "500", "--leads", ",".join(LEADS[: 3 if name == "three leads" else 12])]
+        return [folder / "rec.npy", "--fs", "500", "--leads", ",".join(LEADS)]
     record = write_wfdb(folder, make_ecg())
     if name == "missing file":
         record = folder / "none.hea"
@@ -283,7 +282,6 @@ def write_bad(folder, name, make_ecg):
         ("missing everywhere", "no valid sample"),
         ("all NaN", "no valid sample"),
         ("all flat", "every lead is flat"),
-        ("three leads", "lacks lead V1"),
         ("one dimension", "shape"),
         ("text named .dcm", "not DICOM"),
         ("empty file", "is empty"),

@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -105,9 +107,34 @@ def test_standard_keeps_everything_else(make_ecg):
     assert ecg.meta == {"age": 50}
 
 
-def test_a_lead_that_cannot_be_computed_is_named(make_ecg):
-    with pytest.raises(DBetaError, match="lead I, V6 is missing"):
-        make_ecg(leads=("II", "V1", "V2", "V3", "V4", "V5", "III")).standard()
+@pytest.mark.parametrize("pair", combinations(LEADS[:6], 2))
+def test_any_two_limb_leads_give_the_others(make_ecg, pair):
+    standard = make_ecg(leads=(*reversed(pair), *LEADS[6:])).standard()
+    np.testing.assert_allclose(standard.signal, make_ecg().signal, atol=1e-5)
+    assert "missing_leads" not in standard.meta
+
+
+def test_a_lead_that_cannot_be_computed_is_missing(make_ecg):
+    ecg = make_ecg(leads=("V2", "aVR", "V6"))
+    standard = ecg.standard()
+    assert standard.leads == LEADS
+    assert standard.meta["missing_leads"] == [*(lead for lead in LEADS[:6] if lead != "aVR"), "V1", "V3", "V4", "V5"]
+    assert np.isnan(standard.signal).all(axis=1).sum() == 9
+    np.testing.assert_array_equal(standard["aVR"], ecg["aVR"])
+    assert standard.standard() is standard
+
+
+def test_a_lead_without_samples_is_computed_or_missing(make_ecg):
+    ecg = make_ecg()
+    ecg.signal[[0, 7]] = np.nan
+    standard = ecg.standard()
+    assert standard.meta["missing_leads"] == ["V2"]
+    np.testing.assert_allclose(standard["I"], make_ecg()["I"], atol=1e-5)
+
+
+def test_nothing_but_missing_samples(make_ecg):
+    with pytest.raises(DBetaError, match="every sample is missing"):
+        ECG(np.full((12, 50), np.nan), 500).standard()
 
 
 @pytest.mark.parametrize("rate", ["500", None, 0, -1, float("nan")])

@@ -60,8 +60,19 @@ def test_computable_leads_are_computed(processor, make_ecg):
 def test_a_missing_lead_is_named(processor, make_ecg):
     ecg = make_ecg(leads=LEADS[:-1])
     ecg.meta["source"] = "x.hea"
-    with pytest.raises(DBetaError, match=r"x\.hea: .*V6 is missing"):
-        processor(ecg=ecg)
+    with pytest.warns(DBetaWarning, match=r"x\.hea: lead V6 is missing and masked"):
+        x = processor(ecg=ecg)["ecg"][0].numpy()
+    # As pretraining hides leads
+    np.testing.assert_array_equal(x, processor.signal(make_ecg()) * (np.arange(12) < 11)[:, None])
+
+
+@pytest.mark.parametrize("scale", ["mv", "lead_zscore"])
+@pytest.mark.parametrize("rate", [500, 360])
+def test_a_missing_lead_is_zero_whatever_the_rate(make_ecg, scale, rate):
+    with pytest.warns(DBetaWarning, match="only II is there"):
+        x = DBetaProcessor(signal_scale=scale).signal(make_ecg(leads=("II",), sampling_rate=rate, seconds=4))
+    assert x[1].any()
+    assert not np.delete(x, 1, axis=0).any()
 
 
 @pytest.mark.parametrize("rate", [1000, 400, 257, 100, 10_000])
@@ -131,13 +142,13 @@ def test_gaps_are_interpolated(processor):
     assert np.isnan(ecg.signal[2, 1500])  # the recording itself is left as it was
 
 
-def test_a_lead_without_any_sample_becomes_flat(processor, make_ecg):
+def test_a_lead_without_any_sample_is_missing(processor, make_ecg):
     ecg = make_ecg()
     ecg.signal[7] = np.nan
     with pytest.warns(DBetaWarning) as caught:
         x = processor.signal(ecg)
     assert not x[7].any()
-    assert any("V2 is flat" in str(one.message) for one in caught)
+    assert any("V2 is missing" in str(one.message) for one in caught)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -176,9 +176,14 @@ def _products(ecg: ECG) -> tuple[np.ndarray, np.ndarray]:
     """Mean products of the leads in each band, (2, 12, 12) mV², and which leads hold something, (12,) bool."""
     x = ecg.standard().signal[:, : max(round(ASSESSED * ecg.sampling_rate), 1)].astype(np.float32)
     x[~(np.abs(x) < 1e9)] = np.nan
-    alive = np.isfinite(x).any(axis=1)
+    finite = np.isfinite(x)
+    alive = finite.any(axis=1)
     fill_gaps(x)
     alive &= np.ptp(x, axis=1) >= FLAT_SECOND
+    # What is missing in one lead must be so in all, or they would contradict each other
+    valid = finite[alive].all(axis=0)
+    if valid.any():
+        x = np.where(valid, x - x[:, valid].mean(axis=1, keepdims=True), 0)
     f, transform = spectrum(x, ecg.sampling_rate)
     bands = [transform[:, (f >= low) & (f < high)] for low, high in BANDS]
     return np.stack([(one @ one.conj().T).real for one in bands]).astype(np.float64), alive
@@ -248,6 +253,8 @@ def _odd_limb_lead(limbs: np.ndarray, alive: np.ndarray, now: float) -> LeadErro
             message = f"lead {lead} is a copy of {copies[0]}"
             return LeadError("copied", (lead, copies[0]), confidence, message, repair)
         message = f"lead {lead} does not follow from the other limb leads"
+        if not alive[odd]:
+            message = f"lead {lead} is flat, though not by the other limb leads"
         return LeadError("contradicted", (lead,), confidence, message, repair)
     if now < BROKEN or not alive[:6].all():
         return None

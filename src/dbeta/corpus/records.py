@@ -95,12 +95,16 @@ def _read(record: dict[str, Any], folder: Path, seconds: float) -> Outcome:
             outcome = Outcome(None, _without_name(str(error), path))
         except Exception as error:  # what no reader foresaw must not end a build of days
             outcome = Outcome(None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
-    outcome.notes = [_without_name(str(one.message), path) for one in caught if one.category is DBetaWarning]
+    notes = [_without_name(str(one.message), path) for one in caught if one.category is DBetaWarning]
+    outcome.notes = [note.removesuffix("; --fix-leads puts it right") for note in notes]
     return outcome
 
 
 def _check(ecg: ECG, name: str) -> None:
     """Refuse what training could not use."""
+    if missing := ecg.meta.get("missing_leads"):
+        # A row has no place to say so, and a model would learn that these leads are 0
+        raise DBetaError(f"{name}: lead {', '.join(missing)} is missing and cannot be computed from the others")
     check_extent(ecg.sampling_rate, ecg.duration, name)
     valid = np.nan_to_num(ecg.signal)
     if (np.ptp(valid, axis=1) < FLAT).all():
