@@ -209,7 +209,7 @@ def _limb_error(products: np.ndarray, alive: np.ndarray) -> LeadError | None:
 
     def contradiction(repair: dict[str, dict[str, float]]) -> float:
         change = _matrix(repair)[:6, :6]
-        return float(np.trace(_CONTRADICTION @ change @ limbs @ change.T) / np.trace(limbs))
+        return max(float(np.trace(_CONTRADICTION @ change @ limbs @ change.T) / np.trace(limbs)), 0.0)
 
     now = contradiction({})
     if now < CONTRADICTED:
@@ -242,7 +242,7 @@ def _odd_limb_lead(limbs: np.ndarray, alive: np.ndarray, now: float) -> LeadErro
         others = [j for j in range(6) if j != i]
         design = _LIMBS[others]
         rest = np.eye(5) - design @ np.linalg.pinv(design)
-        left.append(float(np.trace(rest @ limbs[np.ix_(others, others)])) / np.trace(limbs))
+        left.append(max(float(np.trace(rest @ limbs[np.ix_(others, others)]) / np.trace(limbs)), 0.0))
     odd = int(np.argmin(left))
     if left[odd] < EXPLAINED * now and left[odd] < BROKEN:
         lead = names[odd]

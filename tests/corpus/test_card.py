@@ -89,7 +89,7 @@ def test_rejects_are_counted_by_their_reasons(tmp_path, make_ecg):
     assert text.strip().startswith("3 records, all in `rejected.csv`.")
     assert [row[1] for row in cells(text)[1:]] == ["2", "1"]
     assert cells(text)[1][0] == "holds no signal, every lead is flat"
-    assert "- 1 record may need a look: leads aVR and aVL are exchanged\n" in card
+    assert "- 1 record may need a look: leads aVR and aVL are exchanged." in card
     assert "pipe \\| and &lt;b>" in card
     assert [cells(section(card, "Findings"))[1][i] for i in (0, 4)] == ["left bundle branch block", "1"]
     assert cells(section(card, "Findings"))[1][5] == "1"  # unknown for the other one
