@@ -127,6 +127,7 @@ def write_batch(
     from dbeta.batches import Parts, check_errors_file, make_plan, run_batch, write_errors
     from dbeta.evaluation.embeddings import model_fingerprint
     from dbeta.rows import file_name
+    from dbeta.windows import warn_all
 
     names = [file_name(file) for file in batch.files]
     if batch.many:
@@ -138,12 +139,18 @@ def write_batch(
         version=__version__,
     )
     found = batch.files if recordings is None else recordings
+
+    def rows(used: Sequence[Embedded]) -> pa.Table:
+        if not batch.many or "warnings" not in schema.names:
+            warn_all(note for one in used for note in one.notes)
+        return tabulate(used)
+
     with Parts(output, plan, schema) as parts, abandoned(parts, batch), progress(command) as advance:
         if parts.done:
             note(f"{parts.done} of {len(names)} recordings were done before; goes on from there")
         advance(parts.done, len(names))
         groups = dbeta.embed_groups(found[parts.done :], watch=advance.within, **options)
-        run_batch(parts, groups, names, tabulate, lambda done: advance(done, len(names)))
+        run_batch(parts, groups, names, rows, lambda done: advance(done, len(names)))
         if batch.many:
             write_errors(errors, parts.failed)
         if len(parts.failed) == len(names):

@@ -1,0 +1,166 @@
+"""Does a folder of thousands of files, some of them bad, come through, and does a killed run go on?
+
+    python benchmarks/batches.py [--files 5000] [--bad 50] [--seed S] [--json FILE]
+
+Simulated recordings as WFDB records in a temporary folder, some bad in one of eight ways. `dbeta embed` runs over them
+in one go; then over the same into another file, is killed (SIGKILL, with the processes it started) at a random moment
+of that time, and is started again. Both outputs must hold each good file exactly once, and equal numbers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import wfdb
+from rich.console import Console
+from rich.progress import track
+
+import dbeta
+from dbeta.corpus.simulate.simulation import simulate
+
+#: How a file is bad.
+WAYS = ("no header", "no signal file", "truncated", "flat", "missing samples", "three leads", "20 Hz", "a path as name")
+console = Console(width=110)
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for; exit with 1 if anything is not as it must be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=5000)
+    parser.add_argument("--bad", type=int, default=50)
+    parser.add_argument("--seed", type=int, help="of the moment of the kill and of which files are bad")
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    args = parser.parse_args()
+    seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
+    console.print(f"seed {seed}")
+    with tempfile.TemporaryDirectory() as folder:
+        figures = measure(Path(folder), args.files, args.bad, seed)
+    if args.json:
+        args.json.write_text(json.dumps({"seed": seed} | figures, indent=1) + "\n")
+    sys.exit(0 if figures["as it must be"] else 1)
+
+
+def measure(folder: Path, count: int, bad: int, seed: int) -> dict[str, Any]:
+    """Both runs, and what their outputs hold."""
+    generator = random.Random(seed)
+    archive = folder / "archive"
+    archive.mkdir()
+    spoilt = set(generator.sample(range(count), bad))
+    write_archive(archive, count, spoilt)
+    good = {str(archive / f"r{number:05d}.hea") for number in range(count) if number not in spoilt}
+    for name in ("whole", "killed"):
+        (folder / name).mkdir()
+
+    start = time.perf_counter()
+    embed(archive, folder / "whole").wait()
+    seconds = time.perf_counter() - start
+    whole = pd.read_parquet(folder / "whole" / "e.parquet")
+
+    moment = generator.uniform(0.1, 0.9) * seconds
+    process = embed(archive, folder / "killed")
+    try:
+        process.wait(moment)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    kept = sum(int(part.name[10:19]) - int(part.name[:9]) for part in folder.glob("killed/.*/*-*.parquet"))
+    begun = (folder / "killed" / "e.parquet").exists()
+    start = time.perf_counter()
+    embed(archive, folder / "killed").wait()
+    rest = time.perf_counter() - start
+    killed = pd.read_parquet(folder / "killed" / "e.parquet")
+
+    one, other = (np.stack(table["embedding"].to_list()) for table in (whole, killed))
+    same = whole["file"].tolist() == killed["file"].tolist()
+    figures: dict[str, Any] = {
+        "files": count,
+        "seconds in one go": round(seconds, 1),
+        "files/s": round(count / seconds, 1),
+        "killed after s": round(moment, 1),
+        "files done when killed": kept,
+        "seconds after it": round(rest, 1),
+        "good files": len(good),
+        "each good file once, in one go": sorted(whole["file"]) == sorted(good),
+        "each good file once, killed": sorted(killed["file"]) == sorted(good),
+        "in order": whole["file"].is_monotonic_increasing and same,
+        "largest difference": float(np.abs(one - other).max()) if same else None,
+        "lines in errors.csv, in one go": len(pd.read_csv(folder / "whole" / "errors.csv")),
+        "lines in errors.csv, killed": len(pd.read_csv(folder / "killed" / "errors.csv")),
+        "left over": [str(path.name) for path in folder.glob("*/.*")],
+    }
+    lines = {figures["lines in errors.csv, in one go"], figures["lines in errors.csv, killed"]}
+    figures["as it must be"] = (
+        all(figures[name] for name in ("each good file once, in one go", "each good file once, killed", "in order"))
+        and lines == {bad}
+        and figures["largest difference"] == 0
+        and not figures["left over"]
+        and not begun
+    )
+    for name, value in figures.items():
+        console.print(f"{name:32} {value}", highlight=False)
+    return figures
+
+
+def embed(archive: Path, output: Path) -> subprocess.Popen[bytes]:
+    """Start `dbeta embed` in a group of its own."""
+    command = [sys.executable, "-m", "dbeta.cli", "embed", archive, "--output", output / "e.parquet"]
+    return subprocess.Popen(list(map(str, command)), start_new_session=True)
+
+
+def write_archive(folder: Path, count: int, spoilt: set[int]) -> None:
+    """Simulated recordings of 10 s at 500 Hz as r00000.hea and so on, some of them spoilt."""
+    for start in track(range(0, count, 100), "simulating", console=Console(stderr=True), transient=True):
+        numbers = range(start, min(start + 100, count))
+        for number, signal_ in zip(numbers, simulate(0, numbers).signals.numpy(), strict=True):
+            wfdb.wrsamp(
+                f"r{number:05d}",
+                fs=500,
+                units=["mV"] * 12,
+                sig_name=list(dbeta.LEADS),
+                p_signal=signal_.T.astype(np.float64),
+                fmt=["16"] * 12,
+                adc_gain=[1000.0] * 12,
+                baseline=[0] * 12,
+                write_dir=str(folder),
+            )
+    for i, number in enumerate(sorted(spoilt)):
+        spoil(folder / f"r{number:05d}.hea", WAYS[i % len(WAYS)])
+
+
+def spoil(header: Path, way: str) -> None:
+    """Make a record bad."""
+    samples = header.with_suffix(".dat")
+    lines = header.read_text().splitlines()
+    if way == "no header":
+        header.write_text("This is no header.\n")
+    elif way == "no signal file":
+        samples.unlink()
+    elif way == "truncated":
+        os.truncate(samples, samples.stat().st_size // 3)
+    elif way in ("flat", "missing samples"):
+        value = 17 if way == "flat" else -32768
+        samples.write_bytes(np.full(12 * 5000, value, "<i2").tobytes())
+    elif way == "three leads":
+        header.write_text("\n".join([lines[0].replace(" 12 ", " 3 ", 1), *lines[1:4]]) + "\n")
+    elif way == "20 Hz":
+        header.write_text("\n".join([lines[0].replace(" 500 ", " 20 ", 1), *lines[1:]]) + "\n")
+    elif way == "a path as name":
+        shutil.copy(samples, header.parent.parent / samples.name)
+        header.write_text(header.read_text().replace(samples.name, f"../{samples.name}"))
+
+
+if __name__ == "__main__":
+    main()
