@@ -65,6 +65,28 @@ def make_ecg() -> Callable[..., ECG]:
     return synthetic_ecg
 
 
+def write_wfdb_record(folder: Path, ecg: ECG, name: str = "rec") -> Path:
+    """A recording in WFDB format, in microvolts of 16 bit; its header."""
+    wfdb.wrsamp(
+        name,
+        fs=int(ecg.sampling_rate),
+        units=["mV"] * 12,
+        sig_name=list(ecg.leads),
+        p_signal=ecg.signal.T.astype(np.float64),
+        fmt=["16"] * 12,
+        adc_gain=[1000.0] * 12,
+        baseline=[0] * 12,
+        write_dir=str(folder),
+    )
+    return folder / f"{name}.hea"
+
+
+@pytest.fixture(scope="session")
+def write_record() -> Callable[..., Path]:
+    """Writes an ECG into a folder as a WFDB record of this name."""
+    return write_wfdb_record
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data; tests that use it are skipped where it is absent."""

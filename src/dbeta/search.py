@@ -137,7 +137,10 @@ def write_index(folder: Path, tables: Iterable[Any], dimension: int, fingerprint
 
 
 def weights_fingerprint(model: DBeta) -> str:
-    """A name for a model's weights and input, the same whatever the precision it computes in."""
+    """A name for a model's weights and input, whatever it computes in.
+
+    Not of the weights in memory: there, the folded weight norm depends on the number of threads.
+    """
     from dbeta.evaluation.embeddings import model_fingerprint
     from dbeta.model.towers import DualEncoder
 

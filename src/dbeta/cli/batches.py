@@ -125,15 +125,16 @@ def write_batch(
         DBetaError: a single recording cannot be used, or not one of many.
     """
     from dbeta.batches import Parts, check_errors_file, make_plan, run_batch, write_errors
-    from dbeta.evaluation.embeddings import model_fingerprint
     from dbeta.rows import file_name
+    from dbeta.search import weights_fingerprint
     from dbeta.windows import warn_all
 
     names = [file_name(file) for file in batch.files]
     if batch.many:
         check_errors_file(errors)
     plan = make_plan(
-        *(command, model_fingerprint(dbeta), names),
+        *(command, weights_fingerprint(dbeta), names),
+        precision=str(dbeta.model.dtype),
         settings={**(settings or {}), **options},
         shard=batch.shard,
         version=__version__,

@@ -1,0 +1,382 @@
+"""Batches: every good file exactly once, whatever happens on the way."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from dbeta import batches
+from dbeta.batches import Parts
+from dbeta.console import Advance
+from dbeta.inference import DBeta
+from dbeta.rows import EMBEDDINGS
+
+BAD = (3, 40, 41, 77)
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory, make_ecg, write_record):
+    """A hundred and twenty recordings, four of them bad. To be read only."""
+    folder = tmp_path_factory.mktemp("archive")
+    for number in range(120):
+        write_record(folder, make_ecg(seed=number, rate=45 + number, sampling_rate=100), f"r{number:03d}")
+    (folder / "r003.hea").write_text("nonsense")
+    (folder / "r040.dat").unlink()
+    (folder / "r041.dat").write_bytes(b"short")
+    flat = make_ecg(sampling_rate=100)
+    flat.signal[:] = 0.1
+    write_record(folder, flat, "r077")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def good(archive):
+    return [str(archive / f"r{number:03d}.hea") for number in range(120) if number not in BAD]
+
+
+@pytest.fixture
+def ask(run, micro_checkpoint, monkeypatch):
+    """`run` with the micro model, which reads in this process."""
+    monkeypatch.setattr("dbeta.reading_ahead.default_workers", lambda: 0)
+    return lambda *arguments: run(*arguments, "--model", micro_checkpoint)
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """Counts the windows that are embedded."""
+    sizes = []
+    inner = DBeta.embed_signals
+    monkeypatch.setattr(DBeta, "embed_signals", lambda self, x: sizes.append(len(x)) or inner(self, x))
+    return sizes
+
+
+def refused(result):
+    """The line of a refusal."""
+    code, out, err = result
+    assert (code, out) == (1, ""), err
+    assert err.startswith("error: ")
+    return err
+
+
+def same_table(file, other):
+    """Equal in every number."""
+    one, two = pd.read_parquet(file), pd.read_parquet(other)
+    np.testing.assert_array_equal(np.stack(one.pop("embedding").to_list()), np.stack(two.pop("embedding").to_list()))
+    pd.testing.assert_frame_equal(one, two)
+
+
+# --- One go
+
+
+def test_a_folder_in_one_go(ask, archive, good, tmp_path):
+    code, out, err = ask("embed", archive, "-o", "e.parquet")
+    assert (code, out) == (0, "")
+    assert err.splitlines() == [
+        "116 embeddings of 32 numbers in e.parquet",
+        "4 of 120 recordings could not be used: see errors.csv",
+    ]
+    assert pd.read_parquet("e.parquet")["file"].tolist() == good
+    errors = pd.read_csv("errors.csv")
+    assert errors["file"].tolist() == [str(archive / f"r{number:03d}.hea") for number in BAD]
+    assert all(len(reason) > 10 and str(archive) not in reason for reason in errors["error"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.parquet", "errors.csv"]
+
+
+def test_strict(ask, archive):
+    code, _, err = ask("embed", archive, "-o", "e.parquet", "--strict")
+    assert code == 1
+    assert "4 of 120" in err
+    assert len(pd.read_parquet("e.parquet")) == 116
+    code, _, _ = ask("embed", archive / "r000.hea", archive / "r001.hea", "-o", "e.parquet", "--strict")
+    assert code == 0
+
+
+def test_shards_are_the_whole(ask, archive, good):
+    ask("embed", archive, "-o", "e.parquet")
+    whole = pd.read_parquet("e.parquet").set_index("file")
+    tables = []
+    for number in (1, 2, 3):
+        assert ask("embed", archive, "-o", f"e{number}.parquet", "--shard", f"{number}/3")[0] == 0
+        tables.append(pd.read_parquet(f"e{number}.parquet"))
+    together = pd.concat(tables)
+    assert sorted(together["file"]) == good
+    for row in together.to_dict("records"):
+        np.testing.assert_allclose(row["embedding"], whole["embedding"][row["file"]], atol=1e-5)
+    # 3 and 77 are the first and third of every three
+    assert len(pd.read_csv("errors-1-of-3.csv")) == 1
+    assert len(pd.read_csv("errors-2-of-3.csv")) == 1
+    assert len(pd.read_csv("errors-3-of-3.csv")) == 2
+
+
+@pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "-1/3", "1/0"])
+def test_what_is_no_shard(ask, archive, shard):
+    assert "I/N" in refused(ask("embed", archive, "-o", "e.parquet", f"--shard={shard}"))
+
+
+def test_more_shards_than_recordings(ask, archive):
+    assert "only 120" in refused(ask("embed", archive, "-o", "e.parquet", "--shard", "121/200"))
+
+
+@pytest.mark.parametrize("stdin", [False, True])
+def test_a_list(ask, archive, good, tmp_path, stdin, monkeypatch):
+    """In its order, each file once, whatever else is there."""
+    lines = [good[5], "", good[2], str(archive / "none.hea"), good[5]]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
+    code, _, _ = ask("embed", "--list", "-" if stdin else "list.txt", "-o", "e.parquet")
+    assert code == 0
+    assert pd.read_parquet("e.parquet")["file"].tolist() == [good[5], good[2]]
+    assert pd.read_csv("errors.csv")["file"].tolist() == [str(archive / "none.hea")]
+
+
+def test_a_list_that_is_none(ask, tmp_path):
+    assert "cannot be read" in refused(ask("embed", "--list", "none.txt", "-o", "e.parquet"))
+    (tmp_path / "empty.txt").touch()
+    assert "no recording" in refused(ask("embed", "--list", "empty.txt", "-o", "e.parquet"))
+
+
+def test_errors_that_are_no_more(ask, archive, tmp_path):
+    ask("embed", archive, "-o", "e.parquet")
+    assert ask("embed", archive / "r000.hea", archive / "r001.hea", "-o", "e.parquet")[0] == 0
+    assert not (tmp_path / "errors.csv").exists()
+
+
+def test_a_file_of_errors_that_is_something_else(ask, archive, tmp_path):
+    (tmp_path / "errors.csv").write_text("my,own\n1,2\n")
+    assert "in the way" in refused(ask("embed", archive, "-o", "e.parquet"))
+    assert (tmp_path / "errors.csv").read_text() == "my,own\n1,2\n"
+
+
+def test_not_one_can_be_used(ask, archive, tmp_path):
+    said = refused(ask("embed", archive / "r003.hea", archive / "r041.hea", "-o", "e.parquet"))
+    assert "not one of 2" in said
+    assert len(pd.read_csv("errors.csv")) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["errors.csv"]
+
+
+def test_warnings_are_a_column(ask, tmp_path, make_ecg, write_record):
+    write_record(tmp_path, make_ecg(seconds=4), "a")
+    write_record(tmp_path, make_ecg(seconds=25), "b")
+    code, _, err = ask("embed", tmp_path, "-o", "e.parquet")
+    assert code == 0
+    assert "1 recordings have warnings" in err
+    table = pd.read_parquet("e.parquet")
+    assert table["windows"].tolist() == [1, 3]
+    assert "only 4.0 s" in table["warnings"][0]
+    assert table["warnings"][1] == ""
+
+
+# --- Findings
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv"])
+def test_findings_of_a_folder(ask, archive, good, micro_checkpoint, suffix):
+    from dbeta.checkpoint import load
+
+    asked = ["--conditions", "pause; sinus rhythm"]
+    code, out, err = ask("diagnose", archive, "-o", f"f.{suffix}", *asked)
+    assert (code, out) == (0, "")
+    assert "232 findings of 116 recordings" in err
+    table = pd.read_parquet("f.parquet") if suffix == "parquet" else pd.read_csv("f.csv", keep_default_na=False)
+    assert table["file"].tolist() == [file for file in good for _ in range(2)]
+    expected = load(micro_checkpoint).diagnose(good[:3], ["pause", "sinus rhythm"])
+    for column in expected:
+        if expected[column].dtype == float:
+            np.testing.assert_allclose(table[column][:6].astype(float), expected[column], atol=1e-5)
+        else:
+            assert table[column][:6].tolist() == expected[column].tolist()
+
+
+def test_findings_by_window_of_a_folder(ask, tmp_path, make_ecg, write_record):
+    write_record(tmp_path, make_ecg(seconds=25), "a")
+    write_record(tmp_path, make_ecg(), "b")
+    code, _, _ = ask("diagnose", tmp_path, "--windows", "-o", "w.parquet", "--conditions", "pause")
+    assert code == 0
+    table = pd.read_parquet("w.parquet")
+    assert table["record"].tolist() == ["a.hea"] * 3 + ["b.hea"]
+    assert table["start"].tolist() == [0, 10, 15, 0]
+
+
+def test_findings_by_window_on_the_terminal(ask, tmp_path, make_ecg, write_record):
+    file = write_record(tmp_path, make_ecg(seconds=125, sampling_rate=100))
+    code, out, _ = ask("diagnose", file, "--windows", "--conditions", "pause; sinus rhythm")
+    assert code == 0
+    assert "0:01:55" in out
+    code, out, _ = ask("diagnose", file, "--conditions", "pause")
+    assert code == 0
+    assert "strongest at" in out
+
+
+def test_what_diagnose_will_not_write(ask, archive):
+    assert ".csv" in refused(ask("diagnose", archive, "-o", "f.json"))
+    assert "is a folder" in refused(ask("diagnose", archive))
+    assert ask("diagnose", archive, "-o", "f.csv", "--json")[0] == 2
+    assert ask("embed", "-o", "e.parquet")[0] == 2
+
+
+# --- Interruptions
+
+
+def test_killed_and_started_again(run, archive, good, tmp_path, micro_checkpoint, counted, monkeypatch):
+    """SIGKILL to the program and its workers, in the middle of the work."""
+    code = f"""
+import sys, time
+from dbeta import batches, cli
+from dbeta.inference import DBeta
+batches.PART_RECORDINGS = 32
+inner = DBeta.embed_signals
+DBeta.embed_signals = lambda self, x: time.sleep(0.5) or inner(self, x)
+sys.argv = ["dbeta", "embed", {str(archive)!r}, "-o", "killed.parquet", "--model", {str(micro_checkpoint)!r}]
+cli.main()
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, start_new_session=True)
+    partial = tmp_path / ".killed.parquet.partial"
+    end = time.monotonic() + 200
+    while not list(partial.glob("*-*.parquet")):
+        assert process.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    done = sum(pq.read_metadata(part).num_rows for part in partial.glob("*-*.parquet"))
+    assert 0 < done < 116
+    assert not (tmp_path / "killed.parquet").exists()
+
+    arguments = ["embed", archive, "--model", micro_checkpoint, "-o"]
+    code, _, err = run(*arguments, "killed.parquet")
+    assert code == 0, err
+    assert "of 120 recordings were done before" in err
+    assert sum(counted) == 116 - done
+    run(*arguments, "whole.parquet")
+    assert pd.read_parquet("killed.parquet")["file"].tolist() == good
+    assert len(pd.read_csv("errors.csv")) == 4
+    same_table("killed.parquet", "whole.parquet")
+    assert not partial.exists()
+
+
+class Stop(BaseException):
+    """As abrupt as a kill, for a program that is not to end."""
+
+
+@pytest.fixture
+def stopped(ask, archive, monkeypatch):
+    """A run that stopped after two parts of 32 recordings."""
+    monkeypatch.setattr(batches, "PART_RECORDINGS", 32)
+    calls = []
+    with monkeypatch.context() as patched:
+        inner = DBeta.embed_signals
+
+        def embed(self, x):
+            calls.append(len(x))
+            if len(calls) == 3:
+                raise Stop
+            return inner(self, x)
+
+        patched.setattr(DBeta, "embed_signals", embed)
+        with pytest.raises(Stop):
+            ask("embed", archive, "-o", "e.parquet")
+    return calls
+
+
+def test_what_is_done_is_not_computed_again(ask, archive, good, stopped, counted, tmp_path):
+    assert [part.name for part in sorted(tmp_path.glob(".e.parquet.partial/*-*"))] == [
+        *("000000000-000000032.parquet", "000000032-000000064.parquet")
+    ]
+    code, _, err = ask("embed", archive, "-o", "e.parquet")
+    assert code == 0
+    assert err.startswith("64 of 120 recordings were done before")
+    assert sum(counted) == 116 - sum(stopped[:2])
+    assert pd.read_parquet("e.parquet")["file"].tolist() == good
+    assert len(pd.read_csv("errors.csv")) == 4
+
+
+def test_a_damaged_part_is_computed_again(ask, archive, good, stopped, counted, tmp_path):
+    folder = tmp_path / ".e.parquet.partial"
+    (folder / "000000032-000000064.parquet").write_bytes(b"damaged")
+    (folder / "000000064-000000096.parquet.tmp").write_bytes(b"half")
+    assert ask("embed", archive, "-o", "e.parquet")[0] == 0
+    assert sum(counted) == 116 - stopped[0]
+    assert pd.read_parquet("e.parquet")["file"].tolist() == good
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--shard", "1/2"], "recordings, shard"),
+        (["--fs", "100"], "settings"),
+        (["--precision", "bfloat16"], "precision"),
+    ],
+)
+def test_a_run_with_other_settings_does_not_mix(ask, archive, stopped, tmp_path, options, named):
+    said = refused(ask("embed", archive, "-o", "e.parquet", *options))
+    assert f"another {named} lies in" in said
+    assert len(list(tmp_path.glob(".e.parquet.partial/*-*"))) == 2
+
+
+def test_a_kill_while_the_output_is_made(ask, archive, good, counted, monkeypatch, tmp_path):
+    """What was computed is kept at every step of the end."""
+    with monkeypatch.context() as patched:
+        patched.setattr(Parts, "remove", lambda self: (_ for _ in ()).throw(Stop))
+        with pytest.raises(Stop):
+            ask("embed", archive, "-o", "e.parquet")
+    assert sum(counted) == 116
+    assert ask("embed", archive, "-o", "e.parquet")[0] == 0
+    assert sum(counted) == 116
+    assert pd.read_parquet("e.parquet")["file"].tolist() == good
+    assert not (tmp_path / ".e.parquet.partial").exists()
+
+
+def test_ctrl_c_keeps_what_was_computed(ask, archive, monkeypatch, tmp_path):
+    calls = []
+    inner = DBeta.embed_signals
+
+    def embed(self, x):
+        calls.append(len(x))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return inner(self, x)
+
+    monkeypatch.setattr(DBeta, "embed_signals", embed)
+    code, _, err = ask("embed", archive, "-o", "e.parquet")
+    assert code == 130
+    assert "goes on from here" in err
+    assert [part.name for part in tmp_path.glob(".e.parquet.partial/*-*")] == ["000000000-000000032.parquet"]
+
+
+def test_two_runs_at_once(ask, archive, tmp_path):
+    with Parts(tmp_path / "e.parquet", {}, EMBEDDINGS):
+        assert "another run is writing it" in refused(ask("embed", archive, "-o", tmp_path / "e.parquet"))
+
+
+# --- Progress
+
+
+def test_what_was_done_before_does_not_count_for_the_rate():
+    bar = Progress(console=Console(file=io.StringIO()))
+    advance = Advance(bar, bar.add_task("x", total=None))
+    advance(1_000_000, 1_000_100)
+    time.sleep(0.01)
+    advance(1_000_001, 1_000_100)
+    time.sleep(0.01)
+    advance(1_000_002, 1_000_100)
+    task = bar.tasks[0]
+    assert (task.completed, task.total) == (1_000_002, 1_000_100)
+    assert task.speed < 1000
+
+
+def test_a_long_recording_has_a_bar_of_its_own():
+    bar = Progress(console=Console(file=io.StringIO()))
+    advance = Advance(bar, bar.add_task("x", total=None))
+    advance.within("[a].hea", 10, 100)
+    assert [task.completed for task in bar.tasks] == [0, 10]
+    advance.within("[a].hea", 100, 100)
+    assert len(bar.tasks) == 1
