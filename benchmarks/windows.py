@@ -82,16 +82,16 @@ def write_day(folder: Path, hours: int, hour: int) -> Path:
             pool += list(made.signals[made.findings[name] == 1].numpy())
         if min(map(len, pools.values())) >= 24:
             break
-    counts = {
+    counts: dict[str, list[bytes]] = {
         name: [np.clip(np.round(one * 1000), -32767, 32767).astype("<i2").T.tobytes() for one in pool]
         for name, pool in pools.items()
     }
     choose = random.Random(1)
     with (folder / "day.dat").open("wb") as file:
         for now in track(range(hours), "writing", console=Console(stderr=True), transient=True):
-            pool = counts[EVENT if now == hour else REST]
+            ready = counts[EVENT if now == hour else REST]
             for _ in range(HOUR // SECONDS):
-                file.write(choose.choice(pool))
+                file.write(choose.choice(ready))
     samples = hours * HOUR * RATE
     lines = [f"day 12 {RATE} {samples}", *(f"day.dat 16 1000/mV 16 0 0 0 0 {lead}" for lead in dbeta.LEADS)]
     (folder / "day.hea").write_text("\n".join(lines) + "\n")

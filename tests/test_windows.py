@@ -91,10 +91,8 @@ def test_a_long_recording_is_the_mean_of_its_windows(model, make_ecg, recwarn):
 
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
 def test_a_file_in_pieces_is_the_recording(model, make_ecg, write_record, tmp_path, batch_size, monkeypatch):
-    files = [
-        write_record(tmp_path, make_ecg(seconds=404, sampling_rate=100)),
-        write_record(tmp_path, make_ecg(seed=5), "short"),
-    ]
+    long = make_ecg(seconds=404, sampling_rate=100)
+    files = [write_record(tmp_path, long), write_record(tmp_path, make_ecg(seed=5), "short")]
     stretches = []
     inner = reading_ahead.read_ecg
 

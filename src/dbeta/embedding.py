@@ -15,7 +15,7 @@ import numpy as np
 
 from dbeta.ecg import ECG
 from dbeta.preparing import InputFormat
-from dbeta.quality import FAIR, GOOD, UNUSABLE, Quality
+from dbeta.quality import FAIR, GOOD, UNUSABLE
 from dbeta.reading_ahead import Prepared, prepare_files
 from dbeta.windows import merge_notes
 
@@ -131,7 +131,7 @@ class _Open:
         self.done = Embedded(file)
         self.pieces = self.lost = 0
         self.starts: list[float] = []
-        self.qualities: list[Quality] = []
+        self.qualities: list[tuple[str, str]] = []
         self.rows: list[np.ndarray] = []
 
     def add(self, piece: Prepared) -> None:
@@ -153,8 +153,8 @@ class _Open:
             done.error = f"{done.name}: holds no signal in any of its {count} windows"
         elif done.error is None:
             done.starts, done.windows = np.array(self.starts), np.stack(self.rows)
-            done.qualities = np.array([one.verdict for one in self.qualities])
-            unusable = [one.reason for one in self.qualities if one.verdict == UNUSABLE]
+            done.qualities = np.array([verdict for verdict, _ in self.qualities])
+            unusable = [reason for verdict, reason in self.qualities if verdict == UNUSABLE]
             if len(unusable) == len(self.rows):
                 done.notes.append(f"{done.name}: has no usable signal, {unusable[0]}; no finding is given")
             elif unusable:

@@ -18,7 +18,7 @@ import numpy as np
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.preparing import InputFormat
-from dbeta.quality import Quality, assess_quality
+from dbeta.quality import assess_quality
 from dbeta.reading import as_ecg, read_ecg
 from dbeta.windows import cut_windows, first_stretch, later_stretches, window_at, window_starts
 from dbeta.workers import KILLED, default_workers, map_in_workers
@@ -43,7 +43,7 @@ class Prepared:
         name: file's name and id, as in "exams.hdf5#17".
         starts: (n,) seconds at which windows begin, of those that hold a signal.
         windows: (n, leads, samples) float32; None where the recording cannot be used.
-        qualities: of each window.
+        qualities: verdict on each window, and the reason where it is "unusable" (see `dbeta.quality`).
         lost: further windows, in which there is no signal.
         end: seconds of the recording that this piece and those before it cover.
         duration: of the whole recording, seconds.
@@ -57,7 +57,7 @@ class Prepared:
     name: str = ""
     starts: np.ndarray = field(default_factory=lambda: np.zeros(0))
     windows: np.ndarray | None = None
-    qualities: list[Quality] = field(default_factory=list)
+    qualities: list[tuple[str, str]] = field(default_factory=list)
     lost: int = 0
     end: float = 0.0
     duration: float = 0.0
@@ -118,7 +118,8 @@ def _prepare(done: Prepared, wanted: InputFormat, options: dict[str, Any], start
         starts = every[: len(every) - sum(map(len, later))]
         done.last = not later
     done.starts, done.windows = cut_windows(ecg, starts, wanted, offset)
-    done.qualities = [assess_quality(window_at(ecg, start, wanted, offset)) for start in done.starts]
+    found = [assess_quality(window_at(ecg, start, wanted, offset)) for start in done.starts]
+    done.qualities = [(one.verdict, one.reason) for one in found]  # thousands of a day are kept
     done.lost = len(starts) - len(done.starts)
     done.end = float(starts[-1]) + window
     full = float(ecg.meta.get("duration", 0.0))
