@@ -31,6 +31,8 @@ FLAT_SECOND = 0.005
 HELD = 0.02
 #: Share of the recording at both ends where the transform's window fades.
 FADE = 0.05
+#: Seconds below which a recording may hold no beat, or one alone, and is not blamed for it.
+BEAT = 2.0
 #: Hz at which the beats are looked for; noise between them at twice that.
 COARSE = 125
 
@@ -79,7 +81,7 @@ class Quality:
         problems: what is wrong with each lead, in words; an empty list where nothing is.
         measures: by name an array (12,): `missing` and `clipped` (share of the samples), `flat` (share of the seconds),
             `wander`, `mains` and `noise` (root mean square, mV), `beats` (times by which 5–25 Hz are stronger during
-            beats than between them); NaN where a lead holds nothing.
+            beats than between them); NaN where a lead holds nothing, or the recording is too short for it.
     """
 
     verdict: str
@@ -128,7 +130,8 @@ def assess_quality(ecg: ECG) -> Quality:
     waves = _Waves(x, ecg.sampling_rate, alive, ~dead[alive].all(axis=0))
     measures |= {"wander": waves.wander(), "mains": waves.mains(), "noise": waves.noise(), "beats": waves.beats()}
     for name in ("clipped", "wander", "mains", "noise", "beats"):
-        measures[name] = np.where(alive, measures[name], np.nan)
+        told = alive if name != "beats" or ecg.duration >= BEAT else np.zeros_like(alive)
+        measures[name] = np.where(told, measures[name], np.nan)
 
     leads, problems = {}, {}
     for i, lead in enumerate(LEADS):
@@ -166,7 +169,7 @@ def _reason(verdicts: list[str], alive: np.ndarray, measures: dict[str, np.ndarr
         return "every lead is flat"
     if (measures["clipped"][alive] >= (LIMITS["clipped"][1] or 1)).all():
         return "every lead is saturated"
-    if not waves.any_beats():
+    if not np.isnan(measures["beats"]).all() and not waves.any_beats():
         hum = np.median(measures["mains"][alive]) > np.median(waves.strength()[alive])
         return "mains hum and no heartbeat" if hum else "noise and no heartbeat"
     if all(one == UNUSABLE for one in verdicts):
