@@ -14,7 +14,7 @@ import pytest
 
 from dbeta.checkpoint import bundled_checkpoint, load
 from dbeta.cli import common, recordings
-from dbeta.ecg import LEADS
+from dbeta.ecg import ECG, LEADS
 from ecg_files import write_muse
 
 HEADER = "{name} 12 {rate} {samples}\n" + "".join(f"{{name}}.dat 16 1000/mV 16 0 0 0 0 {lead}\n" for lead in LEADS)
@@ -142,7 +142,7 @@ def test_table_and_json_agree(ask, tmp_path, make_ecg, micro_checkpoint):
     code, out, err = ask("diagnose", record, "--json")
     assert (code, err) == (0, "")
     rows = json.loads(out)
-    assert [list(row) for row in rows] == [["record", "condition", "score", "percentile"]] * 22
+    assert [list(row) for row in rows] == [["record", "condition", "score", "percentile", "quality"]] * 22
     assert {row["record"] for row in rows} == {"rec.hea"}
     assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)
     assert rows == load(micro_checkpoint).diagnose(record).to_dict("records")
@@ -151,7 +151,47 @@ def test_table_and_json_agree(ask, tmp_path, make_ecg, micro_checkpoint):
     assert (code, err) == (0, "")
     assert out.startswith("rec.hea")
     assert "Not a medical device" in out
-    assert cells(out) == [[row["condition"], f"{row['score']:+.2f}", f"{row['percentile']:.0f}"] for row in rows]
+    expected = [[row["condition"], f"{row['score']:+.2f}", f"{row['percentile']:.0f}", "good"] for row in rows]
+    assert cells(out) == expected
+
+
+def test_no_finding_without_usable_signal(ask, tmp_path, make_ecg):
+    noise = ECG(0.1 * np.random.default_rng(0).standard_normal((12, 5000)), 500)
+    files = [write_wfdb(tmp_path, make_ecg(), "heart"), write_wfdb(tmp_path, noise, "noise")]
+    code, out, err = ask("diagnose", *files, "--json", "--conditions", "atrial fibrillation")
+    assert code == 0
+    assert "noise.hea: has no usable signal, noise and no heartbeat; no finding is given" in err
+    heart, none = json.loads(out)
+    assert heart["quality"] == "good"
+    nothing = {"condition": None, "score": None, "percentile": None, "quality": "unusable"}
+    assert none == {"record": "noise.hea"} | nothing
+    code, out, err = ask("diagnose", *files, "--output", "f.parquet", "--conditions", "atrial fibrillation")
+    table = pd.read_parquet("f.parquet")
+    assert table["quality"].tolist() == ["good", "unusable"]
+    assert table["condition"].tolist() == ["atrial fibrillation", None]
+    assert "no usable signal" in table["warnings"][1]
+    code, _, err = ask("plot", files[1], "-o", "p.png")
+    assert code == 0
+    assert Path("p.png").exists()
+
+
+def test_leads_are_put_right_where_asked(ask, run, tmp_path, make_ecg):
+    ecg = make_ecg()
+    ecg.signal[[3, 4]] = ecg.signal[[4, 3]]
+    record = write_wfdb(tmp_path, ecg)
+    code, out, err = run("info", record, "--json")
+    assert "leads aVR and aVL are exchanged; --fix-leads puts it right" in err
+    facts = json.loads(out)
+    assert facts["lead_errors"][0]["leads"] == ["aVR", "aVL"]
+    code, out, err = run("info", record, "--fix-leads", "--json")
+    fixed = json.loads(out)
+    assert "put right" in err
+    assert fixed["peak_to_peak_mv"]["aVR"] == facts["peak_to_peak_mv"]["aVL"]
+    assert fixed["fixed_leads"] == ["leads aVR and aVL are exchanged"]
+    wrong, right = (json.loads(ask("diagnose", record, "--json", *flag)[1]) for flag in ([], ["--fix-leads"]))
+    assert wrong != right
+    good = json.loads(ask("diagnose", write_wfdb(tmp_path, make_ecg(), "good"), "--json")[1])
+    assert [row["score"] for row in right] == pytest.approx([row["score"] for row in good], abs=1e-4)
 
 
 def test_conditions_in_words(ask, tmp_path, make_ecg):
@@ -509,7 +549,7 @@ def test_info(run, tmp_path, make_ecg):
     code, out, err = run("info", record, "--json")
     assert (code, err) == (0, "")
     facts = json.loads(out)
-    sizes = facts.pop("peak_to_peak_mv")
+    sizes, signal = facts.pop("peak_to_peak_mv"), facts.pop("leads")
     assert facts == {
         "record": "rec.hea",
         "sampling_rate": 500.0,
@@ -520,15 +560,25 @@ def test_info(run, tmp_path, make_ecg):
         "age": 61,
         "sex": "female",
         "report": None,
+        "missing_leads": ["V6"],
+        "quality": "fair",
+        "quality_reason": None,
+        "lead_errors": [],
     }
+    assert [row["lead"] for row in signal] == list(LEADS)
+    assert [row["quality"] for row in signal] == ["good"] * 11 + ["unusable"]
     assert list(sizes) == list(LEADS)
     assert sizes["V6"] is None
     assert sizes["II"] == pytest.approx(np.ptp(ecg["II"]), abs=2e-3)
 
     code, out, err = run("info", record)
     assert (code, err) == (0, "")
-    for text in ("rec.hea", "500.0 Hz", "12.0 s", "61", "female", f"II {sizes['II']:.2f}", "V6 –"):
+    for text in ("rec.hea", "500.0 Hz", "12.0 s", "61", "female", "missing leads", "fair"):
         assert text in out
+    lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
+    assert [line[0] for line in lines] == list(LEADS)
+    assert lines[1][:3] == ["II", "good", f"{sizes['II']:.2f}"]
+    assert lines[11] == ["V6", "unusable", "–", "–", "–", "–", "–", "missing"]
 
 
 def test_info_of_who_the_patient_is(run, tmp_path, make_ecg):

@@ -10,6 +10,7 @@ import torch
 
 import dbeta
 from dbeta.checkpoint import load
+from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.evaluation.conditions import default_conditions, find_condition
 from dbeta.inference import DBeta, to_records
@@ -184,7 +185,7 @@ def test_scores_and_percentiles_by_hand(monkeypatch, make_ecg):
         [[1.0, 0.0], [0.6, 0.8], [0.0, 1.0], [-1.0, 0.0]],
     )
     table = model.diagnose([make_ecg(), make_ecg()], ["x", "y"])
-    assert list(table.columns) == ["record", "condition", "score", "percentile"]
+    assert list(table.columns) == ["record", "condition", "score", "percentile", "quality"]
     assert list(table["record"]) == ["recording 1"] * 2 + ["recording 2"] * 2
     assert list(table["condition"]) == ["y", "x", "x", "y"]
     np.testing.assert_allclose(table["score"], [0.8, 0.6, 1.0, 0.0], atol=1e-6)
@@ -205,7 +206,8 @@ def test_no_percentile_without_a_panel(monkeypatch, make_ecg):
     table = model.diagnose(make_ecg(), ["x", "y"])
     assert table["percentile"].isna().all()
     rows = to_records(table)
-    assert rows[0] == {"record": "recording 1", "condition": "y", "score": pytest.approx(0.8), "percentile": None}
+    said = {"condition": "y", "score": pytest.approx(0.8), "percentile": None, "quality": "good"}
+    assert rows[0] == {"record": "recording 1"} | said
     assert "NaN" not in json.dumps(rows)
 
 
@@ -241,12 +243,44 @@ def test_each_record_is_ranked_on_its_own(model, make_ecg):
     assert both["condition"][3:].tolist() == alone["condition"].tolist()
 
 
+def test_no_finding_without_usable_signal(model, make_ecg):
+    noise = ECG(0.1 * np.random.default_rng(0).standard_normal((12, 5000)), 500, meta={"source": "noise.hea"})
+    with pytest.warns(DBetaWarning, match=r"noise\.hea: has no usable signal, noise and no heartbeat"):
+        table = model.diagnose([make_ecg(), noise, make_ecg()], ["atrial fibrillation"])
+    assert table["record"].tolist() == ["recording 1", "recording 3"]
+    assert table["quality"].tolist() == ["good", "good"]
+    with pytest.warns(DBetaWarning):
+        assert len(model.diagnose(noise)) == 0
+
+
+def test_windows_without_usable_signal_are_left_out(model, make_ecg):
+    ecg = make_ecg(seconds=30)
+    rng = np.random.default_rng(0)
+    ecg.signal[:, 5000:10000] = 0.1 * rng.standard_normal((12, 5000))
+    with pytest.warns(DBetaWarning, match="1 of 3 windows have no usable signal"):
+        table = model.diagnose(ecg, ["atrial fibrillation"], windows=True)
+    assert table["start"].tolist() == [0, 20]
+    with pytest.warns(DBetaWarning):
+        whole = model.diagnose(ecg, ["atrial fibrillation"])
+    assert whole["quality"].tolist() == ["fair"]
+    halves = [model.embed(ECG(ecg.signal[:, at : at + 5000], 500))[0] for at in (0, 10000)]
+    direction = model.embed_condition("atrial fibrillation")
+    mean = np.mean(halves, axis=0)
+    assert whole["score"][0] == pytest.approx(mean @ direction / np.linalg.norm(mean), abs=1e-5)
+
+
+def test_a_single_lead_is_asked_with_the_others_masked(model, make_ecg):
+    with pytest.warns(DBetaWarning, match="only II is there"):
+        table = model.diagnose(make_ecg(leads=("II",)))
+    assert set(table["quality"]) == {"fair"}
+
+
 def test_nothing_to_ask_or_to_ask_of(model, make_ecg):
     with pytest.raises(DBetaError, match="no condition was named"):
         model.diagnose(make_ecg(), [])
     empty = model.diagnose([])
     assert len(empty) == 0
-    assert list(empty.columns) == ["record", "condition", "score", "percentile"]
+    assert list(empty.columns) == ["record", "condition", "score", "percentile", "quality"]
 
 
 def test_a_short_recording_is_warned_of(model, make_ecg):
