@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from dbeta.cli.batches import Batch, ListFile, Paths, Shard, Strict, gather, report, write_batch
-from dbeta.cli.common import AsJson, Leads, Model, Precision, Rate, Record, Units, load_model, reading_options
+from dbeta.cli.common import AsJson, FixLeads, Leads, Model, Precision, Rate, Record, Units, load_model, reading_options
 from dbeta.console import NOTICE, note
 from dbeta.errors import DBetaError
 
@@ -28,6 +28,7 @@ def index(
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
+    fix_leads: FixLeads = False,
     precision: Precision = None,
     list_file: ListFile = None,
     shard: Shard = None,
@@ -63,7 +64,7 @@ def index(
         write_index(parts.folder, parts.tables(), width, weights_fingerprint(dbeta), model)
         parts.become_output()
 
-    options = reading_options(fs, leads, record, units)
+    options = reading_options(fs, leads, record, units, fix_leads)
     errors = output.with_name(f".{output.name}.partial") / "errors.csv"
     write = (batch, dbeta, output, EMBEDDINGS, embedding_rows, finish)
     parts = write_batch("index", *write, errors=errors, recordings=corpus, **options)
