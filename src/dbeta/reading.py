@@ -26,6 +26,8 @@ from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.formats import detect
 from dbeta.formats.base import Options, Recording, known_lead
 from dbeta.formats.units import BELIEVABLE, beat_amplitude, millivolts
+from dbeta.safety import refuse_hostile
+from dbeta.safety.limits import check_values, links_outside, shown
 
 #: Seconds; anything shorter is no recording but a remnant or an averaged beat.
 SHORTEST = 0.1
@@ -97,18 +99,23 @@ def read_ecg(
         if record is not None and kind is not detect.HDF5:
             raise DBetaError("holds a single recording; leave out --record, which is for HDF5 files")
         options = Options(sampling_rate, leads, record, start, duration, units)
-        recording = kind.read(file, options)
+        with np.errstate(all="ignore"):  # what overflows is no voltage, and is set to NaN below
+            recording = kind.read(file, options)
         if keep_identifiers:
             recording.meta |= recording.identity.facts()
         else:
             recording.report = recording.identity.without(recording.report)
-        ecg = _to_ecg(recording, options, file.name)
+        with np.errstate(all="ignore"):
+            ecg = _to_ecg(recording, options, file.name)
         ecg.patient_id = recording.identity.patient_id or None if keep_identifiers else None
     except NoSignalError as error:
-        raise NoSignalError(f"{path}: {error}", error.duration) from error.__cause__
+        raise NoSignalError(f"{path}: {shown(str(error))}", error.duration) from error.__cause__
     except DBetaError as error:
-        raise DBetaError(f"{path}: {error}") from error.__cause__
-    return _checked(ecg, fix=fix_leads)
+        raise DBetaError(f"{path}: {shown(str(error))}") from error.__cause__
+    except MemoryError as error:
+        raise DBetaError(f"{path}: needs more memory than there is; read a part of it, or split it") from error
+    with np.errstate(all="ignore"):
+        return _checked(ecg, fix=fix_leads)
 
 
 def _checked(ecg: ECG, *, fix: bool) -> ECG:
@@ -155,8 +162,13 @@ def find_ecgs(directory: str | Path) -> list[Path]:
     directory = Path(directory)
     if not directory.is_dir():
         raise DBetaError(f"{directory}: is not a folder; give the folder that holds the recordings")
-    files = (file for file in directory.rglob("*") if not file.name.startswith(".") and file.is_file())
-    return sorted(file for file in files if detect.is_recording(file))
+    files = [file for file in directory.rglob("*") if not file.name.startswith(".") and file.is_file()]
+    # What a folder from elsewhere links to was not chosen by who named the folder
+    inside = [file for file in files if not (file.is_symlink() and links_outside(file, directory))]
+    if left_out := len(files) - len(inside):
+        message = f"{directory}: {left_out} links lead out of the folder and are left out; list their files instead"
+        warnings.warn(message, DBetaWarning, stacklevel=2)
+    return sorted(file for file in inside if detect.is_recording(file))
 
 
 def _find_file(path: Path) -> Path:
@@ -166,9 +178,7 @@ def _find_file(path: Path) -> Path:
         path = header if not path.is_file() and header.is_file() else detect.wfdb_header(path) or path
         if path.is_dir():
             raise DBetaError("is a folder; give a file in it")
-        with path.open("rb") as stream:
-            if not stream.read(1):
-                raise DBetaError("is empty; get the file again")
+        refuse_hostile(path)
     except FileNotFoundError:
         raise DBetaError("there is no such file; check the path") from None
     except PermissionError:
@@ -195,6 +205,7 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
         begin, end = 0, held
     if len({len(recording.signal[row]) for row, _ in rows}) > 1:
         raise DBetaError("has leads of different length; export the twelve leads over the same time at the same rate")
+    check_values((end - begin) * len(rows))
     with np.errstate(over="ignore", invalid="ignore"):
         signal = np.stack([recording.signal[row][begin:end] for row, _ in rows]).astype(np.float32)
         signal *= [[_millivolts(recording, row, options.units)] for row, _ in rows]
@@ -213,14 +224,17 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
         if recording.unit_assumed:
             raise DBetaError(f"has beats of {amplitude:.3g}, which cannot be mV; give their unit with --units, as uV")
         recording.notes.append(f"its beats measure {amplitude:.3g} mV, as no heart's do; gain, unit or signal is wrong")
-    meta = recording.meta | {"source": source, "duration": total / rate}
+    # Texts from the file end on terminals and in logs
+    said = {key: shown(value) if isinstance(value, str) else value for key, value in recording.meta.items()}
+    others, report = [shown(name, 60) for name in others], shown(recording.report, 20_000)
+    meta = said | {"source": source, "duration": total / rate}
     if options.start > 0:
         meta["start"] = options.start
     if others:
         meta["other_channels"] = others
     for note in recording.notes:
         warnings.warn(f"{source}: {note}", DBetaWarning, stacklevel=3)
-    return ECG(signal, rate, [lead for _, lead in rows], recording.report, None, meta)
+    return ECG(signal, rate, [lead for _, lead in rows], report, None, meta)
 
 
 def _millivolts(recording: Recording, row: int, given: str | None) -> float:

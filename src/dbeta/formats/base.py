@@ -66,7 +66,7 @@ def parsing(kind: str) -> Iterator[None]:
         warnings.simplefilter("ignore")
         try:
             yield
-        except ImportError:
+        except (ImportError, DBetaError):
             raise
         except Exception as error:
             reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

@@ -12,6 +12,7 @@ from dbeta.ecg import LEADS, augmented_leads
 from dbeta.errors import DBetaError
 from dbeta.formats.base import Options, Recording, disagreement, parsing
 from dbeta.formats.units import millivolts
+from dbeta.safety.hdf5 import read_rows
 
 # The orders of the limb leads in CODE-15 % (and most others), CODE-test and MIMIC-IV-ECG.
 _LIMB_ORDERS = (
@@ -31,7 +32,7 @@ def read_hdf5(file: Path, options: Options) -> Recording:
     with parsing("HDF5"), h5py.File(file) as content:
         if isinstance(content.get("tracings"), h5py.Dataset):
             shape = content["tracings"].shape
-        ids = content["exam_id"][:].ravel().tolist() if "exam_id" in content else []
+        ids = read_rows(content["exam_id"], slice(None)).ravel().tolist() if "exam_id" in content else []
     if len(shape) != 3 or shape[2] != len(LEADS) or 0 in shape:
         raise DBetaError("is not in CODE's layout: it needs a dataset 'tracings' of shape (recordings, samples, 12)")
     if len(ids) not in (0, shape[0]):
@@ -46,8 +47,9 @@ def read_hdf5(file: Path, options: Options) -> Recording:
     begin, end = options.stretch(rate, last - first)
     with parsing("HDF5"), h5py.File(file) as content:
         # The order shows at the beginning, whichever stretch is asked for
-        opening = content["tracings"][row, first : min(last, first + _BLOCK)].T.astype(np.float64)  # (12, samples)
-        signal = content["tracings"][row, first + begin : first + end].T.astype(np.float64)  # (12, samples)
+        opening = read_rows(content["tracings"], row, slice(first, min(last, first + _BLOCK)))  # (samples, 12)
+        signal = read_rows(content["tracings"], row, slice(first + begin, first + end))  # (samples, 12)
+        opening, signal = (part.T.astype(np.float64) for part in (opening, signal))
     names = options.leads or _limb_order(opening) + LEADS[6:]
     units = [f"{unit} mV"] * len(LEADS)
     return Recording(signal, names, rate, units, last - first, meta={"record": ids[row] if ids else row})
@@ -59,7 +61,7 @@ def _used(tracings: Any, row: int) -> tuple[int, int]:
     starts = range(0, count, _BLOCK)
 
     def nonzero(start: int) -> np.ndarray:
-        return start + np.flatnonzero((tracings[row, start : start + _BLOCK] != 0).any(axis=1))
+        return start + np.flatnonzero((read_rows(tracings, row, slice(start, start + _BLOCK)) != 0).any(axis=1))
 
     first = next((int(at[0]) for at in map(nonzero, starts) if at.size), count)
     last = next((int(at[-1]) + 1 for at in map(nonzero, reversed(starts)) if at.size), count)
@@ -93,7 +95,7 @@ def _code_unit(file: Path, changed: int) -> float:
     with h5py.File(file) as content:
         tracings = content["tracings"]
         for row in np.unique(np.linspace(0, len(tracings) - 1, 16).astype(int)):
-            step = np.median(np.ptp(np.diff(tracings[row], axis=0), axis=0))
+            step = np.median(np.ptp(np.diff(read_rows(tracings, row, slice(0, _BLOCK)), axis=0), axis=0))
             steps += [step] if step > 0 else []
     return 0.1 if steps and np.median(steps) > 1.8 else 1.0
 

@@ -99,10 +99,6 @@ def choose_format(file: Path) -> Format:
     """
     if found := detect(file):
         return found
-    with file.open("rb") as stream:
-        head = stream.read(8)
-    if head.startswith((b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ")):
-        raise DBetaError("is compressed; unpack it first")
     suffix = file.suffix.lower()
     if suffix == ".dat":
         raise DBetaError(

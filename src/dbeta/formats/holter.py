@@ -21,6 +21,7 @@ from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError
 from dbeta.formats.base import Options, Recording, known_lead, parsing, patient_facts
 from dbeta.formats.identity import Identity
+from dbeta.safety.limits import check_values
 
 # Name and width in bytes of what an EDF header says of each signal.
 _SIGNAL_FIELDS = {
@@ -65,7 +66,8 @@ def read_edf(file: Path, options: Options) -> Recording:
     blocks = present if blocks == -1 else blocks
     if present < max(blocks, 1):
         raise DBetaError(f"holds {present} of its {max(blocks, 1)} data records; get the file again")
-    data = np.memmap(file, np.uint8, "r", offset, (blocks, int(edges[-1])))
+    with parsing("EDF"):
+        data = np.memmap(file, np.uint8, "r", offset, (blocks, int(edges[-1])))
     notes = [row for row in range(count) if signals["label"][row] in ("EDF Annotations", "BDF Annotations")]
     if head[192:197] in (b"EDF+D", b"BDF+D") and notes:
         _check_continuous(data[:, edges[notes[0]] : edges[notes[0] + 1]], seconds)
@@ -76,6 +78,7 @@ def read_edf(file: Path, options: Options) -> Recording:
     size = next((sizes[row] for row in rows if known_lead(signals["label"][row])), sizes[rows[0]])
     begin, end = options.stretch(size / seconds, blocks * size)
     first, last = begin // size, -(-end // size)
+    check_values((last - first) * sum(sizes))
     signal, units = [], []
     for row in rows:
         counts = _integers(data[first:last, edges[row] : edges[row + 1]], width)
@@ -166,6 +169,7 @@ def read_ishne(file: Path, options: Options) -> Recording:
     if total < 1:
         raise DBetaError("holds no samples; get the file again")
     begin, end = options.stretch(rate, total)
+    check_values((end - begin) * count)
     data = np.memmap(file, "<i2", "r", 522 + extra, (total, count))[begin:end]
     signal = [np.where(data[:, row] == -32768, np.nan, data[:, row] * (resolution[row] / 1e6)) for row in range(count)]
     names = [_ISHNE_LEADS[code - 2] if 2 <= code < 20 else f"lead {row + 1}" for row, code in enumerate(codes)]

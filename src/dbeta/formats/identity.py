@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from datetime import date
 
 _SIGNED = re.compile(
-    r"\W*\b(?:electronically\s+)?(?:confirmed|reviewed|signed|over-?read|read|referred|interpreted|edited|approved"
+    r"\W{0,9}\b(?:electronically\s+)?(?:confirmed|reviewed|signed|over-?read|read|referred|interpreted|edited|approved"
     r"|validated|acquired|performed)\s+by\b[^;\n]*",
     re.IGNORECASE,
 )
+
+# Beyond these no file names anyone, and the search would take as long as its author wishes.
+_LONGEST_NAME, _MOST_OTHERS, _LONGEST_REPORT = 200, 20, 20_000
 
 # Names which are words of an ECG report too, and would take its meaning with them.
 _ORDINARY = re.compile(
@@ -46,17 +49,17 @@ class Identity:
 
     def without(self, report: str) -> str:
         """The report without signatures, names, ids and the birth date."""
-        report = _SIGNED.sub("", report)
+        report = _SIGNED.sub("", report[:_LONGEST_REPORT])
         for word in self._words():
             report = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "…", report, flags=re.IGNORECASE)
         return report.strip(" ;")
 
     def _words(self) -> Iterator[str]:
-        for text in (self.patient_id, *self.others):
-            if len(text) > 3:
+        for text in (self.patient_id, *self.others[:_MOST_OTHERS]):
+            if 3 < len(text) < _LONGEST_NAME:
                 yield text
-        for text in (self.name, *self.others):
-            for word in re.split(r"[\W_]+", text):
+        for text in (self.name, *self.others[:_MOST_OTHERS]):
+            for word in re.split(r"[\W_]+", text[:_LONGEST_NAME]):
                 if len(word) > 2 and word.isalpha() and not _ORDINARY.fullmatch(word.casefold()):
                     yield word
         with suppress(ValueError):

@@ -16,9 +16,11 @@ import numpy as np
 from dbeta.errors import DBetaError
 from dbeta.formats.base import Options, Recording, known_lead, parsing
 from dbeta.formats.units import millivolts
+from dbeta.safety.limits import TABLE_ROW
 
 # "I (mV)", "V1 [uV]", "aVR/mV"
 _NAMED_UNIT = re.compile(r"(.*?)\s*(?:\(([^()]+)\)|\[([^\[\]]+)\]|/\s*([a-zµμ]+))", re.IGNORECASE)
+_LONGEST_NAME = 200
 _TIME = {"time": "s", "t": "s", "seconds": "s", "sec": "s", "s": "s", "time_s": "s", "ms": "ms", "time_ms": "ms"}
 
 
@@ -38,7 +40,12 @@ def read_csv(file: Path, options: Options) -> Recording:
     header = csv_header(file)
     with parsing("a table of numbers"):
         table = pd.read_csv(
-            file, sep=_csv_separator(file), header=None, skiprows=1 if header else 0, encoding="utf-8-sig"
+            file,
+            sep=_csv_separator(file),
+            header=None,
+            skiprows=1 if header else 0,
+            encoding="utf-8-sig",
+            compression=None,  # which pandas would guess from the name
         )
         signal = table.to_numpy(dtype=np.float64).T  # (columns, rows)
         counts = all(dtype.kind in "iu" for dtype in table.dtypes)
@@ -87,7 +94,7 @@ def csv_header(file: Path) -> list[str] | None:
     """The cells of the first row, or None where they are numbers."""
     separator = _csv_separator(file)
     with parsing("text"), file.open(encoding="utf-8-sig", newline="") as stream:
-        cells = [cell.strip() for cell in next(csv.reader(stream, delimiter=separator))]
+        cells = [cell.strip() for cell in next(csv.reader([stream.readline(TABLE_ROW)], delimiter=separator))]
     try:
         [float(cell or "nan") for cell in cells]
     except ValueError:
@@ -102,7 +109,7 @@ def csv_columns(file: Path) -> list[str] | None:
 
 
 def _split_unit(name: str) -> tuple[str, str]:
-    match = _NAMED_UNIT.fullmatch(name.strip())
+    match = _NAMED_UNIT.fullmatch(name.strip()) if len(name) < _LONGEST_NAME else None
     unit = next((part.strip() for part in match.groups()[1:] if part), "") if match else ""
     is_unit = (millivolts(unit) is not None and not unit[:1].isdecimal()) or unit.casefold() in ("s", "ms", "sec")
     return (match[1], unit) if match and is_unit else (name.strip(), "")

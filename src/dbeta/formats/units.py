@@ -30,6 +30,8 @@ def millivolts(unit: str) -> float | None:
             number alone, which is mV per count.
     """
     folded = unit.strip().casefold()
+    if len(folded) > 40:  # no unit, and the patterns below take the square of its length
+        return None
     if match := _VALUE.fullmatch(folded):
         factor = float(match["number"] or 1) * _MILLIVOLTS[match["unit"]]
     elif match := _GAIN.fullmatch(folded):

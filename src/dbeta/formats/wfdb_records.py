@@ -15,6 +15,7 @@ from dbeta.errors import DBetaError
 from dbeta.formats.base import Options, Recording, parsing, patient_facts
 from dbeta.formats.identity import Identity
 from dbeta.formats.units import BELIEVABLE, beat_amplitude
+from dbeta.safety.records import check_wfdb_stretch
 
 _NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 
@@ -46,6 +47,7 @@ def read_wfdb(file: Path, options: Options) -> Recording:
     total = int(record[3]) if len(record) > 3 and record[3].isdecimal() else None
     rate = float(stated[0]) if stated else options.sampling_rate
     begin, end = options.stretch(rate, total) if rate and total else (0, None)
+    check_wfdb_stretch(file, begin, end)
     with parsing("a WFDB record"):
         body = wfdb.rdrecord(str(file.absolute().with_suffix("")), sampfrom=begin, sampto=end)
         signal = body.p_signal.T  # (channels, samples)

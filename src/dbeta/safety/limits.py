@@ -1,0 +1,88 @@
+"""What no real recording exceeds, and the checks that need nothing but a number, a path or a stream of bytes."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from dbeta.errors import DBetaError
+
+MIB = 2**20
+#: Bytes of a file that its parser loads as a whole.
+WHOLE_FILE = 256 * MIB
+#: The same for formats whose parser needs ten and more times the file's size.
+WHOLE_FILES = {"XML": 64 * MIB, "SCP-ECG": 4 * MIB, "a WFDB header": MIB, "DICOM": 64 * MIB}
+#: Bytes that come out of what a file holds compressed.
+INFLATED = 256 * MIB
+#: Values (samples of all leads) held in memory at once: 3 hours of 12 leads at 500 Hz.
+VALUES = 2**26
+#: Channels of one recording, ten times what any recorder has.
+CHANNELS = 256
+#: Start tags and attributes in an XML file.
+XML_NODES = 1_000_000
+#: Definitions in an MFER file, and channels over all its frames: a day of 12 leads in frames of a second passes.
+MFER_TAGS, MFER_CHANNELS = 1_000_000, 2_000_000
+#: Bytes of Philips' leads once they are unpacked: 12 leads over 3 minutes at 1 kHz.
+XLI = 4 * MIB
+#: Nesting of whatever nests.
+DEPTH = 64
+#: The first row of a table: bytes and cells. A lead may be a row.
+TABLE_ROW, TABLE_CELLS = 4 * MIB, 100_000
+#: Objects in an HDF5 file, and a chunk's bytes.
+HDF5_OBJECTS, HDF5_CHUNK = 100_000, 64 * MIB
+#: More than zlib can ever make of one byte.
+DEFLATE_RATIO = 1032
+
+
+def check_values(count: float) -> None:
+    """Refuse to hold more than `VALUES` values at once.
+
+    Raises:
+        DBetaError: `count` is more.
+    """
+    if count > VALUES:
+        raise DBetaError(
+            f"declares {count:.3g} samples, more than are read at once; read a part of it (duration), or split it"
+        )
+
+
+def check_channels(count: float) -> None:
+    """Refuse a number of channels that no recorder has.
+
+    Raises:
+        DBetaError: it is more than `CHANNELS`.
+    """
+    if count > CHANNELS:
+        raise DBetaError(f"declares {count:.6g} channels; get or export the file again")
+
+
+def inflate(pieces: Iterable[bytes], limit: int, bits: int = zlib.MAX_WBITS, keep: bool = False) -> bytes:
+    """Inflate up to a limit; what is no zlib stream is left to the parser."""
+    inflater = zlib.decompressobj(bits)
+    kept, total = [], 0
+    try:
+        for piece in pieces:
+            while piece and not inflater.eof:
+                made = inflater.decompress(piece, MIB)
+                piece = inflater.unconsumed_tail
+                total += len(made)
+                if keep:
+                    kept.append(made)
+                if total > limit:
+                    raise DBetaError("unpacks to far more than any recording of its kind; get or export the file again")
+    except zlib.error:
+        pass
+    return b"".join(kept)
+
+
+def links_outside(file: Path, *folders: Path) -> bool:
+    """Whether a link leads out of all these folders."""
+    real = file.resolve()
+    return not any(real.is_relative_to(folder.resolve()) for folder in folders)
+
+
+def shown(text: str, length: int = 500) -> str:
+    """Text from a file in one line, cut, and without what steers a terminal."""
+    letters = ("?" if not (letter.isprintable() or letter.isspace()) else letter for letter in text[:length])
+    return "".join(" " if letter.isspace() else letter for letter in letters)
