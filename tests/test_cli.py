@@ -179,11 +179,11 @@ def test_leads_are_put_right_where_asked(ask, run, tmp_path, make_ecg):
     ecg = make_ecg()
     ecg.signal[[3, 4]] = ecg.signal[[4, 3]]
     record = write_wfdb(tmp_path, ecg)
-    code, out, err = run("info", record, "--json")
+    _, out, err = run("info", record, "--json")
     assert "leads aVR and aVL are exchanged; --fix-leads puts it right" in err
     facts = json.loads(out)
     assert facts["lead_errors"][0]["leads"] == ["aVR", "aVL"]
-    code, out, err = run("info", record, "--fix-leads", "--json")
+    __, out, err = run("info", record, "--fix-leads", "--json")
     fixed = json.loads(out)
     assert "put right" in err
     assert fixed["peak_to_peak_mv"]["aVR"] == facts["peak_to_peak_mv"]["aVL"]
