@@ -1,10 +1,10 @@
 """How well a recording was made: flat, saturated, disconnected or noisy leads, and whether it shows a heart at all.
 
-Special here: own measures, not a library's. NeuroKit2's `ecg_quality` takes one lead at a time and 130 ms for it, and
-calls seven of eight leads of plain white noise good ("averageQRS" compares beats with their own mean); `wfdb` has none;
-`ecg_qc` is unmaintained. These are few, in units a reader can check, and one Fourier transform serves all twelve leads.
-The thresholds were chosen on folds 1–8 of PTB-XL (`benchmarks/lead_checks.py quality`). NumPy alone, so that
-processes that read ahead can use it.
+Special here: own measures, not a library's. NeuroKit2's `ecg_quality` takes one lead at a time, after finding beats,
+and its "averageQRS" compares beats with their own mean, so that it cannot say of noise that it is noise; `wfdb` has
+none. These are few, in units a reader can check, and one Fourier transform serves all twelve leads. The thresholds were
+chosen on folds 1–8 of PTB-XL (`benchmarks/lead_checks.py FOLDER --quality`). NumPy alone, so that processes that read
+ahead can use it.
 
 A beat is told from noise without finding beats: within a heartbeat the 5–25 Hz of QRS complexes are gathered in a
 twentieth of the time, while noise is spread over all of it.
