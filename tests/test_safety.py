@@ -651,6 +651,20 @@ def test_no_warning_of_a_library_for_absurd_calibrations(tmp_path, valid, number
         assert [one.category for one in caught if not issubclass(one.category, DBetaWarning)] == []
 
 
+def test_no_warning_of_pydicom_for_an_identifier_that_is_none(tmp_path, valid):
+    """The check of the transfer syntax warned, before the reader did (found by the fuzzer)."""
+
+    def change(content):
+        return content.replace(b"1.2.840.10008.1.2.1", b"1.2.840.\x0810008.1.2\x08", 1)
+
+    path, _ = copied(valid, "dicom", tmp_path, change)
+    assert path.read_bytes() != valid["dicom"][0].read_bytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with suppress(DBetaError):
+            read_ecg(path)
+
+
 # --- what files say
 
 
