@@ -99,7 +99,7 @@ def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
     noise.mul_(shake).addcmul_(low, drift)
     _add_bursts(noise, draws, rate)
     _add_mains(noise, draws, rate)
-    clean += torch.tensor(LEADS_FROM_ELECTRODES, device=device) @ noise
+    clean.baddbmm_(torch.tensor(LEADS_FROM_ELECTRODES, device=device).expand(count, -1, -1), noise)
     out = filtered(draws, clean, rate)
 
     # What the machine cannot show, and how finely it shows the rest
@@ -147,7 +147,7 @@ def filtered(draws: Draws, signals: Tensor, rate: float) -> Tensor:
     order = 1.0 + draws.choice([0.2, 0.4, 0.4])
     low_pass = (1 + (frequency / high[:, None]) ** (2 * order[:, None])).rsqrt()
     response = high_pass * low_pass
-    return torch.fft.irfft(torch.fft.rfft(signals) * response[:, None], n=signals.shape[2])
+    return torch.fft.irfft(torch.fft.rfft(signals).mul_(response[:, None]), n=signals.shape[2])
 
 
 @lru_cache(maxsize=4)
