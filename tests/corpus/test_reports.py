@@ -5,7 +5,7 @@ import random
 import pandas as pd
 import pytest
 
-from dbeta.corpus.reports import clean_report, wordings, write_report
+from dbeta.corpus.reports import _phrases, clean_report, wordings, write_report
 
 NAMES = ("sinus rhythm", "left axis deviation", "atrial fibrillation", "a finding that nobody lists")
 
@@ -104,3 +104,9 @@ def test_written_reports_follow_from_the_seed_and_leave_the_findings_alone():
     findings = list(NAMES)
     assert write_report(findings, random.Random(4)) == write_report(findings, random.Random(4))
     assert findings == list(NAMES)
+
+
+def test_phrases_are_in_a_known_language():
+    for finding, phrases in _phrases().items():
+        assert set(phrases) <= {"en", "de"}, finding
+        assert all(isinstance(one, str) and one == one.lower() for some in phrases.values() for one in some), finding

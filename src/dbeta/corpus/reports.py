@@ -178,9 +178,6 @@ def _said(finding: str, rng: random.Random, language: str, hedged: bool) -> str:
 
 
 def _denied(finding: str, rng: random.Random, language: str) -> str:
-    ready = _phrases().get(finding.lower(), {}).get("no", [])
-    if ready and rng.random() < 0.5:
-        return rng.choice(ready)
     phrases = [one for one in wordings(finding, language) if ": " not in one and not DOUBTFUL.search(one)]
     phrase = rng.choice(phrases or [finding])
     noun = language == "de" and " " not in phrase

@@ -32,8 +32,9 @@ HELD_OUT = 20
 LICENCE = "Everything in this folder was computed from nobody's data; share it under dbeta's licence, Apache-2.0."
 NOTES = (
     "Nobody's data: every recording was computed by dbeta.corpus.simulate from random numbers.",
-    "`measures.parquet` has for each record its rate, intervals and axis, measured on the noise-free signal, "
-    "the causes that it was simulated with, territories among them, and what went wrong in recording.",
+    "`measures.parquet` has for each record its rate, QRS duration and axis, measured on the noise-free signal, PR and "
+    "QT, which follow from what was drawn and the measured onset, the causes that it was simulated with, territories "
+    "among them, and what went wrong in recording.",
 )
 
 
@@ -79,7 +80,7 @@ def build_simulated(
             tally.add(read_shard(path))
             advance(numbers.stop, records)
         parts = sorted(folder.glob("*.measures"))
-        pd.concat([pd.read_parquet(part) for part in parts]).to_parquet(folder / "measures.parquet")
+        pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True).to_parquet(folder / "measures.parquet")
         counts = {
             **{"format": FORMAT, "source": SOURCE, "records": records, "patients": records, "rejected": 0},
             **{"splits": dict(tally.splits.most_common()), "shards": len(shards), "vocabulary": rows.vocabulary},

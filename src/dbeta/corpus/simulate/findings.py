@@ -132,10 +132,9 @@ def _repolarization(found: Findings, patients: Patients, m: Measures) -> None:
     for cause, name in (("t", "non-specific t-wave changes"), ("non-diagnostic t", "non-diagnostic t abnormalities")):
         found.decide(name, has[cause] & seen, vague & ~(has[cause] & seen))
     found.decide("t-wave abnormality", inverted | changed, vague & ~(inverted | changed))
-    long = patients.heart.qt > 0
-    found.measured("long qt interval", m.qtc, 0.462, 0.012, long)
+    found.measured("long qt interval", m.qtc, 0.462, 0.012)
     found.hide(("long qt interval",), (m.qrs > 0.118) & (m.qtc > 0.45))
-    found.measured("short qt interval", -m.qtc, -0.340, 0.012, long)
+    found.measured("short qt interval", -m.qtc, -0.340, 0.012)
     found.decide("u wave", has["hypokalemia"], (patients.heart.u_gain > 0.025) & ~has["hypokalemia"])
     found.decide("digitalis effect", has["digitalis"])
     calcium = has["hypercalcemia"] | has["hypocalcemia"]
@@ -270,11 +269,15 @@ def _super_classes(found: Findings, patients: Patients) -> None:
         [found[one] > 0 for one in ("myocardial infarction", "st/t change", "conduction disturbance", "hypertrophy")]
         + [found[one] > 0 for one in (*injuries, "acute pericarditis", "brugada pattern", "paced rhythm", "q waves")]
         + [found[one] > 0 for one in ("atrial fibrillation", "atrial flutter", "supraventricular tachycardia")]
-        + [found[one] > 0 for one in ("st depression", "t-wave inversion", "junctional rhythm", "short qt interval")]
+        + [
+            found[one] > 0
+            for one in ("st depression", "t-wave inversion", "junctional rhythm", "short qt interval", "sinus pause")
+        ]
         + [has["infarction"], has["ischemia"], has["injury"], has["aneurysm"]]
     ).any(dim=0)
     doubtful = torch.stack(
         [found[one] > 0 for one in ("premature complexes", "supraventricular arrhythmia", "early repolarization")]
+        + [found["sinus tachycardia"] > 0]
         + [found[one] > 0 for one in ("low amplitude t waves", "abnormal qrs", "left axis deviation", "st elevation")]
         + [found[one] > 0 for one in ("right axis deviation", "voltage criteria for left ventricular hypertrophy")]
         + [found[one] == 0 for one in ("conduction disturbance", "hypertrophy", "st/t change", "q waves")]

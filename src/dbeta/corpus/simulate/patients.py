@@ -256,7 +256,8 @@ def _draw_intervals(draws: Draws, causes: dict[str, Tensor], rhythm: Rhythm, hea
     heart.qt = heart.qt + heart.st_longer
     # Corrected by Fridericia, as in patients; at most what fits between two beats
     interval = 60 / rhythm.rate
-    heart.qt = (heart.qt * interval.clamp(0.3, 1.6) ** (1 / 3)).minimum(0.25 + 0.55 * interval).clamp(max=0.66)
+    longest = (0.25 + 0.55 * interval).minimum(0.9 * interval).clamp(max=0.66)
+    heart.qt = (heart.qt * interval.clamp(0.3, 1.6) ** (1 / 3)).minimum(longest)
 
 
 def _conduct(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:

@@ -90,7 +90,15 @@ def _body(stated: Sequence[str], denied: Sequence[str], rng: random.Random, lang
 
 
 def _denied(findings: Mapping[str, int], rng: random.Random) -> Sequence[str]:
-    absent = [name for name, sign in findings.items() if sign < 0]
+    present = [name for name, sign in findings.items() if sign > 0]
+    # Nobody denies what another name of the same thing states: no "sinus rhythm" beside a sinus bradycardia
+    absent = [
+        name
+        for name, sign in findings.items()
+        if sign < 0
+        and not any(name in other or other in name for other in present)
+        and not (name == "sinus rhythm" and any(other.startswith("sinus") for other in present))
+    ]
     return rng.sample(absent, min(len(absent), rng.randint(1, 3)))
 
 
