@@ -97,11 +97,11 @@ def measure(folder: Path, count: int, bad: int, seed: int) -> dict[str, Any]:
         "each good file once, killed": sorted(killed["file"]) == sorted(good),
         "in order": whole["file"].is_monotonic_increasing and same,
         "largest difference": float(np.abs(one - other).max()) if same else None,
-        "lines in errors.csv, in one go": len(pd.read_csv(folder / "whole" / "errors.csv")),
-        "lines in errors.csv, killed": len(pd.read_csv(folder / "killed" / "errors.csv")),
+        "lines of errors, in one go": len(pd.read_csv(folder / "whole" / "e.errors.csv")),
+        "lines of errors, killed": len(pd.read_csv(folder / "killed" / "e.errors.csv")),
         "left over": [str(path.name) for path in folder.glob("*/.*")],
     }
-    lines = {figures["lines in errors.csv, in one go"], figures["lines in errors.csv, killed"]}
+    lines = {figures["lines of errors, in one go"], figures["lines of errors, killed"]}
     figures["as it must be"] = (
         all(figures[name] for name in ("each good file once, in one go", "each good file once, killed", "in order"))
         and lines == {bad}

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from dbeta import batches
 from dbeta.batches import Parts
 from dbeta.console import Advance
 from dbeta.inference import DBeta
-from dbeta.rows import EMBEDDINGS
+from dbeta.rows import EMBEDDINGS, FINDINGS
 
 BAD = (3, 40, 41, 77)
 
@@ -82,13 +83,13 @@ def test_a_folder_in_one_go(ask, archive, good, tmp_path):
     assert (code, out) == (0, "")
     assert err.splitlines() == [
         "116 embeddings of 32 numbers in e.parquet",
-        "4 of 120 recordings could not be used: see errors.csv",
+        "4 of 120 recordings could not be used: see e.errors.csv",
     ]
     assert pd.read_parquet("e.parquet")["file"].tolist() == good
-    errors = pd.read_csv("errors.csv")
+    errors = pd.read_csv("e.errors.csv")
     assert errors["file"].tolist() == [str(archive / f"r{number:03d}.hea") for number in BAD]
     assert all(len(reason) > 10 and str(archive) not in reason for reason in errors["error"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.parquet", "errors.csv"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["e.errors.csv", "e.parquet"]
 
 
 def test_strict(ask, archive):
@@ -112,9 +113,9 @@ def test_shards_are_the_whole(ask, archive, good):
     for row in together.to_dict("records"):
         np.testing.assert_allclose(row["embedding"], whole["embedding"][row["file"]], atol=1e-5)
     # 3 and 77 are the first and third of every three
-    assert len(pd.read_csv("errors-1-of-3.csv")) == 1
-    assert len(pd.read_csv("errors-2-of-3.csv")) == 1
-    assert len(pd.read_csv("errors-3-of-3.csv")) == 2
+    assert len(pd.read_csv("e1.errors.csv")) == 1
+    assert len(pd.read_csv("e2.errors.csv")) == 1
+    assert len(pd.read_csv("e3.errors.csv")) == 2
 
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "1", "a/b", "-1/3", "1/0"])
@@ -122,20 +123,27 @@ def test_what_is_no_shard(ask, archive, shard):
     assert "I/N" in refused(ask("embed", archive, "-o", "e.parquet", f"--shard={shard}"))
 
 
-def test_more_shards_than_recordings(ask, archive):
-    assert "only 120" in refused(ask("embed", archive, "-o", "e.parquet", "--shard", "121/200"))
+def test_more_shards_than_recordings(ask, archive, tmp_path):
+    """A job array is not stopped by a shard that has nothing to do: its table is empty."""
+    code, out, err = ask("embed", archive, "-o", "e.parquet", "--shard", "121/200", "--strict")
+    assert (code, out) == (0, ""), err
+    table = pd.read_parquet("e.parquet")
+    assert (len(table), list(table.columns)) == (0, EMBEDDINGS.names)
+    assert [path.name for path in tmp_path.iterdir()] == ["e.parquet"]
+    assert ask("diagnose", archive, "-o", "f.csv", "--shard", "121/200", "--conditions", "pause")[0] == 0
+    assert list(pd.read_csv("f.csv").columns) == FINDINGS.names
 
 
 @pytest.mark.parametrize("stdin", [False, True])
 def test_a_list(ask, archive, good, tmp_path, stdin, monkeypatch):
     """In its order, each file once, whatever else is there."""
     lines = [good[5], "", good[2], str(archive / "none.hea"), good[5]]
-    (tmp_path / "list.txt").write_text("\n".join(lines))
+    (tmp_path / "list.txt").write_text("\n".join(lines), "utf-8-sig")  # with the mark that editors on Windows write
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\n".join(lines).encode())))
     code, _, _ = ask("embed", "--list", "-" if stdin else "list.txt", "-o", "e.parquet")
     assert code == 0
     assert pd.read_parquet("e.parquet")["file"].tolist() == [good[5], good[2]]
-    assert pd.read_csv("errors.csv")["file"].tolist() == [str(archive / "none.hea")]
+    assert pd.read_csv("e.errors.csv")["file"].tolist() == [str(archive / "none.hea")]
 
 
 def test_a_list_that_is_none(ask, tmp_path):
@@ -147,20 +155,73 @@ def test_a_list_that_is_none(ask, tmp_path):
 def test_errors_that_are_no_more(ask, archive, tmp_path):
     ask("embed", archive, "-o", "e.parquet")
     assert ask("embed", archive / "r000.hea", archive / "r001.hea", "-o", "e.parquet")[0] == 0
-    assert not (tmp_path / "errors.csv").exists()
+    assert not (tmp_path / "e.errors.csv").exists()
 
 
 def test_a_file_of_errors_that_is_something_else(ask, archive, tmp_path):
-    (tmp_path / "errors.csv").write_text("my,own\n1,2\n")
+    (tmp_path / "e.errors.csv").write_text("my,own\n1,2\n")
     assert "in the way" in refused(ask("embed", archive, "-o", "e.parquet"))
-    assert (tmp_path / "errors.csv").read_text() == "my,own\n1,2\n"
+    assert (tmp_path / "e.errors.csv").read_text() == "my,own\n1,2\n"
 
 
-def test_not_one_can_be_used(ask, archive, tmp_path):
-    said = refused(ask("embed", archive / "r003.hea", archive / "r041.hea", "-o", "e.parquet"))
-    assert "not one of 2" in said
-    assert len(pd.read_csv("errors.csv")) == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["errors.csv"]
+@pytest.mark.parametrize("strict", [False, True])
+def test_not_one_can_be_used(ask, archive, tmp_path, strict):
+    files = [archive / "r003.hea", archive / "r041.hea", *(["--strict"] if strict else [])]
+    code, out, err = ask("embed", *files, "-o", "e.parquet")
+    assert (code, out) == (int(strict), "")
+    assert "2 of 2 recordings could not be used" in err
+    table = pd.read_parquet("e.parquet")
+    assert (len(table), list(table.columns)) == (0, EMBEDDINGS.names)
+    assert len(pd.read_csv("e.errors.csv")) == 2
+    assert ask("diagnose", *files, "-o", "f.csv", "--conditions", "pause")[0] == int(strict)
+    assert list(pd.read_csv("f.csv").columns) == FINDINGS.names
+    assert ask("embed", files[0], "-o", "one.parquet")[0] == 1
+    assert not (tmp_path / "one.parquet").exists()
+
+
+def test_one_bad_path_stops_no_other(ask, archive, tmp_path):
+    """Names that are too long, links to nothing, folders that are none."""
+    (tmp_path / "broken.xml").symlink_to("nowhere")
+    bad = ["x" * 300, archive / "r000.hea" / "inside", tmp_path / "broken.xml"]
+    code, _, err = ask("embed", *bad, archive / "r000.hea", "-o", "e.parquet")
+    assert code == 0, err
+    assert pd.read_parquet("e.parquet")["file"].tolist() == [str(archive / "r000.hea")]
+    assert pd.read_csv("e.errors.csv")["file"].tolist() == list(map(str, bad))
+    assert refused(ask("diagnose", "x" * 300))
+
+
+def test_a_folder_with_damaged_files(ask, tmp_path, make_ecg, write_record):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    good = write_record(folder, make_ecg(), "a")
+    for name in ("empty.xml", "empty.mat", "notes.txt"):
+        (folder / name).touch()
+    code, _, err = ask("embed", folder, "-o", "e.parquet")
+    assert code == 0
+    assert f"1 files in {folder} are no recordings and were left out" in err.splitlines()
+    assert pd.read_parquet("e.parquet")["file"].tolist() == [str(good)]
+    errors = pd.read_csv("e.errors.csv")
+    assert errors["file"].tolist() == [str(folder / "empty.mat"), str(folder / "empty.xml")]
+    assert errors["error"].tolist() == ["is empty; get the file again"] * 2
+
+
+def test_another_output_has_its_own_errors(ask, archive, tmp_path):
+    ask("embed", archive / "r003.hea", archive / "r000.hea", "-o", "e.parquet")
+    ask("embed", archive / "r001.hea", archive / "r000.hea", "-o", "other.parquet")
+    assert pd.read_csv("e.errors.csv")["file"].tolist() == [str(archive / "r003.hea")]
+    assert not (tmp_path / "other.errors.csv").exists()
+
+
+def test_lines_of_progress_where_there_is_no_terminal(ask, archive, monkeypatch):
+    files = [archive / f"r00{number}.hea" for number in range(3)]
+    assert "0 of 3" not in ask("embed", *files, "-o", "e.parquet")[2]
+    monkeypatch.setattr("dbeta.console.LINE_SECONDS", 0.0)
+    code, out, err = ask("embed", *files, "-o", "e.parquet")
+    assert (code, out) == (0, "")
+    lines = err.splitlines()
+    assert lines[0] == "embed: 0 of 3"
+    assert re.fullmatch(r"embed: 3 of 3, [\d.]+/s, 0:00:00 remaining", lines[1])
+    assert "of 1" not in ask("embed", files[0], "-o", "e.parquet")[2]
 
 
 def test_warnings_are_a_column(ask, tmp_path, make_ecg, write_record):
@@ -260,7 +321,7 @@ cli.main()
     assert sum(counted) == 116 - done
     run(*arguments, "whole.parquet")
     assert pd.read_parquet("killed.parquet")["file"].tolist() == good
-    assert len(pd.read_csv("errors.csv")) == 4
+    assert len(pd.read_csv("e.errors.csv")) == 4
     same_table("killed.parquet", "whole.parquet")
     assert not partial.exists()
 
@@ -298,7 +359,7 @@ def test_what_is_done_is_not_computed_again(ask, archive, good, stopped, counted
     assert err.startswith("64 of 120 recordings were done before")
     assert sum(counted) == 116 - sum(stopped[:2])
     assert pd.read_parquet("e.parquet")["file"].tolist() == good
-    assert len(pd.read_csv("errors.csv")) == 4
+    assert len(pd.read_csv("e.errors.csv")) == 4
 
 
 def test_a_damaged_part_is_computed_again(ask, archive, good, stopped, counted, tmp_path):

@@ -450,9 +450,9 @@ def test_embed_more_than_a_batch_with_a_bad_file_in_the_middle(ask, tmp_path, ma
     assert code == 0
     assert err.splitlines() == [
         f"3 embeddings of 32 numbers in {tmp_path / 'e.parquet'}",
-        f"2 of 5 recordings could not be used: see {tmp_path / 'errors.csv'}",
+        f"2 of 5 recordings could not be used: see {tmp_path / 'e.errors.csv'}",
     ]
-    errors = pd.read_csv(tmp_path / "errors.csv")
+    errors = pd.read_csv(tmp_path / "e.errors.csv")
     assert errors["file"].tolist() == [str(folder / "r1.hea"), str(folder / "r2.hea")]
     assert "every lead is flat" in errors["error"][0]
     assert "WFDB header" in errors["error"][1]
@@ -555,6 +555,7 @@ def test_info(run, tmp_path, make_ecg):
         "sampling_rate": 500.0,
         "duration": 12.0,
         "samples": 6000,
+        "looked_at": 12.0,
         "missing": round(1 / 12, 4),
         "patient_id": None,
         "age": 61,
@@ -579,6 +580,24 @@ def test_info(run, tmp_path, make_ecg):
     assert [line[0] for line in lines] == list(LEADS)
     assert lines[1][:3] == ["II", "good", f"{sizes['II']:.2f}"]
     assert lines[11] == ["V6", "unusable", "–", "–", "–", "–", "–", "missing"]
+
+
+def test_info_of_a_long_recording_looks_at_its_first_minute(run, tmp_path, make_ecg, monkeypatch):
+    ecg = make_ecg(seconds=90, sampling_rate=100)
+    ecg.signal[:, 6100:] *= 5
+    record = write_wfdb(tmp_path, ecg)
+    monkeypatch.setattr("dbeta.safety.limits.VALUES", 12 * 6500)  # as if all of it were too much to read at once
+    code, out, err = run("info", record, "--json")
+    assert (code, err) == (0, "")
+    facts = json.loads(out)
+    assert (facts["duration"], facts["samples"], facts["looked_at"]) == (90, 9000, 60)
+    assert facts["peak_to_peak_mv"]["II"] == pytest.approx(np.ptp(ecg["II"][:6000]), abs=2e-3)
+    out = " ".join(run("info", record)[1].split())
+    assert "90.0 s" in out
+    assert "60.0 s, the first, for voltages and quality" in out
+    ecg.signal[:, :6000] = np.nan
+    said = refused(run("info", write_wfdb(tmp_path, ecg, "late")))
+    assert "no signal in its first 60 s of 90 s" in said
 
 
 def test_info_of_who_the_patient_is(run, tmp_path, make_ecg):

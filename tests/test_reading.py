@@ -664,7 +664,7 @@ def test_find_ecgs(tmp_path, make_ecg):
     for name in (".hidden.hea", "notes.txt", "RECORDS"):
         (tmp_path / name).write_text("x")
     found = [file.relative_to(tmp_path).as_posix() for file in find_ecgs(tmp_path)]
-    assert found == ["B.DCM", "a.npy", "alone.mat", "deep/er/rec.hea", "ecg.csv", "with.hea"]
+    assert found == ["B.DCM", "a.npy", "alone.dat", "alone.mat", "deep/er/rec.hea", "ecg.csv", "with.hea"]
     with pytest.raises(DBetaError, match="is not a folder"):
         find_ecgs(tmp_path / "a.npy")
 

@@ -46,6 +46,18 @@ def index(run, folder, tmp_path, micro_checkpoint):
     return tmp_path / "index"
 
 
+def test_an_index_of_nothing(run, folder, tmp_path, micro_checkpoint):
+    """Not one recording could be used, or a shard has none."""
+    listed = tmp_path / "list.txt"
+    listed.write_text(str(folder / "r5.hea"))
+    for name, options in (("failed", []), ("shard", ["--shard", "2/2"])):
+        code, _, err = run("index", "--list", listed, "-o", name, *options, "--model", micro_checkpoint)
+        assert code == 0, err
+        assert (tmp_path / name / "errors.csv").exists() == (name == "failed")
+        code, out, err = run("search", "pause", "--index", name, "--model", micro_checkpoint, "--json")
+        assert (code, json.loads(out)) == (0, []), err
+
+
 def test_hits_are_the_nearest(index, folder, micro_checkpoint):
     assert sorted(file.name for file in index.iterdir()) == [
         *("errors.csv", "index.faiss", "index.json", "records.parquet")

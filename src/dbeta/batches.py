@@ -172,8 +172,8 @@ class Parts:
         self._begin, self._since = self.done, time.monotonic()
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows in order, some at a time."""
-        some: list[pa.Table] = []
+        """The rows in order, some at a time; one empty table where there are none."""
+        some = [self.schema.empty_table()]
         for part in self.parts:
             some.append(pq.read_table(part, schema=self.schema))
             if sum(table.num_rows for table in some) >= ROW_GROUP:
@@ -250,7 +250,7 @@ def check_errors_file(file: Path) -> None:
 
 
 def write_errors(file: Path, failed: dict[str, str]) -> None:
-    """Write `errors.csv`: a line for each recording that failed, with the reason; no file where none did."""
+    """Write a table of errors: a line for each recording that failed, with the reason; no file where none did."""
     if not failed:
         file.unlink(missing_ok=True)
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -216,26 +217,36 @@ class Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f}/s")
 
 
+#: Seconds from one line of progress to the next where there is no terminal.
+LINE_SECONDS = 60.0
+
+
 class Advance:
     """Moves a progress bar.
 
     Args:
         bar: the bars of a run.
         task: its own.
+        lines: what the lines of progress begin with, which are written instead of the bar; None for no lines.
     """
 
-    def __init__(self, bar: Progress, task: TaskID) -> None:
+    def __init__(self, bar: Progress, task: TaskID, lines: str | None = None) -> None:
         """Nothing is done yet."""
-        self.bar, self.task = bar, task
+        self.bar, self.task, self.lines = bar, task, lines
         self.inner: TaskID | None = None
         self.begun = False
+        self.before = self.done = self.total = 0
+        self.since = self.said = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
         """So many are done, of so many in all; what was done before the first call does not count for the rate."""
         if not self.begun:
             self.bar.reset(self.task, total=total, completed=done)
             self.begun = True
+            self.before, self.since = done, time.monotonic()
         self.bar.update(self.task, completed=done, total=total)
+        self.done, self.total = done, total
+        self._say()
 
     def within(self, name: str, done: int, total: int) -> None:
         """So much of one item is done: a second bar, as long as that takes."""
@@ -245,17 +256,34 @@ class Advance:
         if done >= total:
             self.bar.remove_task(self.inner)
             self.inner = None
+        self._say()
+
+    def _say(self) -> None:
+        """A line of progress, if it is time for one."""
+        now = time.monotonic()
+        if self.lines is None or now - self.said < LINE_SECONDS:
+            return
+        self.said = now
+        rate = (self.done - self.before) / max(now - self.since, 1e-9)
+        text = f"{self.lines}: {self.done} of {self.total}"
+        note(f"{text}, {rate:.1f}/s, {_clock((self.total - self.done) / rate)} remaining" if rate else text)
 
 
 @contextmanager
-def progress(label: str) -> Iterator[Advance]:
-    """A progress bar on stderr, silent when that is no terminal; yields a function of (done, in all)."""
+def progress(label: str, *, lines: bool = False) -> Iterator[Advance]:
+    """A progress bar on stderr; yields a function of (done, in all).
+
+    Args:
+        label: what is done.
+        lines: write a line now and then where stderr is no terminal, as in a cluster's log; otherwise silent there.
+    """
     columns = (
         *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate()),
         *(TimeElapsedColumn(), TextColumn("remaining"), TimeRemainingColumn()),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
-        yield Advance(bar, bar.add_task(label, total=None))
+    terminal = sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=not terminal) as bar:
+        yield Advance(bar, bar.add_task(label, total=None), label if lines and not terminal else None)
 
 
 def note(message: str) -> None:

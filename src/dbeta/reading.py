@@ -14,6 +14,7 @@ What is special:
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -153,22 +154,51 @@ def as_ecg(ecg: ECG | str | Path, *, duration: float | None = None) -> ECG:
 def find_ecgs(directory: str | Path) -> list[Path]:
     """All recordings below a folder, sorted; a WFDB record counts once, as its `.hea`.
 
-    A file whose ending says that it is a recording counts even if it is damaged, so that it is not left out in
-    silence; any other is looked into, and counts if it is one: tables of metadata, texts and pictures do not.
+    A file whose ending says that it is a recording counts even if it is damaged, cannot be read or is a link to nothing,
+    and so does a folder that cannot be read, so that nothing is left out in silence: `read_ecg` says what is wrong with
+    it. Any other file is looked into, and counts if it is one: tables of metadata, texts and pictures do not. Links to
+    folders are not followed.
 
     Raises:
         DBetaError: the folder does not exist or is not a folder.
     """
+    return search_folder(directory)[0]
+
+
+def search_folder(directory: str | Path) -> tuple[list[Path], list[str]]:
+    """As `find_ecgs`; and what was left out besides recordings' signal files, in a sentence or two."""
     directory = Path(directory)
-    if not directory.is_dir():
+    if not os.path.isdir(directory):
         raise DBetaError(f"{directory}: is not a folder; give the folder that holds the recordings")
-    files = [file for file in directory.rglob("*") if not file.name.startswith(".") and file.is_file()]
-    # What a folder from elsewhere links to was not chosen by who named the folder
-    inside = [file for file in files if not (file.is_symlink() and links_outside(file, directory))]
-    if left_out := len(files) - len(inside):
-        message = f"{directory}: {left_out} links lead out of the folder and are left out; list their files instead"
-        warnings.warn(message, DBetaWarning, stacklevel=2)
-    return sorted(file for file in inside if detect.is_recording(file))
+    found: list[Path] = []
+    others = outside = linked = 0
+
+    def locked(error: OSError) -> None:
+        found.append(Path(error.filename or directory))
+
+    for place, folders, names in os.walk(directory, onerror=locked):
+        linked += sum(os.path.islink(os.path.join(place, name)) for name in folders)
+        # What an interrupted run of ours has done lies in such a folder
+        folders[:] = [name for name in folders if not (name.startswith(".") and name.endswith(".partial"))]
+        for name in names:
+            file = Path(place, name)
+            if name.startswith("."):
+                continue
+            # What a folder from elsewhere links to was not chosen by who named the folder
+            if os.path.exists(file) and file.is_symlink() and links_outside(file, directory):
+                outside += 1
+            elif detect.is_recording(file):
+                found.append(file)
+            elif not detect.wfdb_header(file):
+                others += 1
+    if outside:
+        message = f"{directory}: {outside} links lead out of the folder and are left out; list their files instead"
+        warnings.warn(message, DBetaWarning, stacklevel=3)
+    notes = {
+        f"{others} files in {directory} are no recordings and were left out": others,
+        f"{linked} links to folders in {directory} were not followed; name those folders": linked,
+    }
+    return sorted(found), [text for text, count in notes.items() if count]
 
 
 def _find_file(path: Path) -> Path:
@@ -177,6 +207,7 @@ def _find_file(path: Path) -> Path:
         header = path.with_name(path.name + ".hea") if path.name else path
         path = header if not path.is_file() and header.is_file() else detect.wfdb_header(path) or path
         if path.is_dir():
+            os.scandir(path).close()  # raises where the folder is locked
             raise DBetaError("is a folder; give a file in it")
         refuse_hostile(path)
     except FileNotFoundError:

@@ -88,6 +88,8 @@ class Index:
         """
         if k < 1:
             raise DBetaError(f"the number of recordings to find (-k) is at least 1, not {k}")
+        if not len(self):
+            return self.records.assign(score=np.zeros(0))
         query = np.ascontiguousarray(direction[None], np.float32)
         scores, rows = self.vectors.search(query, min(k, len(self)))
         return self.records.iloc[rows[0]].assign(score=scores[0].astype(float)).reset_index(drop=True)
@@ -123,7 +125,8 @@ def write_index(folder: Path, tables: Iterable[Any], dimension: int, fingerprint
     vectors = faiss.IndexFlatIP(dimension)
     writer: Any = None
     for table in tables:
-        embeds = np.stack(table.column("embedding").to_numpy()).astype(np.float32)  # (n, D)
+        embeds = np.array(table.column("embedding").combine_chunks().flatten(), np.float32)
+        embeds = embeds.reshape(-1, dimension)  # (n, D)
         faiss.normalize_L2(embeds)
         vectors.add(embeds)
         names = table.drop_columns(["embedding"])

@@ -1,5 +1,7 @@
+import os
 import shutil
 import warnings
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -10,7 +12,7 @@ from scipy.io import savemat
 from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError
 from dbeta.formats import detect
-from dbeta.reading import find_ecgs, read_ecg
+from dbeta.reading import find_ecgs, read_ecg, search_folder
 from ecg_files import (
     dicom_group,
     write_aecg,
@@ -87,7 +89,7 @@ def test_what_is_no_recording(tmp_path, name, content, message):
     path.write_bytes(content)
     with pytest.raises(DBetaError, match=message):
         read_ecg(path)
-    assert find_ecgs(tmp_path) == ([path] if name in ("a.scp", "a.dcm") else [])
+    assert find_ecgs(tmp_path) == ([path] if name in ("a.scp", "a.dcm", "a.mat", "a.xml") else [])
 
 
 def test_find_ecgs_leaves_out_what_lies_beside(tmp_path, make_ecg):
@@ -114,6 +116,64 @@ def test_find_ecgs_leaves_out_what_lies_beside(tmp_path, make_ecg):
         disc.read_bytes().replace(b"1.2.840.10008.5.1.4.1.1.9.1.2", b"1.2.840.10008.1.3.10\0\0\0\0\0\0\0\0\0")
     )
     assert find_ecgs(tmp_path) == [tmp_path / "export"]
+
+
+DAMAGED = {
+    **{f"empty{suffix}": b"" for suffix in (".xml", ".ecg", ".mat", ".dat", ".parquet", ".dcm")},
+    **{f"junk{suffix}": b"\x01\x02\x03" * 200 for suffix in (".xml", ".ecg", ".mat", ".dat", ".parquet")},
+    "cut.xml": b'<?xml version="1.0"?>\n',
+    "cut.parquet": b"PAR1" + b"x" * 100,
+}
+
+
+def test_what_is_damaged_is_found_and_refused_when_it_is_read(tmp_path):
+    for name, content in DAMAGED.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "broken.mat").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop.xml").symlink_to("loop.xml")
+    (tmp_path / "broken.txt").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.ecg")
+    os.mkfifo(tmp_path / "pipe")
+    found = find_ecgs(tmp_path)
+    assert [file.name for file in found] == sorted([*DAMAGED, "broken.mat", "loop.xml", "pipe.ecg"])
+    for file in found:
+        with pytest.raises(DBetaError, match=file.name):
+            read_ecg(file)
+
+
+def test_what_may_not_be_read_is_found_and_refused_when_it_is_read(tmp_path, make_ecg, monkeypatch):
+    """As for root nothing is locked, opening is made to refuse."""
+    write_muse(tmp_path / "a.xml", make_ecg(seconds=1))
+    (tmp_path / "b.hea").write_text("b 12 500 500\n")
+    (tmp_path / "b.txt").write_text("x")
+    (tmp_path / "locked").mkdir()
+
+    def refused(inner):
+        def call(path, *args, **kwargs):
+            if os.fspath(path).endswith((".xml", ".hea", "locked")):
+                raise PermissionError(13, "Permission denied", os.fspath(path))
+            return inner(path, *args, **kwargs)
+
+        return call
+
+    monkeypatch.setattr(Path, "open", refused(Path.open))
+    monkeypatch.setattr(os, "scandir", refused(os.scandir))
+    found = find_ecgs(tmp_path)
+    assert [file.name for file in found] == ["a.xml", "b.hea", "locked"]
+    for file in found:
+        with pytest.raises(DBetaError, match=f"{file.name}: may not be read"):
+            read_ecg(file)
+
+
+def test_a_folder_search_tells_what_it_leaves_out(tmp_path, make_ecg):
+    write_muse(tmp_path / "a.xml", make_ecg(seconds=1))
+    (tmp_path / "b.hea").write_text("b 12 500 500\n")
+    for name in ("b.dat", "README.md", "ages.csv"):
+        (tmp_path / name).write_text("age,sex\n1,2\n")
+    (tmp_path / "more").symlink_to(tmp_path)
+    found, notes = search_folder(tmp_path)
+    assert [file.name for file in found] == ["a.xml", "b.hea"]
+    assert [text.split(" in ")[0] for text in notes] == ["2 files", "1 links to folders"]
 
 
 def test_finding_opens_no_file_that_its_name_tells_of(tmp_path, make_ecg, monkeypatch):

@@ -1,13 +1,19 @@
 """The command line: each command is a few lines over the library.
 
-Exit codes: 0 done; 1 a user's mistake, one sentence on stderr; 2 bad usage. Libraries that take seconds to import are
+Exit codes: 0 done; 1 a user's mistake, one sentence on stderr; 2 bad usage; 130 and 143 ended by Ctrl-C and SIGTERM,
+with what is done kept. Libraries that take seconds to import are
 imported by the commands that need them.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import typer
@@ -64,7 +70,8 @@ def main() -> None:
     warnings.showwarning = show
     warnings.simplefilter("always", DBetaWarning)
     try:
-        app(prog_name="dbeta")
+        with ended_cleanly():
+            app(prog_name="dbeta")
     except DBetaError as error:
         complain(error)
         sys.exit(1)
@@ -73,3 +80,28 @@ def main() -> None:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+@contextmanager
+def ended_cleanly() -> Iterator[None]:
+    """Take SIGTERM, with which a cluster ends a job, for Ctrl-C, so that workers are ended and work is kept."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    program, told = os.getpid(), []
+
+    def end(number: int, _: Any) -> None:
+        if os.getpid() != program:  # a copy of this process, which has nothing to keep
+            os._exit(128 + number)
+        told.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        if told:
+            sys.exit(128 + signal.SIGTERM)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import sys
@@ -16,7 +17,7 @@ import typer
 from dbeta import __version__
 from dbeta.console import note, progress
 from dbeta.errors import DBetaError
-from dbeta.reading import find_ecgs
+from dbeta.reading import search_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,21 +62,29 @@ def gather(paths: Sequence[Path] | None, list_file: Path | None, shard: str | No
     if not paths and list_file is None:
         raise typer.BadParameter("name recordings or folders, or a list of them with --list")
     given = [*(paths or []), *([] if list_file is None else _read_list(list_file))]
-    found = [file for path in given for file in (find_ecgs(path) if path.is_dir() else [path])]
+    found: list[Path] = []
+    many = list_file is not None
+    for path in given:
+        # Not `Path.is_dir`, which raises where a name is too long or a folder locked
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        many = True
+        inside, notes = search_folder(path)
+        found += inside
+        for text in notes:
+            note(text)
     files = list(dict.fromkeys(found))
     if not files:
         places = [*(paths or []), *([list_file] if list_file else [])]
         raise DBetaError(f"{', '.join(map(str, places))}: no recording was found there")
-    many = len(files) > 1 or list_file is not None or any(path.is_dir() for path in given)
     if shard is None:
-        return Batch(files, many, "1/1")
+        return Batch(files, many or len(files) > 1, "1/1")
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     number, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= count:
         raise DBetaError(f"--shard: write it as I/N, from 1/N to N/N, not {shard!r}")
-    if not (part := files[number - 1 :: count]):
-        raise DBetaError(f"--shard {shard}: there are only {len(files)} recordings; take fewer shards")
-    return Batch(part, True, f"{number}/{count}")
+    return Batch(files[number - 1 :: count], True, f"{number}/{count}")
 
 
 def _read_list(file: Path) -> list[Path]:
@@ -83,13 +92,13 @@ def _read_list(file: Path) -> list[Path]:
         content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
         raise DBetaError(f"{file}: the list cannot be read ({error.strerror}); check the path") from error
+    content = content.removeprefix(codecs.BOM_UTF8)
     return [Path(line.strip()) for line in os.fsdecode(content).split("\n") if line.strip()]
 
 
-def errors_file(output: Path, batch: Batch) -> Path:
-    """Where the recordings that failed are listed: beside the output, one file for each shard."""
-    shard = "" if batch.shard == "1/1" else f"-{batch.shard.replace('/', '-of-')}"
-    return output.with_name(f"errors{shard}.csv")
+def errors_file(output: Path) -> Path:
+    """Where the recordings that failed are listed: beside the output and named for it, so that each run has its own."""
+    return output.with_name(f"{output.stem}.errors.csv")
 
 
 def write_batch(
@@ -122,7 +131,7 @@ def write_batch(
         **options: those of `read_ecg`.
 
     Raises:
-        DBetaError: a single recording cannot be used, or not one of many.
+        DBetaError: the recording cannot be used, and there is no other.
     """
     from dbeta.batches import Parts, check_errors_file, make_plan, run_batch, write_errors
     from dbeta.rows import file_name
@@ -146,7 +155,7 @@ def write_batch(
             warn_all(note for one in used for note in one.notes)
         return tabulate(used)
 
-    with Parts(output, plan, schema) as parts, abandoned(parts, batch), progress(command) as advance:
+    with Parts(output, plan, schema) as parts, abandoned(parts, batch), progress(command, lines=batch.many) as advance:
         if parts.done:
             note(f"{parts.done} of {len(names)} recordings were done before; goes on from there")
         advance(parts.done, len(names))
@@ -154,11 +163,10 @@ def write_batch(
         run_batch(parts, groups, names, rows, lambda done: advance(done, len(names)))
         if batch.many:
             write_errors(errors, parts.failed)
-        if len(parts.failed) == len(names):
+        elif parts.failed:
             parts.remove()
             name, reason = next(iter(parts.failed.items()))
-            count = f"not one of {len(names)} recordings could be used, such as " if batch.many else ""
-            raise DBetaError(f"{count}{name}: {reason}")
+            raise DBetaError(f"{name}: {reason}")
         finish(parts)
     return parts
 

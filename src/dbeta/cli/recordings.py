@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +30,7 @@ from dbeta.cli.common import (
     reading_options,
 )
 from dbeta.console import NOTICE, Failures, note, print_findings, print_quality, print_windows, progress
-from dbeta.errors import DBetaError
+from dbeta.errors import DBetaError, NoSignalError
 
 if TYPE_CHECKING:
     from dbeta.inference import DBeta
@@ -61,7 +62,7 @@ def diagnose(
     Example: dbeta diagnose record.hea --conditions "atrial fibrillation; left bundle branch block"
 
     With --output, what was interrupted goes on when the same command is started again, and recordings that cannot be
-    used are listed in errors.csv beside the output.
+    used are listed beside the output, as in findings.errors.csv.
 
     Example: dbeta diagnose archive/ --output findings.parquet
     """
@@ -82,7 +83,7 @@ def diagnose(
         _write_findings(batch, load_model(model, precision), output, wanted, windows, strict, options)
         return
     for path in paths or []:
-        if path.is_dir():
+        if os.path.isdir(path):
             raise DBetaError(f"{path}: is a folder; name a table for its findings with --output, or a file in it")
     batch = gather(paths, list_file, shard)
     from dbeta.findings import tabulate
@@ -130,7 +131,7 @@ def _write_findings(
     from dbeta.rows import FINDINGS, WINDOW_FINDINGS, finding_rows
 
     question = dbeta.ask(wanted)
-    errors = errors_file(output, batch)
+    errors = errors_file(output)
     parts = write_batch(
         *("windows" if windows else "diagnose", batch, dbeta, output, WINDOW_FINDINGS if windows else FINDINGS),
         *(lambda some: finding_rows(some, question, windows=windows), Parts.write_output),
@@ -160,8 +161,8 @@ def embed(
 
     Example: dbeta embed recordings/ --output embeddings.parquet
 
-    What was interrupted goes on when the same command is started again; recordings that cannot be used are listed in
-    errors.csv beside the output.
+    What was interrupted goes on when the same command is started again; recordings that cannot be used are listed
+    beside the output, as in embeddings.errors.csv.
     """
     if output.suffix != ".parquet":
         raise DBetaError(f"{output}: embeddings are written as Parquet; give the file the ending .parquet")
@@ -171,7 +172,7 @@ def embed(
     from dbeta.batches import Parts
     from dbeta.rows import EMBEDDINGS, embedding_rows
 
-    errors = errors_file(output, batch)
+    errors = errors_file(output)
     options = reading_options(fs, leads, record, units, fix_leads)
     write = (batch, dbeta, output, EMBEDDINGS, embedding_rows, Parts.write_output)
     parts = write_batch("embed", *write, errors=errors, **options)
@@ -216,20 +217,33 @@ def info(
 ) -> None:
     """Show what a recording holds: rate, length, patient, report, and of each lead the voltage and signal quality.
 
+    Voltage and quality are of the first minute.
+
     Example: dbeta info record.hea
     """
     import numpy as np
 
-    from dbeta.quality import assess_quality
+    from dbeta.quality import ASSESSED, assess_quality
 
-    ecg = read(file, fs, leads, record, units, fix_leads, keep_identifiers=keep_identifiers)
+    try:
+        wanted = {"duration": ASSESSED, "keep_identifiers": keep_identifiers}
+        ecg = read(file, fs, leads, record, units, fix_leads, **wanted)
+    except NoSignalError as error:
+        if error.duration is None or error.duration <= ASSESSED:
+            raise
+        raise DBetaError(
+            f"{file}: holds no signal in its first {ASSESSED:g} s of {error.duration:.0f} s, which is all that info "
+            "looks at; dbeta diagnose --windows finds where there is some"
+        ) from error
+    duration = float(ecg.meta.get("duration", ecg.duration))
     quality = assess_quality(ecg)
     finite = np.isfinite(ecg.signal)
     facts: dict[str, Any] = {
         "record": ecg.meta.get("record", ecg.meta.get("source")),
         "sampling_rate": ecg.sampling_rate,
-        "duration": round(ecg.duration, 3),
-        "samples": ecg.signal.shape[1],
+        "duration": round(duration, 3),
+        "samples": round(duration * ecg.sampling_rate),
+        "looked_at": round(ecg.duration, 3),
         "missing": round(float((~finite).mean()), 4),
         "patient_id": ecg.patient_id,
         **{key: ecg.meta[key] for key in ("patient_name", "birth_date") if key in ecg.meta},
@@ -249,9 +263,9 @@ def info(
         print(json.dumps(facts | about | {"lead_errors": ecg.meta.get("lead_errors", [])}, indent=2, default=str))
         return
     table = Table(show_header=False, box=None)
-    suffixes = {"sampling_rate": " Hz", "duration": " s"}
+    suffixes = {"sampling_rate": " Hz", "duration": " s", "looked_at": " s, the first, for voltages and quality"}
     for key, value in facts.items():
-        if key == "peak_to_peak_mv":
+        if key == "peak_to_peak_mv" or (key == "looked_at" and ecg.duration >= duration - 1 / ecg.sampling_rate):
             continue
         if key in listed:
             value = ", ".join(value)

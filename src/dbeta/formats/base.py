@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,8 +61,13 @@ class Recording:
 
 
 @contextmanager
-def parsing(kind: str) -> Iterator[None]:
-    """Around the call of a library's parser, and nothing else: its exceptions become one sentence."""
+def parsing(kind: str, file: Path | None = None) -> Iterator[None]:
+    """Around the call of a library's parser, and nothing else: its exceptions become one sentence.
+
+    Args:
+        kind: what the file is taken for.
+        file: is not named in the sentence a second time.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -69,7 +75,8 @@ def parsing(kind: str) -> Iterator[None]:
         except (ImportError, DBetaError):
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+            said = str(error) if file is None else str(error).replace(str(file), file.name)
+            reason = " ".join(said.split())[:200].rstrip(".") or type(error).__name__
             raise DBetaError(f"cannot be read as {kind} ({reason}); get or export the file again") from error
 
 

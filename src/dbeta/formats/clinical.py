@@ -19,7 +19,7 @@ from dbeta.formats.identity import Identity
 def _read(file: Path, options: Options, kind: str, parser: str) -> Recording:
     from ecgdatakit.parsing.parser import FileParser
 
-    with parsing(kind):
+    with parsing(kind, file):
         parse = next(one for one in FileParser().parsers if one.__name__ == parser)().parse
         body = parse(file)
         leads = [lead.to_physical() if lead.resolution_unit and lead.resolution else lead for lead in body.leads]

@@ -74,6 +74,12 @@ EXPECTED = {
 # A folder's file with such an ending is a recording, or meant to be one: it is never left out in silence.
 _SURE = {".hea", ".dcm", ".dicom", ".scp", ".edf", ".bdf", ".mwf", ".mfer", ".h5", ".hdf5", ".npy"}
 
+# So is one with such an ending, if no record's header goes with it, and unless it is whole and something else.
+_MEANT = {".ecg", ".mat", ".dat", ".xml", ".parquet"}
+
+# What stands in the place of a recording: the page that a failed download left, or too little to tell.
+_NO_ROOTS = {"", "html", "ECG"}
+
 # Never opened in search of recordings.
 _OTHER = re.compile(
     r"\.(atr|avi|bmp|bz2|c|cpp|css|docx?|gif|gz|html?|ini|ipynb|jpe?g|js|jsonl?|log|md|mp4|npz|pdf|pickle|pkl|png|ps|pt"
@@ -112,31 +118,44 @@ def choose_format(file: Path) -> Format:
 def wfdb_header(file: Path) -> Path | None:
     """The header of a WFDB record's signal file, which has the same name but for its ending; None for another file."""
     header = file.with_suffix(".hea")
-    if file.suffix == ".hea" or not header.is_file():
+    # Not `Path.is_file`, which raises where a name is too long or a folder locked
+    if file.suffix == ".hea" or not os.path.isfile(header):
         return None
     if file.suffix.lower() in (".dat", ".mat"):
         return header
-    with header.open("rb") as stream:
-        _, *named = re.findall(rb"^([^\s#]\S*)", stream.read(16 * _SNIFFED), re.MULTILINE) or [b""]
+    try:
+        with header.open("rb") as stream:
+            _, *named = re.findall(rb"^([^\s#]\S*)", stream.read(16 * _SNIFFED), re.MULTILINE) or [b""]
+    except OSError:
+        return None  # the header is a recording that cannot be read, this is none of its files as far as can be told
     return header if os.fsencode(file.name) in named else None
 
 
 def is_recording(file: Path) -> bool:
-    """Whether a file found in a folder is a recording of its own, at the price of its first bytes at most."""
+    """Whether what was found in a folder is a recording of its own, at the price of its first bytes at most.
+
+    So is what its ending says is one, though it is damaged, cannot be read, or is a link to nothing: reading it says why
+    it cannot be used.
+    """
     suffix = file.suffix.lower()
     if suffix in _SURE:
         return True
     if _OTHER.fullmatch(suffix) or wfdb_header(file):
         return False
+    meant = suffix in _MEANT
+    if not os.path.isfile(file):
+        return meant  # a pipe is never opened
     try:
         found = detect(file)
         if found is CSV:
             return _names_leads(csv_columns(file), suffix == ".csv")
         if found is PARQUET:
             return _names_leads(parquet_columns(file), False)
-        return found is not None and not (found is DICOM and _is_directory(file))
+        if found is None:
+            return meant and (suffix != ".xml" or _root(file)[0] in _NO_ROOTS)
+        return not (found is DICOM and _is_directory(file))
     except (DBetaError, OSError):
-        return False
+        return meant
 
 
 def _names_leads(names: list[str] | None, unnamed: bool) -> bool:
@@ -177,11 +196,16 @@ def _by_text(head: bytes, file: Path) -> Format | None:
     return CSV if _is_table(lines, file) else None
 
 
-def _by_root(file: Path) -> Format | None:
+def _root(file: Path) -> tuple[str, str]:
+    """Name of an XML file's root element, "" where there is none, and the text that it was found in."""
     with file.open("rb") as stream:
         text = _as_text(stream.read(16 * _SNIFFED)) or ""  # comments may come first
     root = re.search(r"<(?:[\w.-]+:)?([A-Za-z]\w*)[\s>/]", re.sub(r"<!--.*?(?:-->|$)", "", text, flags=re.DOTALL))
-    name = root[1] if root else ""
+    return (root[1] if root else ""), text
+
+
+def _by_root(file: Path) -> Format | None:
+    name, text = _root(file)
     # Anyone might call a root so
     return None if name == "ECG" and not re.search("CHANNEL|SUBJECT|ACQUISITION_TIME", text) else _XML.get(name)
 
