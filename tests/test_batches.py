@@ -415,6 +415,27 @@ def test_ctrl_c_keeps_what_was_computed(ask, archive, monkeypatch, tmp_path):
     assert [part.name for part in tmp_path.glob(".e.parquet.partial/*-*")] == ["000000000-000000032.parquet"]
 
 
+def test_sigterm_keeps_what_was_computed_and_ends_without_noise(archive, tmp_path, micro_checkpoint):
+    code = f"""
+import os, signal, sys, time
+from dbeta import cli
+from dbeta.inference import DBeta
+inner, calls = DBeta.embed_signals, []
+def embed(self, x):
+    calls.append(len(x))
+    if len(calls) == 2:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return inner(self, x)
+DBeta.embed_signals = embed
+sys.argv = ["dbeta", "embed", {str(archive)!r}, "-o", "e.parquet", "--model", {str(micro_checkpoint)!r}]
+cli.main()
+"""
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 143
+    assert result.stderr.splitlines() == ["interrupted; the same command goes on from here"]
+    assert [part.name for part in tmp_path.glob(".e.parquet.partial/*-*")] == ["000000000-000000032.parquet"]
+
+
 def test_two_runs_at_once(ask, archive, tmp_path):
     with Parts(tmp_path / "e.parquet", {}, EMBEDDINGS):
         assert "another run is writing it" in refused(ask("embed", archive, "-o", tmp_path / "e.parquet"))

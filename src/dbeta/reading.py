@@ -28,7 +28,7 @@ from dbeta.formats import detect
 from dbeta.formats.base import Options, Recording, known_lead
 from dbeta.formats.units import BELIEVABLE, beat_amplitude, millivolts
 from dbeta.safety import refuse_hostile
-from dbeta.safety.limits import check_values, links_outside, shown
+from dbeta.safety.limits import check_values, is_file, is_folder, links_outside, shown
 
 #: Seconds; anything shorter is no recording but a remnant or an averaged beat.
 SHORTEST = 0.1
@@ -154,10 +154,10 @@ def as_ecg(ecg: ECG | str | Path, *, duration: float | None = None) -> ECG:
 def find_ecgs(directory: str | Path) -> list[Path]:
     """All recordings below a folder, sorted; a WFDB record counts once, as its `.hea`.
 
-    A file whose ending says that it is a recording counts even if it is damaged, cannot be read or is a link to nothing,
-    and so does a folder that cannot be read, so that nothing is left out in silence: `read_ecg` says what is wrong with
-    it. Any other file is looked into, and counts if it is one: tables of metadata, texts and pictures do not. Links to
-    folders are not followed.
+    A file whose ending says that it is a recording counts even if it is damaged, cannot be read or is a link to
+    nothing, and so does a folder that cannot be read, so that nothing is left out in silence: `read_ecg` says what is
+    wrong with it. Any other file is looked into, and counts if it is one: tables of metadata, texts and pictures do
+    not. Links to folders are not followed.
 
     Raises:
         DBetaError: the folder does not exist or is not a folder.
@@ -168,7 +168,7 @@ def find_ecgs(directory: str | Path) -> list[Path]:
 def search_folder(directory: str | Path) -> tuple[list[Path], list[str]]:
     """As `find_ecgs`; and what was left out besides recordings' signal files, in a sentence or two."""
     directory = Path(directory)
-    if not os.path.isdir(directory):
+    if not is_folder(directory):
         raise DBetaError(f"{directory}: is not a folder; give the folder that holds the recordings")
     found: list[Path] = []
     others = outside = linked = 0
@@ -177,7 +177,7 @@ def search_folder(directory: str | Path) -> tuple[list[Path], list[str]]:
         found.append(Path(error.filename or directory))
 
     for place, folders, names in os.walk(directory, onerror=locked):
-        linked += sum(os.path.islink(os.path.join(place, name)) for name in folders)
+        linked += sum(Path(place, name).is_symlink() for name in folders)
         # What an interrupted run of ours has done lies in such a folder
         folders[:] = [name for name in folders if not (name.startswith(".") and name.endswith(".partial"))]
         for name in names:
@@ -185,7 +185,7 @@ def search_folder(directory: str | Path) -> tuple[list[Path], list[str]]:
             if name.startswith("."):
                 continue
             # What a folder from elsewhere links to was not chosen by who named the folder
-            if os.path.exists(file) and file.is_symlink() and links_outside(file, directory):
+            if is_file(file) and file.is_symlink() and links_outside(file, directory):
                 outside += 1
             elif detect.is_recording(file):
                 found.append(file)

@@ -88,7 +88,8 @@ def ended_cleanly() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    program, told = os.getpid(), []
+    program = os.getpid()
+    told: list[int] = []
 
     def end(number: int, _: Any) -> None:
         if os.getpid() != program:  # a copy of this process, which has nothing to keep

@@ -18,6 +18,7 @@ from dbeta import __version__
 from dbeta.console import note, progress
 from dbeta.errors import DBetaError
 from dbeta.reading import search_folder
+from dbeta.safety.limits import is_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -65,8 +66,7 @@ def gather(paths: Sequence[Path] | None, list_file: Path | None, shard: str | No
     found: list[Path] = []
     many = list_file is not None
     for path in given:
-        # Not `Path.is_dir`, which raises where a name is too long or a folder locked
-        if not os.path.isdir(path):
+        if not is_folder(path):
             found.append(path)
             continue
         many = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +30,7 @@ from dbeta.cli.common import (
 )
 from dbeta.console import NOTICE, Failures, note, print_findings, print_quality, print_windows, progress
 from dbeta.errors import DBetaError, NoSignalError
+from dbeta.safety.limits import is_folder
 
 if TYPE_CHECKING:
     from dbeta.inference import DBeta
@@ -83,7 +83,7 @@ def diagnose(
         _write_findings(batch, load_model(model, precision), output, wanted, windows, strict, options)
         return
     for path in paths or []:
-        if os.path.isdir(path):
+        if is_folder(path):
             raise DBetaError(f"{path}: is a folder; name a table for its findings with --output, or a file in it")
     batch = gather(paths, list_file, shard)
     from dbeta.findings import tabulate
@@ -226,8 +226,8 @@ def info(
     from dbeta.quality import ASSESSED, assess_quality
 
     try:
-        wanted = {"duration": ASSESSED, "keep_identifiers": keep_identifiers}
-        ecg = read(file, fs, leads, record, units, fix_leads, **wanted)
+        options = (fs, leads, record, units, fix_leads)
+        ecg = read(file, *options, duration=ASSESSED, keep_identifiers=keep_identifiers)
     except NoSignalError as error:
         if error.duration is None or error.duration <= ASSESSED:
             raise

@@ -19,6 +19,7 @@ from dbeta.formats.holter import read_edf, read_ishne
 from dbeta.formats.matlab import read_matlab
 from dbeta.formats.tables import csv_columns, parquet_columns, read_csv, read_npy, read_parquet
 from dbeta.formats.wfdb_records import SIGNAL_LINE, read_wfdb
+from dbeta.safety.limits import is_file
 
 _SNIFFED = 4096  # bytes
 
@@ -118,8 +119,7 @@ def choose_format(file: Path) -> Format:
 def wfdb_header(file: Path) -> Path | None:
     """The header of a WFDB record's signal file, which has the same name but for its ending; None for another file."""
     header = file.with_suffix(".hea")
-    # Not `Path.is_file`, which raises where a name is too long or a folder locked
-    if file.suffix == ".hea" or not os.path.isfile(header):
+    if file.suffix == ".hea" or not is_file(header):
         return None
     if file.suffix.lower() in (".dat", ".mat"):
         return header
@@ -134,8 +134,8 @@ def wfdb_header(file: Path) -> Path | None:
 def is_recording(file: Path) -> bool:
     """Whether what was found in a folder is a recording of its own, at the price of its first bytes at most.
 
-    So is what its ending says is one, though it is damaged, cannot be read, or is a link to nothing: reading it says why
-    it cannot be used.
+    So is what its ending says is one, though it is damaged, cannot be read, or is a link to nothing: reading it says
+    why it cannot be used.
     """
     suffix = file.suffix.lower()
     if suffix in _SURE:
@@ -143,7 +143,7 @@ def is_recording(file: Path) -> bool:
     if _OTHER.fullmatch(suffix) or wfdb_header(file):
         return False
     meant = suffix in _MEANT
-    if not os.path.isfile(file):
+    if not is_file(file):
         return meant  # a pipe is never opened
     try:
         found = detect(file)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -74,6 +75,16 @@ def inflate(pieces: Iterable[bytes], limit: int, bits: int = zlib.MAX_WBITS, kee
     except zlib.error:
         pass
     return b"".join(kept)
+
+
+def is_folder(path: Path) -> bool:
+    """`Path.is_dir`, which raises where a name is too long or the folder around it locked; this is False then."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: Path) -> bool:
+    """`Path.is_file`, in the same way."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def links_outside(file: Path, *folders: Path) -> bool:
