@@ -36,6 +36,18 @@ from dbeta.errors import DBetaError
         ("DIII", "III"),
         ("D1", "I"),
         ("C4", "V4"),
+        ('"aVR"', "aVR"),
+        ("'V2'", "V2"),
+        ("Lead 1", "I"),
+        ("ECG lead_3", "III"),
+        ("L2", "II"),
+        ("VR", "aVR"),
+        ("vl", "aVL"),
+        ("VF", "aVF"),
+        ("V1.", "V1"),
+        ("aVR+", "aVR"),
+        ("DERIVACION DII", "II"),
+        ("Derivación V3", "V3"),
     ],
 )
 def test_usual_spellings_are_known(name, lead):
@@ -44,7 +56,27 @@ def test_usual_spellings_are_known(name, lead):
 
 @pytest.mark.parametrize(
     "name",
-    ["", "MLII", "V7", "V3R", "vx", "-aVR", "ECG -aVR", "PLETH", "II_2", "1", "lead", "I, II", "aVR-", "V1-V2", 3],
+    [
+        "",
+        "MLII",
+        "V7",
+        "V3R",
+        "vx",
+        "-aVR",
+        "ECG -aVR",
+        '"-aVR"',
+        "-aVR+",
+        "Lead 4",
+        "L12",
+        "PLETH",
+        "II_2",
+        "1",
+        "lead",
+        "I, II",
+        "aVR-",
+        "V1-V2",
+        3,
+    ],
 )
 def test_other_names_are_refused(name):
     with pytest.raises(DBetaError, match="twelve standard leads"):

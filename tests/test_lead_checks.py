@@ -132,3 +132,13 @@ def test_fifteen_leads(tmp_path, make_ecg):
     assert read.leads == LEADS
     assert read.meta["other_channels"] == ["V3R", "V7", "V8", "V9", "X", "Y", "Z"]
     np.testing.assert_allclose(read.signal, signal[:12], atol=1e-4)
+
+
+def test_limb_leads_that_disagree_say_nothing_of_the_others(make_ecg):
+    ecg = make_ecg()
+    noise = np.random.default_rng(0).standard_normal((6, ecg.signal.shape[1])).astype(np.float32)
+    ecg.signal[:6] += 0.5 * noise
+    ecg.signal[6] = -ecg.signal[6]
+    error = only(check_leads(ecg))
+    assert error.kind == "contradicted"
+    assert not error.repair

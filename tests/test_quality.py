@@ -128,10 +128,42 @@ def test_a_problem_of_one_lead(make_ecg, problem, disturb):
     assert set(quality.leads.values()) == {"good"}
 
 
-@pytest.mark.parametrize("value", [0.0, 3.0])
-def test_all_flat(value):
+@pytest.mark.parametrize("frequency", [50, 60])
+@pytest.mark.parametrize("size", [0.1, 0.5, 2.0])
+def test_hum_is_no_muscle(make_ecg, frequency, size):
+    ecg = make_ecg()
+    ecg.signal += size * np.sin(2 * np.pi * frequency * TIME, dtype=np.float32)
+    problems = assess_quality(ecg).problems
+    assert all("mains hum" in of and "muscle noise" not in of for of in problems.values())
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [0.3 * np.sin(2 * np.pi * 50 * TIME) + noise(scale=0.02)[0], noise(scale=0.3)[0]],
+    ids=["hum", "noise"],
+)
+def test_a_disconnected_lead(make_ecg, signal):
+    ecg = make_ecg()
+    ecg.signal[8] = signal
+    quality = assess_quality(ecg)
+    assert "disconnected" in quality.problems.pop("V3")
+    assert not any(quality.problems.values())
+    alone = assess_quality(ECG(np.tile(signal, (12, 1)), 500))
+    assert not any("disconnected" in of for of in alone.problems.values())
+
+
+def test_a_lead_at_the_end_of_its_range(make_ecg):
+    ecg = make_ecg()
+    ecg.signal[6], ecg.signal[7], ecg.signal[8] = 3.2, -5.0, 1.0
+    quality = assess_quality(ecg)
+    assert [quality.problems[lead] for lead in ("V1", "V2", "V3")] == [["saturated"], ["saturated"], ["flat"]]
+    assert {quality.leads[lead] for lead in ("V1", "V2", "V3")} == {"unusable"}
+
+
+@pytest.mark.parametrize(("value", "what"), [(0.0, "flat"), (3.0, "saturated")])
+def test_all_flat(value, what):
     quality = assess_quality(ECG(np.full((12, 5000), value), 500))
-    assert (quality.verdict, quality.reason) == ("unusable", "every lead is flat")
+    assert (quality.verdict, quality.reason) == ("unusable", f"every lead is {what}")
 
 
 def test_all_saturated():

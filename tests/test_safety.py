@@ -31,7 +31,7 @@ from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.formats.units import millivolts
 from dbeta.reading import find_ecgs, read_ecg
-from dbeta.safety.limits import VALUES, shown
+from dbeta.safety.limits import TABLE_VALUES, VALUES, shown
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
 
@@ -324,6 +324,17 @@ def test_wfdb_signal_files_elsewhere(tmp_path, valid, refusal, name):
     path, _ = copied(valid, "wfdb16", tmp_path, lambda content: content.replace(b"wfdb16.dat", name.encode()))
     shutil.copy(tmp_path / "wfdb16.dat", tmp_path.parent / "rec.dat")
     assert "WFDB header" in refusal(path)
+
+
+def test_a_wfdb_header_is_known_by_its_content(tmp_path, valid, refusal):
+    """DICOM under the name of a header is read; a header under another name is checked as one."""
+    path, options = copied(valid, "dcm", tmp_path, to="dcm.hea")
+    assert read_ecg(path, **options).signal.shape[0] == 12
+    header, _ = copied(valid, "hea", tmp_path, lambda content: b"# a comment\n\n" + content, to="header.txt")
+    content = header.read_bytes()
+    name = next(line for line in content.splitlines()[3:]).split()[0]
+    header.write_bytes(content.replace(name, b"../" + name))
+    assert "is no file beside it" in refusal(header)
 
 
 def test_wfdb_signal_file_that_is_a_link(tmp_path, valid, refusal):
@@ -627,6 +638,22 @@ def test_parquet_whose_few_bytes_stand_for_many_values(tmp_path, refusal):
     assert path.stat().st_size < 10**6
     assert VALUES < 12 * 6_000_000
     assert "samples" in refusal(path, sampling_rate=500, units="uV")
+
+
+def test_a_long_table_is_read_in_parts_only(tmp_path, refusal):
+    rows = TABLE_VALUES // len(LEADS) + 1
+    text, columns = tmp_path / "a.csv", tmp_path / "a.parquet"
+    text.write_text(",".join(LEADS) + "\n" + "0,1,2,3,4,5,6,7,8,9,0,1\n" * rows)
+    pq.write_table(pa.table(dict.fromkeys(LEADS, pa.array(np.arange(3_000_000) % 9 / 9))), columns)
+    for path in (text, columns):
+        assert "read a part of it" in refusal(path, sampling_rate=500, units="mV")
+    assert read_ecg(text, sampling_rate=500, units="0.1", duration=2).signal.shape == (12, 1000)
+    assert read_ecg(columns, sampling_rate=500, start=5000, duration=2).signal.shape == (12, 1000)
+
+
+@pytest.mark.parametrize(("name", "head", "size"), [("a.xml", b"<a>", 17), ("a.csv", b"I,II\n" * 1000, 129)])
+def test_the_largest_xml_and_table(tmp_path, refusal, name, head, size):
+    assert "too much for" in refusal(sparse(tmp_path / name, head, size * 2**20))
 
 
 # --- numbers

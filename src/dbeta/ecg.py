@@ -31,11 +31,16 @@ _BY_FOLDED_NAME = {lead.casefold(): lead for lead in LEADS}
 _BY_FOLDED_NAME |= {"d1": "I", "d2": "II", "d3": "III", "di": "I", "dii": "II", "diii": "III"}
 _BY_FOLDED_NAME |= {f"c{number}": f"V{number}" for number in range(1, 7)}
 
+_BY_FOLDED_NAME |= {"l1": "I", "l2": "II", "l3": "III", "vr": "aVR", "vl": "aVL", "vf": "aVF"}
+
+# A number alone may be that of a column
+_NUMBERED = re.compile(r"(?:^|.*[\s_:.])(?:lead|ableitung|derivaci[oó]n)[\s_:.]*([123])")
+
 # Before and after a lead's name, as devices write it. A hyphen counts as a separator only right after a prefix: "-aVR"
 # and "ECG -aVR" are the inverted lead, not aVR. WCT is Wilson's central terminal, against which V1–V6 are measured.
 _NAMED_AFTER = "wct|einthoven|goldberger|wilson"
 _DECORATED_NAME = re.compile(
-    r"(?:(?:mdc|ecg|ekg|lead|ableitung)(?:-|[\s_:.]*))*([a-z0-9][a-z0-9\s_]*?)"
+    r"(?:(?:mdc|ecg|ekg|lead|ableitung|derivaci[oó]n)(?:-|[\s_:.]*))*([a-z0-9][a-z0-9\s_]*?)"
     rf"(?:[\s_-]*(?:(?:{_NAMED_AFTER})|\((?:{_NAMED_AFTER})\)|,\s*(?:augmented|{_NAMED_AFTER}).*))?"
 )
 
@@ -43,8 +48,8 @@ _DECORATED_NAME = re.compile(
 def standard_lead_name(name: str) -> str:
     """The standard spelling of a lead name.
 
-    Known are, in upper or lower case, `aVR`, `Lead aVR`, `ECG V1`, `MDC_ECG_LEAD_II`, `DII`, `C1`, `V1-wct` and
-    `Lead I (Einthoven)`.
+    Known are, in upper or lower case, `aVR`, `Lead aVR`, `ECG V1`, `MDC_ECG_LEAD_II`, `DII`, `C1`, `VR`, `L1`,
+    `Lead 1`, `V1-wct` and `Lead I (Einthoven)`, also in quotes, and with a plus or a dot behind.
 
     Raises:
         DBetaError: the name is not one of the twelve standard leads.
@@ -58,7 +63,10 @@ def standard_lead_name(name: str) -> str:
 @functools.lru_cache(maxsize=1024)
 def _standard_spelling(name: str) -> str | None:
     # No lead's name is longer, and a hostile file's might be long enough to keep the search busy
-    match = _DECORATED_NAME.fullmatch(name[:100].strip().casefold())
+    folded = name[:100].strip("\"'\t ").casefold().removesuffix(".").removesuffix("+")
+    if numbered := _NUMBERED.fullmatch(folded):
+        folded = f"l{numbered[1]}"
+    match = _DECORATED_NAME.fullmatch(folded)
     return _BY_FOLDED_NAME.get(re.sub(r"[\s_]", "", match[1])) if match else None
 
 

@@ -140,7 +140,9 @@ def check_leads(ecg: ECG) -> list[LeadError]:
     note(_limb_error(products.sum(axis=0), alive))
     for error in _copies(products, alive):
         note(error)
-    note(_likeliest(products, alive))
+    # Where the limb leads are not what they are called, they say nothing of the others
+    if all(error.repair for error in errors):
+        note(_likeliest(products, alive))
     note(_same_place(products.sum(axis=0), alive))
     return errors
 

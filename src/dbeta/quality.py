@@ -27,6 +27,8 @@ GOOD, FAIR, UNUSABLE = "good", "fair", "unusable"
 ASSESSED = 60.0
 #: mV peak to peak within a second below which nothing was recorded; the noise of any amplifier is more.
 FLAT_SECOND = 0.005
+#: mV from which a lead that does not change stands at the end of an amplifier's range.
+RAIL = 2.0
 #: Seconds for which a lead must stay at its highest or lowest value to count as cut off there.
 HELD = 0.02
 #: Share of the recording at both ends where the transform's window fades.
@@ -136,7 +138,12 @@ def assess_quality(ecg: ECG) -> Quality:
     leads, problems = {}, {}
     for i, lead in enumerate(LEADS):
         leads[lead], problems[lead] = _judge({name: float(of[i]) for name, of in measures.items()})
-    reason = _reason(list(leads.values()), alive, measures, waves)
+    for i in waves.disconnected(measures):
+        problems[LEADS[i]].append("disconnected")
+    stuck = (measures["missing"] < 1) & (measures["flat"] == 1) & (np.abs(np.median(x, axis=1)) >= RAIL)
+    for i in np.flatnonzero(stuck):
+        problems[LEADS[i]] = [_WORDS["clipped"]]
+    reason = _reason(list(leads.values()), alive, stuck, measures, waves)
     if reason:
         return Quality(UNUSABLE, reason, leads, problems, measures)
     worst = sum(one == UNUSABLE for one in leads.values()), sum(one == FAIR for one in leads.values())
@@ -163,10 +170,12 @@ def _judge(of: dict[str, float]) -> tuple[str, list[str]]:
     return verdict, [_WORDS[name] for name in problems]
 
 
-def _reason(verdicts: list[str], alive: np.ndarray, measures: dict[str, np.ndarray], waves: _Waves) -> str:
+def _reason(
+    verdicts: list[str], alive: np.ndarray, stuck: np.ndarray, measures: dict[str, np.ndarray], waves: _Waves
+) -> str:
     """Why nothing can be said of a recording, or ""."""
     if not alive.any():
-        return "every lead is flat"
+        return f"every lead is {'saturated' if stuck.any() else 'flat'}"
     if (measures["clipped"][alive] >= (LIMITS["clipped"][1] or 1)).all():
         return "every lead is saturated"
     if not np.isnan(measures["beats"]).all() and not waves.any_beats():
@@ -251,9 +260,10 @@ class _Waves:
         self.gathered = float(high / (low + 1e-9))
         self.during, self.between = self.inner[common >= high], self.inner[common <= low]
 
-    def _wave(self, low: float, high: float, samples: int) -> np.ndarray:
-        """The leads between two frequencies, (12, samples)."""
-        within = np.where((self.f >= low) & (self.f < high), self.transform, 0)[:, : samples // 2 + 1]
+    def _wave(self, low: float, high: float, samples: int, without: np.ndarray | None = None) -> np.ndarray:
+        """The leads between two frequencies, (12, samples); `without` those that (12, F) bool marks."""
+        within = np.where((self.f >= low) & (self.f < high), self.transform, 0)
+        within = (within if without is None else np.where(without, 0, within))[:, : samples // 2 + 1]
         return np.fft.irfft(within, samples) * np.float32(samples / np.sqrt(2))
 
     def _mean_square(self, low: float, high: float) -> np.ndarray:
@@ -280,15 +290,26 @@ class _Waves:
         """Root mean square of 25–100 Hz without mains, between the beats, (12,) mV."""
         if not len(self.between):
             return np.zeros(len(self.power))
-        wave = self._wave(25, 100, 2 * self.coarse)[:, 2 * self.between]
+        mains = self.mains()
+        hums = mains >= LIMITS["mains"][0]
+        # Strong hum is cut out, as what its strength varies by would look like noise
+        near = (np.abs(self.f - 50) < 1.4) | (np.abs(self.f - 60) < 1.4)
+        wave = self._wave(25, 100, 2 * self.coarse, hums[:, None] & near)[:, 2 * self.between]
         square = (wave**2).mean(axis=1)
-        return np.sqrt(np.maximum(square - self.mains() ** 2, 0))
+        return np.sqrt(np.maximum(square - np.where(hums, 0, mains**2), 0))
 
     def beats(self) -> np.ndarray:
         """Times by which 5–25 Hz are stronger during the recording's beats than between them, (12,)."""
         if not len(self.between):
             return np.zeros(len(self.envelope))
         return self.envelope[:, self.during].mean(axis=1) / (self.envelope[:, self.between].mean(axis=1) + 1e-9)
+
+    def disconnected(self, measures: dict[str, np.ndarray]) -> np.ndarray:
+        """Rows of the leads that hold hum or noise and no beat, while others show beats."""
+        if not (measures["beats"] >= BEATS[0]).any():
+            return np.zeros(0, int)
+        artefact = np.hypot(measures["mains"], measures["noise"])
+        return np.flatnonzero((measures["beats"] < BEATS[1]) & (artefact > self.strength()))
 
     def any_beats(self) -> bool:
         """Whether there are beats, or waves that are a heart's all the same."""

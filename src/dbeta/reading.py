@@ -238,12 +238,13 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
         raise DBetaError("has leads of different length; export the twelve leads over the same time at the same rate")
     check_values((end - begin) * len(rows))
     with np.errstate(over="ignore", invalid="ignore"):
-        signal = np.stack([recording.signal[row][begin:end] for row, _ in rows]).astype(np.float32)
-        signal *= [[_millivolts(recording, row, options.units)] for row, _ in rows]
+        signal = np.empty((len(rows), max(min(end, held) - begin, 0)), np.float32)
+        for lead, (row, _) in zip(signal, rows, strict=True):  # one by one, as they may be mapped and of 64 bits
+            lead[:] = recording.signal[row][begin:end]
+            lead *= _millivolts(recording, row, options.units)
+            lead[~(np.abs(lead) < 1e9)] = np.nan  # no voltage, and its square would overflow
     if signal.size == 0:
         raise DBetaError("holds no samples; get the file again")
-    # No voltage, and its square would overflow.
-    signal[~(np.abs(signal) < 1e9)] = np.nan
     valid = ~np.isnan(signal)
     if not valid.any():
         raise NoSignalError("holds no valid sample in any of the twelve leads; get the file again", total / rate)

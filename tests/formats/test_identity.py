@@ -24,6 +24,22 @@ def test_names_and_signatures_are_taken_out(report, left):
     assert ERIKA.without(report) == left
 
 
+@pytest.mark.parametrize(
+    "day",
+    [
+        *("1.2.1960", "01.02.1960", "1/2/1960", "2/1/1960", "02/01/60", "01.02.60", "1.2.60", "1-2-1960", "1. 2. 1960"),
+        *("1960-02-01", "1960/2/1", "19600201", "01-FEB-1960", "1-Feb-60", "1Feb1960", "1 Feb 1960", "1 February 1960"),
+        *("Feb 1, 1960", "February 1st, 1960", "Feb. 1 1960", "01 02 1960"),
+    ],
+)
+def test_the_birth_date_in_any_spelling(day):
+    who = Identity(birth_date="1960-02-01")
+    assert who.without(f"DOB {day}, sinus rhythm") == "DOB …, sinus rhythm"
+    assert who.without(f"DOB:{day}") == "DOB:…"
+    for other in (f"1{day}", f"{day}7"):
+        assert who.without(f"seen {other} again") == f"seen {other} again"
+
+
 def test_who_is_not_known_takes_nothing_out():
     assert Identity().without("Sinus rhythm of 70/min; A 1 b") == "Sinus rhythm of 70/min; A 1 b"
     assert Identity().facts() == {}

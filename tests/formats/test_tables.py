@@ -114,3 +114,54 @@ def test_bad_parquet(tmp_path, make_ecg):
     assert "no columns of numbers" in failure(path)
     pd.DataFrame({"age": [50.0, 60.0]}).to_parquet(path)
     failure(path)
+
+
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("name", ["a.csv", "a.txt"])
+@pytest.mark.parametrize(
+    ("separator", "decimal", "encoding"),
+    [
+        *((";", ",", one) for one in ("utf-8", "utf-8-sig", "utf-16", "cp1252")),
+        *(("\t", ",", "utf-8"), ("|", ".", "utf-8"), (",", ".", "utf-16-le"), (";", ".", "cp1252")),
+    ],
+)
+def test_tables_of_other_countries(tmp_path, make_ecg, name, separator, decimal, encoding, header):
+    ecg = make_ecg(seconds=2)
+    content = table(ecg, 1e3, "{} (µV)").round(2)
+    text = content.to_csv(sep=separator, decimal=decimal, index=False, header=header)
+    mark = b"\xff\xfe" if encoding == "utf-16-le" else b""
+    (tmp_path / name).write_bytes(mark + text.encode(encoding))
+    options = {"sampling_rate": 500} | ({} if header else {"leads": LEADS, "units": "uV"})
+    np.testing.assert_allclose(read_ecg(tmp_path / name, **options).signal, ecg.signal, atol=1e-4)
+
+
+def test_whole_numbers_beside_a_column_of_times(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=2)
+    content = table(ecg, 200, time="time").round(dict.fromkeys(ecg.leads, 0)).astype(dict.fromkeys(ecg.leads, int))
+    content.to_csv(tmp_path / "a.csv", index=False)
+    content.to_parquet(tmp_path / "a.parquet")
+    for name in ("a.csv", "a.parquet"):
+        assert "whole numbers" in failure(tmp_path / name)
+        np.testing.assert_allclose(read_ecg(tmp_path / name, units="200/mV").signal, ecg.signal, atol=0.0026)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "b.csv", "a.npy", "b.parquet"])
+def test_a_stretch_of_a_table(tmp_path, make_ecg, name, monkeypatch):
+    """Pieces smaller than the stretch; b.csv has no header row, b.parquet a column of times and groups of rows."""
+    monkeypatch.setattr("dbeta.formats.tables._PIECE", 3000)
+    ecg = make_ecg(seconds=4)
+    path, options = tmp_path / name, {"sampling_rate": 500}
+    if name == "a.npy":
+        np.save(path, ecg.signal.astype(np.float64))
+    elif path.suffix == ".csv":
+        table(ecg).to_csv(path, index=False, header=name == "a.csv")
+    else:
+        table(ecg, time="time" if name == "b.parquet" else None).to_parquet(path, row_group_size=700)
+    if name in ("a.npy", "b.csv"):
+        options["leads"] = LEADS
+    if name == "b.parquet":
+        options = {}
+    read = read_ecg(path, start=0.5, duration=2.3, **options)
+    np.testing.assert_allclose(read.signal, ecg.signal[:, 250:1400], atol=1e-5)
+    assert read.meta["duration"] == 4
+    assert "nothing is left" in failure(path, start=4, **options)

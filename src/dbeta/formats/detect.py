@@ -17,7 +17,7 @@ from dbeta.formats.code_hdf5 import read_hdf5
 from dbeta.formats.dicom import read_dicom
 from dbeta.formats.holter import read_edf, read_ishne
 from dbeta.formats.matlab import read_matlab
-from dbeta.formats.tables import csv_columns, parquet_columns, read_csv, read_npy, read_parquet
+from dbeta.formats.tables import csv_columns, parquet_columns, read_csv, read_npy, read_parquet, separator_of
 from dbeta.formats.wfdb_records import SIGNAL_LINE, read_wfdb
 from dbeta.safety.limits import is_file
 
@@ -224,7 +224,7 @@ def _is_table(lines: list[str], file: Path) -> bool:
         return True
     if not lines or len(lines) < 2:
         return False
-    separator = max(",;\t", key=lines[0].count)
+    separator = separator_of(lines[:2])
     cells = [[cell.strip() for cell in line.split(separator)] for line in lines[:2]]
     named = _names_leads([re.split(r"[(\[/]", cell)[0].strip().strip('"') for cell in cells[0]], False)
     return len(cells[0]) > 1 and len(cells[0]) == len(cells[1]) and (named or all(map(_is_number, cells[0])))
@@ -232,7 +232,7 @@ def _is_table(lines: list[str], file: Path) -> bool:
 
 def _is_number(cell: str) -> bool:
     try:
-        float(cell)
+        float(cell.replace(",", "."))
     except ValueError:
         return False
     return True

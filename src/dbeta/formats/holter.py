@@ -172,7 +172,7 @@ def read_ishne(file: Path, options: Options) -> Recording:
     check_values((end - begin) * count)
     data = np.memmap(file, "<i2", "r", 522 + extra, (total, count))[begin:end]
     signal = [np.where(data[:, row] == -32768, np.nan, data[:, row] * (resolution[row] / 1e6)) for row in range(count)]
-    names = [_ISHNE_LEADS[code - 2] if 2 <= code < 20 else f"lead {row + 1}" for row, code in enumerate(codes)]
+    names = [_ISHNE_LEADS[code - 2] if 2 <= code < 20 else f"channel {row + 1}" for row, code in enumerate(codes)]
     units = ["mV" if nanovolts > 0 else "" for nanovolts in resolution]
     meta, identity = _ishne_patient(head)
     return Recording(signal, names, rate, units, total, "", identity, meta)

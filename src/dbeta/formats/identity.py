@@ -23,7 +23,7 @@ _ORDINARY = re.compile(
     "normal|old|paced?|pattern|peak|possible|prior|qrs|rate|rhythm|right|second|short|sinus|strain|unknown|upper|wave|young"
 )
 
-_DATES = ("%Y-%m-%d", "%Y%m%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d-%b-%Y", "%d %b %Y")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 
 
 @dataclass
@@ -52,6 +52,8 @@ class Identity:
         report = _SIGNED.sub("", report[:_LONGEST_REPORT])
         for word in self._words():
             report = re.sub(rf"(?<!\w){re.escape(word)}(?!\w)", "…", report, flags=re.IGNORECASE)
+        with suppress(ValueError):
+            report = _date_pattern(date.fromisoformat(self.birth_date)).sub("…", report)
         return report.strip(" ;")
 
     def _words(self) -> Iterator[str]:
@@ -62,6 +64,14 @@ class Identity:
             for word in re.split(r"[\W_]+", text[:_LONGEST_NAME]):
                 if len(word) > 2 and word.isalpha() and not _ORDINARY.fullmatch(word.casefold()):
                     yield word
-        with suppress(ValueError):
-            born = date.fromisoformat(self.birth_date)
-            yield from dict.fromkeys(born.strftime(one) for one in _DATES)
+
+
+def _date_pattern(day: date) -> re.Pattern[str]:
+    """A day as people write it: 1.2.1960, 01/02/60, 2-1-1960, 1960-02-01, 19600201, 1 Feb 1960, Feb 1st, 1960."""
+    d, m, y = f"0?{day.day}", f"0?{day.month}", f"(?:{day.year:04}|{day.year % 100:02})"
+    name, part, gap = rf"{_MONTHS[day.month - 1]}[a-z]{{0,6}}\.?", r"\s?[./-]\s?", r"[\s./-]{0,2}"
+    forms = [part.join(order) for order in ((d, m, y), (m, d, y), (y, m, d))]
+    forms += [f"{day:%Y%m%d}", f"{day:%d%m%Y}", rf"{d}(?:st|nd|rd|th)?{gap}{name},?{gap}{y}"]
+    forms += [rf"{name}{gap}{d}(?:st|nd|rd|th)?,?{gap}{y}", rf"{y}{gap}{name}{gap}{d}"]
+    forms += [rf"{one}\s{two}\s{day.year:04}" for one, two in ((d, m), (m, d))]
+    return re.compile(rf"(?<!\w)(?:{'|'.join(forms)})(?!\w)", re.IGNORECASE)

@@ -6,21 +6,26 @@ believable size are taken to be mV, and nothing else is.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dbeta.errors import DBetaError
 from dbeta.formats.base import Options, Recording, known_lead, parsing
 from dbeta.formats.units import millivolts
-from dbeta.safety.limits import TABLE_ROW
+from dbeta.safety.limits import TABLE_ROW, TABLE_VALUES, check_values
 
 # "I (mV)", "V1 [uV]", "aVR/mV"
 _NAMED_UNIT = re.compile(r"(.*?)\s*(?:\(([^()]+)\)|\[([^\[\]]+)\]|/\s*([a-zµμ]+))", re.IGNORECASE)
 _LONGEST_NAME = 200
+#: Bytes that tell how a table is written, and cells that are parsed at once.
+_HEAD, _PIECE = 2**16, 2**19
 _TIME = {"time": "s", "t": "s", "seconds": "s", "sec": "s", "s": "s", "time_s": "s", "ms": "ms", "time_ms": "ms"}
 
 
@@ -34,42 +39,70 @@ def read_npy(file: Path, options: Options) -> Recording:
 
 
 def read_csv(file: Path, options: Options) -> Recording:
-    """A table with a column for each lead, or without a header row either way round."""
-    import pandas as pd
+    """A table with a column for each lead, or without a header row either way round.
 
-    header = csv_header(file)
-    with parsing("a table of numbers"):
-        table = pd.read_csv(
-            file,
-            sep=_csv_separator(file),
-            header=None,
-            skiprows=1 if header else 0,
-            encoding="utf-8-sig",
-            compression=None,  # which pandas would guess from the name
-        )
-        signal = table.to_numpy(dtype=np.float64).T  # (columns, rows)
-        counts = all(dtype.kind in "iu" for dtype in table.dtypes)
-    if header is None:
-        return _from_array(signal.T.astype(np.int64) if counts else signal.T, options)
-    if len(header) != len(signal):
-        raise DBetaError(f"has {len(header)} names but {len(signal)} columns; correct its header row")
-    return _from_columns(header, signal, counts, options)
+    Read in pieces, and where the sampling rate is told not beyond the stretch that is asked for.
+    """
+    form = _form_of(file)
+    total = _count_lines(file, form) - form.skipped
+    time = None if form.header is None else _time_column([_split_unit(name)[0] for name in form.header])
+    of_leads = form.header is not None or (len(options.leads or ()) == form.cells != total)
+    in_part = of_leads and options.sampling_rate and options.duration and time is None
+    begin, end = options.stretch(options.sampling_rate, total) if in_part and options.sampling_rate else (0, total)
+    check_values(end * form.cells, TABLE_VALUES)
+    signal, times, counts = _read_text(file, form, begin, end, time)
+    if form.header is None:
+        recording = _from_array(signal.astype(np.int32) if counts else signal, options)
+    elif len(form.header) != len(signal):
+        raise DBetaError(f"has {len(form.header)} names but {len(signal)} columns; correct its header row")
+    else:
+        recording = _from_columns(form.header, signal, time, times, counts, options)
+    recording.total = total if in_part else None
+    return recording
 
 
 def read_parquet(file: Path, options: Options) -> Recording:
-    """A table with a column for each lead."""
+    """A table with a column for each lead, of which only the stretch that is asked for is read."""
     from pyarrow import parquet, types
 
-    with parsing("a Parquet table"):
-        with parquet.ParquetFile(file) as content:
-            fields = [field for field in content.schema_arrow if _is_number(types, field.type)]
-            names = [field.name for field in fields]
-            table = content.read(columns=names)
-        signal = np.array([column.to_numpy() for column in table.columns], dtype=np.float64)  # (columns, rows)
-    if not names:
-        raise DBetaError("has no columns of numbers; give a table with a column for each lead")
-    leads = [field for field in fields if known_lead(_split_unit(field.name)[0])]
-    return _from_columns(names, signal, bool(leads) and all(types.is_integer(one.type) for one in leads), options)
+    with parsing("a Parquet table"), parquet.ParquetFile(file) as content:
+        fields = [field for field in content.schema_arrow if _is_number(types, field.type)]
+        names = [field.name for field in fields]
+        total = content.metadata.num_rows
+        split = [_split_unit(name)[0] for name in names]
+        time = _time_column(split)
+        if not names:
+            raise DBetaError("has no columns of numbers; give a table with a column for each lead")
+        times, rate = np.zeros(0), options.sampling_rate
+        if time is not None:
+            check_values(total)
+            times = _read_batches(content, [names[time]], 0, total, np.float64)[0]
+            rate = _time_rate(names[time], times) or rate
+        begin, end = options.stretch(rate, total) if rate else (0, total)
+        check_values((end - begin) * len(names))
+        signal = _read_batches(content, names, begin, end, np.float32)
+    leads = [field for field, name in zip(fields, split, strict=True) if known_lead(name)]
+    counts = bool(leads) and all(types.is_integer(one.type) for one in leads)
+    recording = _from_columns(names, signal, time, times, counts, options)
+    recording.total = total if rate else None
+    return recording
+
+
+def _read_batches(content: Any, names: Sequence[str], begin: int, end: int, dtype: type) -> np.ndarray:
+    """Rows of a Parquet file as (columns, rows), a few at a time: equal values take no space in the file."""
+    starts = np.cumsum([0] + [content.metadata.row_group(i).num_rows for i in range(content.num_row_groups)])
+    groups = [i for i in range(content.num_row_groups) if starts[i + 1] > begin and starts[i] < end]
+    signal = np.empty((len(names), end - begin), dtype)
+    at = int(starts[groups[0]]) if groups else 0
+    for batch in content.iter_batches(65_536, row_groups=groups, columns=names) if groups else ():
+        first, last = max(begin - at, 0), min(end - at, batch.num_rows)
+        for row, name in enumerate(names) if last > first else ():
+            values = batch.column(name)[first:last].to_numpy(zero_copy_only=False)
+            signal[row, at + first - begin : at + last - begin] = values
+        at += batch.num_rows
+        if at >= end:
+            break
+    return signal
 
 
 def _is_number(types: object, kind: object) -> bool:
@@ -84,22 +117,104 @@ def parquet_columns(file: Path) -> list[str]:
         return [_split_unit(name)[0] for name in parquet.read_schema(file).names]
 
 
-def _csv_separator(file: Path) -> str:
-    with parsing("text"), file.open(encoding="utf-8-sig") as stream:
-        first = stream.readline(1_000_000)
-    return max(",;\t", key=first.count)
+@dataclass(frozen=True)
+class _Form:
+    """How a table in text is written."""
+
+    encoding: str
+    separator: str
+    decimal: str
+    header: list[str] | None  # None where the first row is numbers
+    cells: int  # of the first row
+    skipped: int  # lines before the first row of numbers
+
+
+def _form_of(file: Path) -> _Form:
+    """Told by the first lines: European spreadsheets write `1,5;2,5`, and in the code page of their machine."""
+    with parsing("text"), file.open("rb") as stream:
+        head = stream.read(_HEAD)
+        if b"\n" not in head:
+            head += stream.readline(TABLE_ROW)
+        encoding = _encoding(head)
+        lines = re.split(r"\r\n|\r|\n", head.decode(encoding, "replace"))
+        if len(lines) > 2:
+            lines.pop()  # which may be cut short
+        first = next((number for number, line in enumerate(lines) if line.strip()), 0)
+        filled = [line for line in lines[first:] if line.strip()] or [""]
+        separator = separator_of(filled)
+        numbers = "\n".join(filled[1:])
+        comma = separator != "," and re.search(r"\d,\d", numbers) and not re.search(r"\d\.\d", numbers)
+        cells = [cell.strip() for cell in next(csv.reader([filled[0]], delimiter=separator), [])]
+    decimal = "," if comma else "."
+    header = None if all(_is_cell_number(cell, decimal) for cell in cells) else cells
+    return _Form(encoding, separator, decimal, header, len(cells), first + (header is not None))
+
+
+def separator_of(lines: Sequence[str]) -> str:
+    """What parts the cells of a table's first lines; a comma only where nothing else does, as it may be a decimal."""
+    return next((one for one in "\t;|" if all(one in line for line in lines[:5])), ",")
+
+
+def _is_cell_number(cell: str, decimal: str) -> bool:
+    try:
+        float(cell.replace(decimal, ".") or "nan")
+    except ValueError:
+        return False
+    return True
+
+
+def _encoding(head: bytes) -> str:
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
+
+
+def _count_lines(file: Path, form: _Form) -> int:
+    """Lines with something in them, and the blank ones before the first."""
+    with file.open(encoding=form.encoding, errors="replace") as stream:
+        filled = sum(not line.isspace() for line in stream)
+    return filled + form.skipped - (form.header is not None)
+
+
+def _read_text(file: Path, form: _Form, begin: int, end: int, time: int | None) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Rows of a table in text: (columns, rows) as float32, the times as float64, and whether the leads are counts."""
+    import pandas as pd
+
+    parts, times, counts, at = [], [], True, 0
+    leads = [row for row, name in enumerate(form.header or ()) if known_lead(_split_unit(name)[0])]
+    with parsing("a table of numbers"):
+        pieces = pd.read_csv(
+            file,
+            sep=form.separator,
+            decimal=form.decimal,
+            header=None,
+            skiprows=form.skipped,
+            nrows=max(end, 1),
+            chunksize=max(_PIECE // max(form.cells, 1), 1),
+            encoding=form.encoding,
+            encoding_errors="replace",
+            compression=None,  # which pandas would guess from the name
+        )
+        with pieces:
+            for piece in pieces:
+                kept = piece.iloc[max(begin - at, 0) :]
+                at += len(piece)
+                parts.append(kept.to_numpy(np.float32))
+                if time is not None and time < kept.shape[1]:
+                    times.append(kept.iloc[:, time].to_numpy(np.float64))
+                kinds = [dtype.kind in "iu" for dtype in piece.dtypes]
+                counts &= all(kinds[row] for row in leads if row < len(kinds)) if leads else all(kinds)
+        signal = np.concatenate(parts).T  # (columns, rows)
+    return signal, np.concatenate(times or [np.zeros(0)]), counts
 
 
 def csv_header(file: Path) -> list[str] | None:
     """The cells of the first row, or None where they are numbers."""
-    separator = _csv_separator(file)
-    with parsing("text"), file.open(encoding="utf-8-sig", newline="") as stream:
-        cells = [cell.strip() for cell in next(csv.reader([stream.readline(TABLE_ROW)], delimiter=separator))]
-    try:
-        [float(cell or "nan") for cell in cells]
-    except ValueError:
-        return cells
-    return None
+    return _form_of(file).header
 
 
 def csv_columns(file: Path) -> list[str] | None:
@@ -115,20 +230,27 @@ def _split_unit(name: str) -> tuple[str, str]:
     return (match[1], unit) if match and is_unit else (name.strip(), "")
 
 
-def _from_columns(header: Sequence[str], signal: np.ndarray, counts: bool, options: Options) -> Recording:
+def _time_column(names: Sequence[str]) -> int | None:
+    return next((row for row, name in enumerate(names) if name.casefold() in _TIME), None)
+
+
+def _from_columns(
+    header: Sequence[str], signal: np.ndarray, time: int | None, times: np.ndarray, counts: bool, options: Options
+) -> Recording:
     split = [_split_unit(name) for name in header]
-    names, units = [name for name, _ in split], [unit for _, unit in split]
-    time = next((row for row, name in enumerate(names) if name.casefold() in _TIME), None)
-    rate = None
-    if time is not None:
-        unit = units[time].casefold() or _TIME[names[time].casefold()]
-        rate = _rate(signal[time], 1000.0 if unit == "ms" else 1.0)
-    rows = [row for row in range(len(names)) if row != time]
-    names, units = [names[row] for row in rows], [units[row] for row in rows]
+    rows = [row for row in range(len(header)) if row != time]
+    names, units = [split[row][0] for row in rows], [split[row][1] for row in rows]
+    rate = None if time is None else _time_rate(header[time], times)
     if not any(units):
         units = _told_units(len(rows), counts, options)
     assumed = not any(units)
-    return Recording(signal[rows], names, rate, ["mV"] * len(rows) if assumed else units, unit_assumed=assumed)
+    leads = [signal[row] for row in rows]
+    return Recording(leads, names, rate, ["mV"] * len(rows) if assumed else units, unit_assumed=assumed)
+
+
+def _time_rate(column: str, times: np.ndarray) -> float | None:
+    name, unit = _split_unit(column)
+    return _rate(times, 1000.0 if (unit.casefold() or _TIME[name.casefold()]) == "ms" else 1.0)
 
 
 def _rate(time: np.ndarray, per_second: float) -> float | None:

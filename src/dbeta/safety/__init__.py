@@ -76,7 +76,7 @@ def _recognise(file: Path, head: bytes) -> Iterator[tuple[str, Callable[[Path], 
     """
     suffix = file.suffix.lower()
     texts = (head.decode(encoding, "ignore").lstrip("\ufeff\0") for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
-    binary = b"\0" in head
+    binary = b"\0" in head and not head.startswith((b"\xff\xfe", b"\xfe\xff"))
     found = [
         ("DICOM", check_dicom, head[128:132] == b"DICM" or head[:2] in (b"\2\0", b"\x08\0")),
         ("HDF5", check_hdf5, _holds_hdf5(file, head) or suffix in (".h5", ".hdf5")),
@@ -86,7 +86,7 @@ def _recognise(file: Path, head: bytes) -> Iterator[tuple[str, Callable[[Path], 
         ("ISHNE", None, head.startswith(b"ISHNE")),
         ("EDF", None, head.startswith((b"0       ", b"\xffBIOSEMI"))),
         ("XML", check_xml, any(text.lstrip().startswith("<") for text in texts)),
-        ("a WFDB header", check_wfdb, suffix == ".hea"),
+        ("a WFDB header", check_wfdb, b"\0" not in head and (suffix == ".hea" or _HEADER.match(head))),
         ("SCP-ECG", check_scp, binary and head[8:10] == b"\0\0" and head[28:32] == b"\7\0\0\0"),
         ("MFER", check_mfer, head[:1] == b"@" and head[2:5] == b"MFR"),
     ]
@@ -96,6 +96,12 @@ def _recognise(file: Path, head: bytes) -> Iterator[tuple[str, Callable[[Path], 
         yield ("this format", check_mfer) if binary else ("a table", check_table)
     if suffix in (".csv", ".tsv") and known:
         yield "a table", check_table
+
+
+#: A record line and a line of a signal or segment, after comments.
+_HEADER = re.compile(
+    rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*+[-\w]+(?:/\d+)?[ \t]+\d+(?:[ \t][^\n]*)?\n(?:#[^\n]*\n|\s)*+\S+[ \t]+\d"
+)
 
 
 def _holds_hdf5(file: Path, head: bytes) -> bool:

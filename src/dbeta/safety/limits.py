@@ -13,11 +13,13 @@ MIB = 2**20
 #: Bytes of a file that its parser loads as a whole.
 WHOLE_FILE = 256 * MIB
 #: The same for formats whose parser needs ten and more times the file's size.
-WHOLE_FILES = {"XML": 64 * MIB, "SCP-ECG": 4 * MIB, "a WFDB header": MIB, "DICOM": 64 * MIB}
+WHOLE_FILES = {"XML": 16 * MIB, "a table": 128 * MIB, "SCP-ECG": 4 * MIB, "a WFDB header": MIB, "DICOM": 64 * MIB}
 #: Bytes that come out of what a file holds compressed.
 INFLATED = 256 * MIB
-#: Values (samples of all leads) held in memory at once: 3 hours of 12 leads at 500 Hz.
-VALUES = 2**26
+#: Values (samples of all leads) held in memory at once: an hour and a half of 12 leads at 500 Hz.
+VALUES = 2**25
+#: Cells that are parsed of a table in text, which takes a second for 10 million.
+TABLE_VALUES = 2**24
 #: Channels of one recording, ten times what any recorder has.
 CHANNELS = 256
 #: Start tags and attributes in an XML file.
@@ -36,13 +38,13 @@ HDF5_OBJECTS, HDF5_CHUNK = 100_000, 64 * MIB
 DEFLATE_RATIO = 1032
 
 
-def check_values(count: float) -> None:
-    """Refuse to hold more than `VALUES` values at once.
+def check_values(count: float, limit: int = VALUES) -> None:
+    """Refuse to hold more than so many values at once.
 
     Raises:
         DBetaError: `count` is more.
     """
-    if count > VALUES:
+    if count > limit:
         raise DBetaError(
             f"declares {count:.3g} samples, more than are read at once; read a part of it (duration), or split it"
         )

@@ -161,7 +161,7 @@ def check_table(file: Path) -> None:
     """A first row within reason: every cell of it costs a hundred times its size."""
     with file.open("rb") as stream:
         first = stream.readline(TABLE_ROW + 1)
-    if len(first) > TABLE_ROW or max(map(first.count, (b",", b";", b"\t"))) > TABLE_CELLS:
+    if len(first) > TABLE_ROW or max(map(first.count, (b",", b";", b"\t", b"|"))) > TABLE_CELLS:
         raise DBetaError("has a first row longer than any table of leads; write a column for each lead")
 
 
@@ -175,6 +175,6 @@ def check_parquet(file: Path) -> None:
     except Exception as error:
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise DBetaError(f"cannot be read as Parquet ({reason}); get or export the file again") from error
-    check_values(meta.num_rows * meta.num_columns)
-    if sum(group.total_byte_size for group in groups) > INFLATED * 4:
+    check_values(meta.num_rows)
+    if meta.num_columns > TABLE_CELLS or max((group.total_byte_size for group in groups), default=0) > 2 * INFLATED:
         raise DBetaError("unpacks to far more than any recording of its kind; get or export the file again")
