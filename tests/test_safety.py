@@ -328,12 +328,11 @@ def test_wfdb_signal_files_elsewhere(tmp_path, valid, refusal, name):
 
 def test_a_wfdb_header_is_known_by_its_content(tmp_path, valid, refusal):
     """DICOM under the name of a header is read; a header under another name is checked as one."""
-    path, options = copied(valid, "dcm", tmp_path, to="dcm.hea")
+    path, options = copied(valid, "dicom", tmp_path, to="dcm.hea")
     assert read_ecg(path, **options).signal.shape[0] == 12
-    header, _ = copied(valid, "hea", tmp_path, lambda content: b"# a comment\n\n" + content, to="header.txt")
-    content = header.read_bytes()
-    name = next(line for line in content.splitlines()[3:]).split()[0]
-    header.write_bytes(content.replace(name, b"../" + name))
+    content = b"# a comment\n\n" + valid["wfdb16"][0].read_bytes()
+    header = tmp_path / "header.txt"
+    header.write_bytes(content.replace(b"wfdb16.dat", b"../wfdb16.dat"))
     assert "is no file beside it" in refusal(header)
 
 

@@ -138,11 +138,11 @@ def assess_quality(ecg: ECG) -> Quality:
     leads, problems = {}, {}
     for i, lead in enumerate(LEADS):
         leads[lead], problems[lead] = _judge({name: float(of[i]) for name, of in measures.items()})
-    for i in waves.disconnected(measures):
-        problems[LEADS[i]].append("disconnected")
+    for row in waves.disconnected(measures):
+        problems[LEADS[row]].append("disconnected")
     stuck = (measures["missing"] < 1) & (measures["flat"] == 1) & (np.abs(np.median(x, axis=1)) >= RAIL)
-    for i in np.flatnonzero(stuck):
-        problems[LEADS[i]] = [_WORDS["clipped"]]
+    for row in np.flatnonzero(stuck):
+        problems[LEADS[row]] = [_WORDS["clipped"]]
     reason = _reason(list(leads.values()), alive, stuck, measures, waves)
     if reason:
         return Quality(UNUSABLE, reason, leads, problems, measures)

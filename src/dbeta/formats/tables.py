@@ -92,7 +92,7 @@ def _read_batches(content: Any, names: Sequence[str], begin: int, end: int, dtyp
     """Rows of a Parquet file as (columns, rows), a few at a time: equal values take no space in the file."""
     starts = np.cumsum([0] + [content.metadata.row_group(i).num_rows for i in range(content.num_row_groups)])
     groups = [i for i in range(content.num_row_groups) if starts[i + 1] > begin and starts[i] < end]
-    signal = np.empty((len(names), end - begin), dtype)
+    signal: np.ndarray = np.empty((len(names), end - begin), dtype)
     at = int(starts[groups[0]]) if groups else 0
     for batch in content.iter_batches(65_536, row_groups=groups, columns=names) if groups else ():
         first, last = max(begin - at, 0), min(end - at, batch.num_rows)
