@@ -204,7 +204,8 @@ def test_offline_a_cached_model_is_found_and_any_other_is_a_users_error(micro_ch
     (repository / "refs" / "main").write_text(COMMIT)
     code = """
 import sys, dbeta, numpy
-ecg = dbeta.ECG(numpy.random.default_rng(0).standard_normal((12, 5000)), sampling_rate=500)
+from pydicom.data import get_testdata_file
+ecg = dbeta.read_ecg(get_testdata_file("waveform_ecg.dcm"))
 print(numpy.array_equal(dbeta.load("org/name").embed(ecg), dbeta.load(sys.argv[1]).embed(ecg)))
 sys.argv = ["dbeta", "diagnose", "record.hea", "--model", "nobody/no-such-model"]
 from dbeta.cli import main

@@ -30,6 +30,8 @@ from dbeta.formats.units import BELIEVABLE, beat_amplitude, millivolts
 from dbeta.safety import refuse_hostile
 from dbeta.safety.limits import check_values, is_file, is_folder, links_outside, shown
 
+#: What a flat lead may measure in any unit, by rounding.
+ROUNDING = 1e-6
 #: Seconds; anything shorter is no recording but a remnant or an averaged beat.
 SHORTEST = 0.1
 
@@ -252,7 +254,7 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
         extent = f"{total / rate:.2g} s, at a sampling rate of {rate:g} Hz"
         raise DBetaError(f"holds only {extent}; get or export the recording again")
     amplitude = beat_amplitude(signal, rate)
-    if amplitude and not BELIEVABLE[0] <= amplitude <= BELIEVABLE[1]:
+    if amplitude > ROUNDING and not BELIEVABLE[0] <= amplitude <= BELIEVABLE[1]:
         if recording.unit_assumed:
             raise DBetaError(f"has beats of {amplitude:.3g}, which cannot be mV; give their unit with --units, as uV")
         recording.notes.append(f"its beats measure {amplitude:.3g} mV, as no heart's do; gain, unit or signal is wrong")

@@ -137,6 +137,6 @@ def test_wfdb_against_wfdb(shared):
         np.testing.assert_allclose(ecg.signal, expected, atol=1e-5)
 
 
-def test_a_real_file_whose_avr_has_the_wrong_sign(shared):
-    with pytest.warns(DBetaWarning, match="aVR"):
+def test_a_real_file_whose_limb_leads_contradict_one_another(shared):
+    with pytest.warns(DBetaWarning, match="limb leads do not agree"):
         read_ecg(shared / "formats" / "hl7-aecg-liryc.xml")
