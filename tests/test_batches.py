@@ -321,7 +321,7 @@ cli.main()
     assert sum(counted) == 116 - done
     run(*arguments, "whole.parquet")
     assert pd.read_parquet("killed.parquet")["file"].tolist() == good
-    assert len(pd.read_csv("e.errors.csv")) == 4
+    assert len(pd.read_csv("killed.errors.csv")) == 4
     same_table("killed.parquet", "whole.parquet")
     assert not partial.exists()
 

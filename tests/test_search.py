@@ -122,14 +122,6 @@ def test_what_is_no_index(run, index, tmp_path, folder, micro_checkpoint):
     assert "another version" in refused(run("search", "pause", "--index", index))
 
 
-def test_nothing_to_index(run, tmp_path, micro_checkpoint):
-    for number in range(2):
-        (tmp_path / f"bad{number}.hea").write_text("nonsense")
-    said = refused(run("index", tmp_path, "-o", tmp_path / "index", "--model", micro_checkpoint))
-    assert "not one of 2 recordings" in said
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["bad0.hea", "bad1.hea"]
-
-
 def test_a_corpus(run, micro_corpus, micro_ptb_xl, tmp_path, micro_checkpoint):
     code, _, err = run("index", micro_corpus, "-o", tmp_path / "index", "--model", micro_checkpoint)
     assert code == 0, err
