@@ -98,22 +98,10 @@ def test_the_wrong_gain_where_it_is_right(tmp_path, make_ecg):
 
 @pytest.mark.parametrize("name", ["rec.txt", "Other.HEA", "header"])
 def test_a_header_under_another_name(tmp_path, make_ecg, name):
-    ecg = make_ecg(seconds=2)
-    path = write(tmp_path, ecg).rename(tmp_path / name)
-    read = read_ecg(path, start=1)
-    np.testing.assert_allclose(read.signal, ecg.signal[:, 500:], atol=0.003)
-    assert (read.meta["source"], read.meta["duration"]) == (name, 2)
-    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([name, "rec.dat"])
-
-
-def test_a_header_under_another_name_where_no_links_can_be_made(tmp_path, make_ecg, monkeypatch):
-    def refuse(*_):
-        raise OSError("a right is missing")
-
-    path = write(tmp_path, make_ecg(seconds=2)).rename(tmp_path / "rec.txt")
-    monkeypatch.setattr("pathlib.Path.symlink_to", refuse)
-    with pytest.raises(DBetaError, match=r"rec\.txt: is a WFDB header under another name; rename it to rec\.hea"):
+    path = write(tmp_path, make_ecg(seconds=2)).rename(tmp_path / name)
+    with pytest.raises(DBetaError, match=r"is a WFDB header under another name; rename it to \w+\.hea"):
         read_ecg(path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == sorted([name, "rec.dat"])
 
 
 def test_signal_files_of_any_ending(tmp_path, make_ecg):

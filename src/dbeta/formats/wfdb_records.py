@@ -7,10 +7,7 @@ Source: WFDB header(5) and signal(5). What the library does silently and is said
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -35,6 +32,8 @@ def read_wfdb(file: Path, options: Options) -> Recording:
     with parsing("a WFDB header"):
         import wfdb
 
+    if file.suffix != ".hea":  # wfdb opens no other, and nothing is written for it
+        raise DBetaError(f"is a WFDB header under another name; rename it to {file.with_suffix('.hea').name}")
     record, signals = _outline(file)
     if "/" in record[0]:
         raise DBetaError("is a record of several segments; give the header of one segment")
@@ -49,8 +48,8 @@ def read_wfdb(file: Path, options: Options) -> Recording:
     rate = float(stated[0]) if stated else options.sampling_rate
     begin, end = options.stretch(rate, total) if rate and total else (0, None)
     check_wfdb_stretch(file, begin, end)
-    with _named_header(file, dict.fromkeys(words[0] for words in signals)) as header, parsing("a WFDB record"):
-        body = wfdb.rdrecord(str(header.with_suffix("")), sampfrom=begin, sampto=end)
+    with parsing("a WFDB record"):
+        body = wfdb.rdrecord(str(file.absolute().with_suffix("")), sampfrom=begin, sampto=end)
         signal = body.p_signal.T  # (channels, samples)
     comments = (line.lstrip("# ").partition(":") for line in body.comments)
     said = {key.strip(" <>").casefold(): value.strip() for key, _, value in comments}
@@ -61,24 +60,6 @@ def read_wfdb(file: Path, options: Options) -> Recording:
     signal, notes = _check_gain(signal, [float(words[1] or 0) for words in signals], rate or 0)
     identity = Identity(said.get("subject_id", ""))
     return Recording(signal, body.sig_name, rate, body.units, total, "", identity, meta, notes=notes)
-
-
-@contextmanager
-def _named_header(file: Path, signals: Iterable[str]) -> Iterator[Path]:
-    """The header under a name that ends in .hea, as wfdb opens no other."""
-    if file.suffix == ".hea":
-        yield file.absolute()
-        return
-    with TemporaryDirectory() as folder:
-        header = Path(folder, "record.hea")
-        try:
-            for name in signals:
-                Path(folder, name).symlink_to(file.absolute().with_name(name))
-            header.write_bytes(file.read_bytes())
-        except OSError as error:  # where links need a right of their own
-            name = file.with_suffix(".hea").name
-            raise DBetaError(f"is a WFDB header under another name; rename it to {name}") from error
-        yield header
 
 
 def _check_gain(signal: np.ndarray, gains: list[float], rate: float) -> tuple[np.ndarray, list[str]]:
