@@ -32,7 +32,16 @@ import dbeta
 from dbeta.corpus.simulate.simulation import simulate
 
 #: How a file is bad.
-WAYS = ("no header", "no signal file", "truncated", "flat", "missing samples", "three leads", "20 Hz", "a path as name")
+WAYS = (
+    "no header",
+    "no signal file",
+    "truncated",
+    "flat",
+    "missing samples",
+    "no leads of an ECG",
+    "20 Hz",
+    "a path as name",
+)
 console = Console(width=110)
 
 
@@ -153,8 +162,10 @@ def spoil(header: Path, way: str) -> None:
     elif way in ("flat", "missing samples"):
         value = 17 if way == "flat" else -32768
         samples.write_bytes(np.full(12 * 5000, value, "<i2").tobytes())
-    elif way == "three leads":
-        header.write_text("\n".join([lines[0].replace(" 12 ", " 3 ", 1), *lines[1:4]]) + "\n")
+    elif way == "no leads of an ECG":
+        header.write_text(
+            "\n".join([lines[0], *(line.rsplit(" ", 1)[0] + f" EEG{i}" for i, line in enumerate(lines[1:]))])
+        )
     elif way == "20 Hz":
         header.write_text("\n".join([lines[0].replace(" 500 ", " 20 ", 1), *lines[1:]]) + "\n")
     elif way == "a path as name":
