@@ -29,7 +29,7 @@ from dbeta.model import DBetaModel
 from dbeta.training.estimate import made_up_batch
 from dbeta.training.pretrain import make_config
 from dbeta.training.recipe import load_recipe
-from dbeta.workers import default_workers
+from dbeta.workers import default_workers, keep_freed_memory
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "tiny.yaml"
 console = Console(width=110)
@@ -78,6 +78,7 @@ def signals_per_second(seconds: float, batch: int, device: str) -> float:
     """Signals and findings of one process with one thread."""
     if device == "cpu":
         torch.set_num_threads(1)
+        keep_freed_memory()  # as the processes do that build a corpus
 
     def signals(first: int) -> int:
         simulate(0, range(first, first + batch), device=device)

@@ -20,7 +20,7 @@ from dbeta.corpus.simulate.rows import SOURCE, TOLD, SimulatedRows, rows_of
 from dbeta.corpus.simulate.simulation import SECONDS, Simulation, simulate
 from dbeta.corpus.store import FORMAT, read_shard, shard_name, write_shard
 from dbeta.errors import DBetaError
-from dbeta.workers import default_workers, map_in_workers
+from dbeta.workers import default_workers, keep_freed_memory, map_in_workers
 
 #: Records that are simulated at a time.
 BATCH = 256
@@ -129,6 +129,7 @@ def _simulated(
 
 def _batch(numbers: range, seed: int, mix: str) -> _Batch:
     """Columns of some records, and what is known of each besides."""
+    keep_freed_memory()
     simulation = simulate(seed, numbers, mix)
     columns = rows_of(simulation, seed, numbers)
     columns["signal"] = [bytes(one) for one in columns["signal"]]

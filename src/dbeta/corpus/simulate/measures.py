@@ -8,6 +8,7 @@ Sources: definitions of the CSE Working Party (1985) for onsets and ends; J + 60
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -86,27 +87,28 @@ class Measures:
     p_terminal: Tensor
 
 
-def measure(patients: Patients, beats: Beats, clean: Clean, duration: Tensor, seconds: float, rate: float) -> Measures:
+def measure(patients: Patients, beats: Beats, clean: Clean, seconds: float, rate: float) -> Measures:
     """Measure records.
 
     Args:
         patients: of B records.
         beats: theirs.
         clean: theirs.
-        duration: (B,) seconds, of their QRS complexes at most (`depolarization`).
         seconds: of each recording.
         rate: Hz.
     """
-    x = clean.complexes  # (B, 12, W)
-    device = x.device
-    width = x.shape[2]
-    time = torch.arange(width, device=device) / rate + BEGIN
-    steep = x.diff(dim=2, prepend=x[..., :1]).abs().amax(dim=1) * rate  # (B, W)
+    whole = clean.complexes  # (B, 12, W)
+    device = whole.device
     kind = patients.rhythm.kind
     slow = torch.stack([kind == one for one in (PACED, DUAL_PACED, COMPLETE)]).any(dim=0)
-    duration = duration.where(~slow, duration.clamp(min=ECTOPIC_QRS))
-    within = (time >= BEGIN) & (time <= duration[:, None] + 0.03)
-    steep = steep.where(within, 0.0)
+    duration = clean.duration.where(~slow, clean.duration.clamp(min=ECTOPIC_QRS))
+    # The rest of the beat is looked at for the T wave only
+    latest = duration + 0.03
+    width = min(whole.shape[2], math.ceil((float(latest.max()) - BEGIN) * rate) + 2)
+    x = whole[..., :width]
+    time = torch.arange(width, device=device) / rate + BEGIN
+    steep = x.diff(dim=2, prepend=x[..., :1]).abs().amax(dim=1) * rate  # (B, W)
+    steep = steep.where(time <= latest[:, None], 0.0)
     large = steep > SLOPE * steep.amax(dim=1, keepdim=True)
     first = large.float().argmax(dim=1)  # (B,)
     last = width - 1 - large.flip(1).float().argmax(dim=1)
@@ -126,11 +128,10 @@ def measure(patients: Patients, beats: Beats, clean: Clean, duration: Tensor, se
     q_time = (torch.where(no_r[..., None], inside, before) & negative).sum(dim=2) / rate
     net = (x * inside).sum(dim=2) / rate
     axis = torch.rad2deg(torch.atan2(net[:, 5] * 2 / 3**0.5, net[:, 0]))
-    later = (at > last[:, None] + round(0.06 * rate))[:, None]
-    t = x.where(later, 0.0)
+    point = (last + round(0.06 * rate)).clamp(max=whole.shape[2] - 1)
+    t = whole.where((torch.arange(whole.shape[2], device=device) > point[:, None])[:, None], 0.0)
     t = t.gather(2, t.abs().argmax(dim=2, keepdim=True))[..., 0]
-    point = (last + round(0.06 * rate)).clamp(max=width - 1)
-    st = x.gather(2, point[:, None, None].expand(-1, 12, 1))[..., 0]
+    st = whole.gather(2, point[:, None, None].expand(-1, 12, 1))[..., 0]
     onset = time[first]
     heart_rate, irregularity, longest = _rates(beats, seconds)
     broad = (patients.heart.qt - patients.heart.st_longer) / 0.39  # T waves are, as in `repolarization`

@@ -157,11 +157,11 @@ def _healthy_heart(draws: Draws, age: Tensor, male: Tensor) -> Heart:
     heart = Heart(**{name: value.to(draws.device) for name, value in vars(heart).items()})
     young = ((45 - age) / 28).clamp(0, 1)
     heart.qrs = (0.075 + 0.005 * male + draws.normal(0, 0.008)).clamp(0.058, 0.102)
-    heart.qrs_gain = 0.93 * draws.spread(0.18) * (1 + 0.20 * young * male) * torch.where(male, 1.03, 0.95)
+    heart.qrs_gain = 0.93 * draws.spread(0.22) * (1 + 0.20 * young * male) * torch.where(male, 1.03, 0.95)
     heart.p_duration = (0.092 + 0.0002 * (age - 50) + draws.normal(0, 0.010)).clamp(0.065, 0.118)
     heart.p_gain = draws.spread(0.28) * 0.85
-    heart.t_gain = draws.spread(0.27) * torch.where(male, 1.05, 0.85) * (1 + 0.35 * young) * 0.95
-    heart.t_turn = draws.normal(0, 1, 2) * draws.numbers.new_tensor([0.12, 0.24])
+    heart.t_gain = draws.spread(0.32) * torch.where(male, 1.05, 0.85) * (1 + 0.35 * young) * 0.95
+    heart.t_turn = draws.normal(0, 1, 2) * draws.numbers.new_tensor([0.16, 0.28])
     # Juvenile T waves, more often in women: turned backwards
     juvenile = draws.chance(0.04 + 0.16 * young * ~male)
     heart.t_turn[:, 1] -= juvenile * draws.uniform(0.35, 0.8)

@@ -207,5 +207,6 @@ def _lost_electrodes(draws: Draws, out: Tensor) -> Tensor:
     for number, (_, leads) in enumerate(LOOSE):
         rows = (lost & (which == number)).nonzero()
         flat[rows, torch.tensor(leads, device=out.device)] = True
-    out.masked_fill_(flat[:, [LEADS.index(name) for name in MEASURED]][..., None], 0.0)
+    record, lead = flat[:, [LEADS.index(name) for name in MEASURED]].nonzero(as_tuple=True)
+    out[record, lead] = 0.0
     return flat

@@ -53,10 +53,12 @@ class Clean:
     Attributes:
         measured: (B, 8, T) mV, the leads of `dbeta.corpus.simulate.torso.MEASURED`.
         complexes: (B, 12, W) mV, the beat that sets the picture of each record, from `BEGIN` before its onset.
+        duration: (B,) seconds, of the conducted QRS complexes at most (`depolarization`).
     """
 
     measured: Tensor
     complexes: Tensor
+    duration: Tensor
 
     @property
     def signals(self) -> Tensor:
@@ -88,13 +90,13 @@ def render(
         fast: how that looks.
     """
     samples = round(seconds * rate)
-    dipole, usual = _ventricles(heart, beats, samples, rate, focus)
+    dipole, usual, duration = _ventricles(heart, beats, samples, rate, focus)
     dipole += _atria(heart, beats.atria, samples, rate)
     if rhythm is not None and fast is not None:
         _add_fast_atria(dipole, rhythm, fast, rate)
     out = matrices @ dipole.transpose(1, 2)  # (B, 8, T)
     _add_spikes(out, beats.spikes, matrices, rate)
-    return Clean(out, all_leads(matrices @ usual.transpose(1, 2)))
+    return Clean(out, all_leads(matrices @ usual.transpose(1, 2)), duration)
 
 
 def sampled(bells: Bells, begin: float, end: float, rate: float) -> Tensor:
@@ -104,8 +106,8 @@ def sampled(bells: Bells, begin: float, end: float, rate: float) -> Tensor:
     return (bells.sampled(times) * edge).transpose(1, 2).contiguous()
 
 
-def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Tensor) -> tuple[Tensor, Tensor]:
-    """QRS complexes and T waves (B, T, PARTS), and the template of each record's usual beat (B, W, PARTS)."""
+def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """QRS complexes and T waves (B, T, PARTS), each record's usual beat (B, W, PARTS), and how long QRS lasts (B,)."""
     count, device = len(focus), focus.device
     qrs, duration = depolarization(heart)
     bank = [sampled(joined(qrs, repolarization(heart, qrs, duration)), BEGIN, END, rate)]
@@ -145,7 +147,7 @@ def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Te
     beat = torch.zeros(count, dtype=torch.long, device=device)
     for origin in (PACER, ESCAPE):
         beat[(here.valid & (here.origin == origin)).any(dim=1)] = origin
-    return out, shapes[rows.gather(1, beat[:, None])[:, 0]]
+    return out, shapes[rows.gather(1, beat[:, None])[:, 0]], duration
 
 
 def _atria(heart: Heart, atria: Events, samples: int, rate: float) -> Tensor:

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-from dbeta.corpus.reports import wordings, write_report
+from dbeta.corpus.reports import follows_verb, short_wordings, write_report
 
 #: What a report names before anything else.
 FIRST = ("sinus", "atrial f", "paced", "junctional", "supraventricular", "third-degree", "second-degree")
@@ -26,7 +26,7 @@ CONCLUSIONS = {
     "de": ("abnormales ecg", "pathologisches ecg", "ecg ausserhalb der norm"),
 }
 #: How a reader begins a sentence.
-DICTATED = ("the ecg shows ", "there is ", "the tracing is notable for ", "this ecg demonstrates ", "one sees ")
+DICTATED = ("the ecg shows ", "the trace shows ", "the tracing is notable for ", "this ecg demonstrates ", "one sees ")
 MEASURED = {
     "en": (
         "ventricular rate {rate} bpm",
@@ -79,12 +79,16 @@ def _body(stated: Sequence[str], denied: Sequence[str], rng: random.Random, lang
     dictated = style < 0.2 and language == "en"
     if len(stated) < 2 or not (dictated or style > 0.75):
         return write_report(stated, rng, absent=denied, language=language, ordered=True)
-    phrases = [rng.choice([one for one in wordings(finding, language) if ": " not in one]) for finding in stated]
+    past = not any(finding.startswith("acute") for finding in stated)
+    phrases = [rng.choice(short_wordings(finding, language, past=past)) for finding in stated]
     denials = [write_report([], rng, absent=[one], language=language).rstrip(".") for one in denied]
     if dictated:
         first, *others = phrases
         listed = ", ".join(others[:-1]) + (" and " if others[:-1] else "") + others[-1]
-        phrases = [rng.choice(DICTATED) + first, rng.choice(DICTATED) + listed]
+        phrases = [
+            rng.choice(DICTATED) + first if follows_verb(first) else first,
+            rng.choice(DICTATED) + listed if all(map(follows_verb, others)) else listed,
+        ]
     # A machine prints a statement to a line, which become sentences
     return ". ".join([*phrases, *denials])
 

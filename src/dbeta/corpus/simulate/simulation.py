@@ -11,7 +11,6 @@ from torch import Tensor
 from dbeta.corpus.simulate.batched import taken, together
 from dbeta.corpus.simulate.draws import Draws
 from dbeta.corpus.simulate.findings import Findings, decide_findings
-from dbeta.corpus.simulate.heart import depolarization
 from dbeta.corpus.simulate.measures import Measures, measure
 from dbeta.corpus.simulate.patients import Patients, draw_patients
 from dbeta.corpus.simulate.recording import CHEST_SWAP, TREMBLES, WANDERS, Recordings, record
@@ -123,8 +122,7 @@ def _recorded(
         rhythm=patients.rhythm,
         fast=patients.fast,
     )
-    _, duration = depolarization(patients.heart)
-    measures = measure(patients, beats, clean, duration, SECONDS, RATE)
+    measures = measure(patients, beats, clean, SECONDS, RATE)
     leads = clean.measured
     clean.measured = leads.clone() if keep_clean else leads[..., :0]
     recordings = record(draws, leads, RATE)
