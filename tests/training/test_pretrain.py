@@ -348,7 +348,8 @@ def test_simulated_and_real_ecgs_together(simulated, micro_corpus, monkeypatch):
     ("settings", "message"),
     [
         ({"records": 0}, "records should be a whole number of at least 1"),
-        ({"speed": 3}, "unknown setting simulation.speed; there are records, seed, mix, validation"),
+        ({"speed": 3}, "unknown setting simulation.speed; there are records, seed, mix, untold, validation"),
+        ({"untold": "q waves"}, "simulation.untold should be a list of findings"),
         ({"validation": -1}, "simulation.validation should be a whole number"),
         ({"mix": "tropical"}, "unknown mix"),
         ({"validation": 0}, "has no records in split 'validation'"),

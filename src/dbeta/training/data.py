@@ -124,7 +124,7 @@ def simulated_rows(recipe: Recipe) -> SimulatedRows:
     Raises:
         DBetaError: a setting is unknown or out of its range.
     """
-    settings: dict[str, Any] = {"records": 1_000_000, "seed": 0, "mix": "balanced"}
+    settings: dict[str, Any] = {"records": 1_000_000, "seed": 0, "mix": "balanced", "untold": []}
     for key, value in recipe.simulation.items():
         if key not in settings and key != "validation":
             raise DBetaError(
@@ -133,7 +133,9 @@ def simulated_rows(recipe: Recipe) -> SimulatedRows:
         if key == "validation" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
             raise DBetaError(f"recipe: simulation.validation should be a whole number of at least 0, not {value!r}")
     settings |= {key: value for key, value in recipe.simulation.items() if key in settings}
-    return SimulatedRows(settings["records"], settings["seed"], settings["mix"])
+    if not isinstance(settings["untold"], list):
+        raise DBetaError(f"recipe: simulation.untold should be a list of findings, not {settings['untold']!r}")
+    return SimulatedRows(settings["records"], settings["seed"], settings["mix"], settings["untold"])
 
 
 def rows_dataset(columns: dict[str, Any]) -> Any:

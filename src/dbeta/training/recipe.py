@@ -31,8 +31,8 @@ class Recipe:
         preset: model sizes, "tiny" or "base".
         corpus: folder made by `dbeta corpus build`, or several with the weight of each in what is drawn; "simulated"
             in the place of a folder are ECGs that are simulated as they are asked for.
-        simulation: of those, `records`, `seed`, `mix` (`SimulatedRows`) and `validation`, the number of further
-            records to validate on, 0 for none.
+        simulation: of those, `records`, `seed`, `mix`, `untold` (`SimulatedRows`) and `validation`, the number of
+            further records to validate on, 0 for none.
         validation: corpus whose validation split is measured on; None: those of `corpus`.
         output: folder for the checkpoint.
         tokenizer: "train" (on the training split), or a folder or hub id.

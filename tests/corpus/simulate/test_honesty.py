@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dbeta.corpus.simulate.delineate import Delineation, delineate
+from dbeta.corpus.simulate.delineate import TOLERANCES, Delineation, delineate
 from dbeta.corpus.simulate.simulation import RATE, Simulation, simulate
 from dbeta.ecg import LEADS
 
@@ -18,12 +18,6 @@ FINDINGS = (
 )
 EACH = 9
 SEEDS = (41, 1, 2)
-#: How far the median of a finding's records may be from what was asked for, and how far the delineator itself is off
-#: on average: by prominences complexes begin late and end early, and T waves end after their steepest tangent does.
-TOLERANCES = {
-    **{"rate": (2.0, 0.0), "pr": (0.025, 0.012), "qrs": (0.025, -0.028), "qt": (0.035, 0.014)},
-    "axis": (8.0, 0.0),
-}
 #: In blocked complexes the delineator takes the notch for the end, and ends the T wave that follows at once too early;
 #: their width is measured in test_simulate.py.
 NOTCHED = {

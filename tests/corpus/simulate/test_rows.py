@@ -41,6 +41,18 @@ def test_a_row_is_the_same_in_any_company():
     assert np.abs(one.astype(int) - other).max() <= 6  # a step of a coarse machine, where rounding tips over
 
 
+def test_untold_findings_are_undetermined_and_in_no_report():
+    told, silent = SimulatedRows(1000, 3), SimulatedRows(1000, 3, untold=["sinus rhythm"])
+    some = [i for i, names in enumerate(told[range(40)]["findings"]) if "sinus rhythm" in names]
+    assert some
+    rows = silent[some]
+    assert all("sinus rhythm" in names for names in rows["unknown"])
+    assert not any("sinus rhythm" in names for names in rows["findings"])
+    words = wordings("sinus rhythm")
+    assert not any(word in report for report in rows["report"] for word in words)
+    assert rows["signal"] == told[some]["signal"]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -48,6 +60,7 @@ def test_a_row_is_the_same_in_any_company():
         ({"count": 5, "seed": -1}, "seed should be a whole number"),
         ({"count": 5, "seed": 10**30}, "seed should be a whole number of at least 0 and below"),
         ({"count": 5, "mix": "tropical"}, "unknown mix 'tropical'; choose one of balanced, clinic, healthy"),
+        ({"count": 5, "untold": ["flu"]}, "untold has 'flu', which is no finding that the simulator decides"),
     ],
 )
 def test_impossible_settings(settings, message):
@@ -191,3 +204,9 @@ def test_the_command(run, tmp_path):
     assert code == 1
     assert "unknown mix" in err
     assert not list(tmp_path.glob("other*"))
+
+
+def test_a_folder_that_is_no_name_leaves_nothing(tmp_path):
+    with pytest.raises(DBetaError, match="already exists"):
+        build_simulated(tmp_path / "new" / "..", 8)
+    assert not list(tmp_path.iterdir())

@@ -7,6 +7,7 @@ each core simulates with a process of its own.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -57,6 +58,7 @@ def build_simulated(
         DBetaError: `out` exists or cannot be written, or a setting is out of its range.
     """
     rows = SimulatedRows(records, seed, mix)
+    out = Path(os.path.normpath(out))  # X/.. has no name to write beside
     if out.exists():
         raise DBetaError(f"{out}: already exists; name a new folder or remove this one")
     folder = out.with_name(out.name + ".partial")

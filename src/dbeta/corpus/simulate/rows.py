@@ -33,13 +33,15 @@ class SimulatedRows:
         count: records.
         seed: of the simulation.
         mix: how common diseases are (`dbeta.corpus.simulate.diseases.MIXES`).
+        untold: findings that are undetermined in every row, for names that a simulation uses in another sense than the
+            readers of a corpus beside it.
     """
 
-    def __init__(self, count: int, seed: int = 0, mix: str = "balanced") -> None:
+    def __init__(self, count: int, seed: int = 0, mix: str = "balanced", untold: Sequence[str] = ()) -> None:
         """Keep what the rows follow from.
 
         Raises:
-            DBetaError: the mix is unknown, or a number is out of its range.
+            DBetaError: the mix or a finding is unknown, or a number is out of its range.
         """
         if mix not in MIXES:
             raise DBetaError(f"simulation: unknown mix {mix!r}; choose one of {', '.join(MIXES)}")
@@ -48,7 +50,9 @@ class SimulatedRows:
                 raise DBetaError(
                     f"simulation: {name} should be a whole number of at least {least} and below 2^63, not {number!r}"
                 )
-        self.count, self.seed, self.mix = count, seed, mix
+        self.count, self.seed, self.mix, self.untold = count, seed, mix, tuple(untold)
+        if self.untold and (strange := sorted(set(self.untold).difference(self.vocabulary))):
+            raise DBetaError(f"simulation: untold has {strange[0]!r}, which is no finding that the simulator decides")
 
     def __len__(self) -> int:
         """How many they are."""
@@ -56,7 +60,9 @@ class SimulatedRows:
 
     def __getitem__(self, wanted: Sequence[int]) -> dict[str, list[Any]]:
         """Columns of the rows at these places, as `dbeta.corpus.store` describes them."""
-        return rows_of(simulate(self.seed, list(wanted), self.mix), self.seed, list(wanted))
+        simulation = simulate(self.seed, list(wanted), self.mix)
+        simulation.findings.hide(self.untold, torch.ones(len(wanted), dtype=torch.bool))
+        return rows_of(simulation, self.seed, list(wanted))
 
     @property
     def vocabulary(self) -> list[str]:

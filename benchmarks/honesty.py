@@ -1,0 +1,139 @@
+"""Is what the simulator says of a record to be seen in it? Every finding, over seeds, by an independent delineator.
+
+    python benchmarks/honesty.py [--json FILE] [--records 6000] [--seeds 41 1 2] [--each 8] [--quick]
+
+Of each finding that the simulator decides, noise-free records that have it are read again by NeuroKit2
+(`dbeta.corpus.simulate.delineate`): rate, PR, QRS, QT and axis, against what was measured or asked for. Intervals and
+axis in regular rhythms with a P wave before each beat; QT where T waves stand upright and end before the next P wave;
+only the rate in other rhythms. A finding's figure is the median over its records and seeds of what was found less what
+was asked for, without the delineator's own share (`TOLERANCES`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from dbeta.corpus.simulate.delineate import TOLERANCES, delineate
+from dbeta.corpus.simulate.simulation import RATE, simulate
+from dbeta.ecg import LEADS
+from dbeta.workers import default_workers
+
+#: Rhythms with a regular beat after each P wave, and the fastest and, for QT, the slowest rate that is too fast.
+REGULAR, FASTEST, FAST = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia"), 110.0, 75.0
+#: mV that a T wave has at least for its end to be found.
+UPRIGHT = 0.12
+console = Console(width=110)
+
+
+def main() -> None:
+    """Measure, print, and write what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="write the figures there")
+    parser.add_argument("--records", type=int, default=6000, help="simulated for each seed")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[41, 1, 2])
+    parser.add_argument("--each", type=int, default=8, help="records of a finding and a seed, at most")
+    parser.add_argument("--quick", action="store_true", help="a few records: does it run at all?")
+    args = parser.parse_args()
+    records, seeds, each = (64, [41], 1) if args.quick else (args.records, args.seeds, args.each)
+    errors: dict[str, dict[str, list[float]]] = {}
+    with ProcessPoolExecutor(default_workers(), mp_context=get_context("spawn")) as workers:
+        for seed in seeds:
+            chosen = choose(seed, records, each)
+            rows = sorted({row for rows in chosen.values() for row in rows})
+            results = track(workers.map(read, [seed] * len(rows), rows), f"seed {seed}", len(rows))
+            found = dict(zip(rows, results, strict=True))
+            for finding, some in chosen.items():
+                for row in some:
+                    for measure, error in found[row].items():
+                        errors.setdefault(finding, {}).setdefault(measure, []).append(error)
+    figures = {finding: summary(of) for finding, of in sorted(errors.items())}
+    report(figures)
+    if args.json:
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def choose(seed: int, records: int, each: int) -> dict[str, list[int]]:
+    """Of each finding some records that have it: regular ones where there are any, those with clear T waves first."""
+    rank, names = [], []
+    for start in range(0, records, 500):
+        some = simulate(seed, range(start, min(start + 500, records)))
+        regular, ends = readable(some)
+        rank.append(torch.stack([~regular, ~ends], dim=1).int() @ torch.tensor([2, 1], dtype=torch.int32))
+        names.append({name: sign > 0 for name, sign in some.findings.items()})
+    order = torch.cat(rank)
+    present = {name: torch.cat([one[name] for one in names]) for name in names[0]}
+    return {
+        name: sorted(has.nonzero()[:, 0].tolist(), key=lambda row: (int(order[row]), row))[:each]
+        for name, has in present.items()
+        if has.any()
+    }
+
+
+def readable(some: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whether intervals and axis, and whether the end of T, can be found in a record: (B,) bool each."""
+    regular = torch.stack([some.findings[name] > 0 for name in REGULAR]).any(dim=0) & (some.measures.rate < FASTEST)
+    regular &= ~(some.findings["premature complexes"] > 0)
+    regular &= some.recordings.mirror.isnan()
+    ends = some.measures.t[:, [LEADS.index("II"), LEADS.index("V5")]].amin(dim=1) > UPRIGHT
+    return regular, ends & (some.measures.rate < FAST)
+
+
+def read(seed: int, row: int) -> dict[str, float]:
+    """What is found in a record less what was asked for; NaN where that says nothing."""
+    torch.set_num_threads(1)
+    some = simulate(seed, [row], keep_clean=True)
+    regular, ends = (bool(one[0]) for one in readable(some))
+    found = delineate(some.clean.signals[0].numpy(), RATE)
+    errors = {}
+    for measure, (_, share) in TOLERANCES.items():
+        off = getattr(found, measure) - float(getattr(some.measures, measure)[0]) - share
+        told = measure == "rate" or (regular and (ends or measure != "qt"))
+        errors[measure] = ((off + 180) % 360 - 180 if measure == "axis" else off) if told else float("nan")
+    return errors
+
+
+def summary(errors: dict[str, list[float]]) -> dict[str, float | None]:
+    """Of a finding: records, and the median error of each measure, None where none could be read."""
+    told = {measure: np.array(some)[np.isfinite(some)] for measure, some in errors.items()}
+    medians = {measure: float(np.median(some)) if len(some) > 1 else None for measure, some in told.items()}
+    return {"records": len(errors["rate"]), "regular": len(told["axis"]), **medians}
+
+
+def report(figures: dict[str, dict[str, float | None]]) -> None:
+    """Print a table, and how many findings are within the tolerances."""
+    view = Table(title="found less asked for, medians; * beyond the tolerance", title_justify="left")
+    view.add_column("finding")
+    for column in ("records", "regular", "rate, /min", "PR, ms", "QRS, ms", "QT, ms", "axis, °"):
+        view.add_column(column, justify="right")
+    for finding, one in figures.items():
+        view.add_row(finding, *(str(one[name]) for name in ("records", "regular")), *(cell(one, m) for m in TOLERANCES))
+    console.print(view)
+    for measure, (tolerance, _) in TOLERANCES.items():
+        told = [abs(value) for one in figures.values() if (value := one[measure]) is not None]
+        within = sum(value <= tolerance for value in told)
+        unit = {"rate": "per minute", "axis": "degrees"}.get(measure, "s")
+        console.print(f"{measure:5} within {tolerance:g} {unit}: {within} of {len(told)} findings")
+
+
+def cell(one: dict[str, float | None], measure: str) -> str:
+    """A median in the table."""
+    value = one[measure]
+    if value is None:
+        return "–"
+    shown = value * (1 if measure in ("rate", "axis") else 1000)
+    return f"{shown:+.0f}" + ("*" if abs(value) > TOLERANCES[measure][0] else "")
+
+
+if __name__ == "__main__":
+    main()
