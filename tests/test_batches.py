@@ -18,6 +18,7 @@ from rich.progress import Progress
 from dbeta import batches
 from dbeta.batches import Parts
 from dbeta.console import Advance
+from dbeta.ecg import LEADS
 from dbeta.inference import DBeta
 from dbeta.rows import EMBEDDINGS, FINDINGS
 
@@ -464,3 +465,40 @@ def test_a_long_recording_has_a_bar_of_its_own():
     assert [task.completed for task in bar.tasks] == [0, 10]
     advance.within("[a].hea", 100, 100)
     assert len(bar.tasks) == 1
+
+
+def test_names_that_are_no_text(ask, run, make_ecg, write_record, tmp_path):
+    """Archives older than UTF-8 name files in the code page of their time."""
+    folder = tmp_path / "old"
+    folder.mkdir()
+    name = os.fsdecode(b"M\xfcller")
+    table = pd.DataFrame(dict(zip(LEADS, make_ecg(seconds=10).signal.astype(float), strict=True)))
+    table.assign(time=np.arange(len(table)) / 500).to_csv(folder / f"{name}.csv", index=False)
+    (folder / f"{name}.xml").write_text("<ECG/>")
+    code, _, err = ask("embed", folder, "-o", "e.parquet")
+    assert (code, "Traceback" in err) == (0, False)
+    assert pd.read_parquet("e.parquet")["file"].tolist() == [f"{folder}/M\\xfcller.csv"]
+    assert pd.read_csv("e.errors.csv")["file"].tolist() == [f"{folder}/M\\xfcller.xml"]
+    assert ask("diagnose", folder, "-o", "f.csv")[0] == 0
+    assert "M\\xfcller" in (tmp_path / "f.csv").read_text()
+    assert run("plot", folder / f"{name}.csv", "-o", "p.png", "--no-findings")[0] == 0
+
+
+def test_no_recording_is_replaced(ask, make_ecg, tmp_path):
+    table = pd.DataFrame(dict(zip(LEADS, make_ecg(seconds=10).signal.astype(float), strict=True)))
+    table = table.assign(time=np.arange(len(table)) / 500)
+    table.to_parquet("a.parquet")
+    table.to_csv("b.csv", index=False)
+    before = [(tmp_path / name).read_bytes() for name in ("a.parquet", "b.csv")]
+    assert "is a recording, which would be replaced" in refused(ask("embed", "a.parquet", "-o", "a.parquet"))
+    assert "is a recording, which would be replaced" in refused(ask("diagnose", ".", "-o", "b.csv"))
+    assert [(tmp_path / name).read_bytes() for name in ("a.parquet", "b.csv")] == before
+    assert ask("embed", "b.csv", "-o", "e.parquet")[0] == ask("embed", "b.csv", "-o", "e.parquet")[0] == 0
+
+
+def test_lists_in_other_encodings(ask, archive, tmp_path, good):
+    (tmp_path / "list.txt").write_text("\n".join(good[:2]), encoding="utf-16")
+    assert ask("embed", "--list", "list.txt", "-o", "e.parquet")[0] == 0
+    assert pd.read_parquet("e.parquet")["file"].tolist() == good[:2]
+    (tmp_path / "list.txt").write_bytes(b"a\0b\n")
+    assert "is no list of paths" in refused(ask("embed", "--list", "list.txt", "-o", "f.parquet"))

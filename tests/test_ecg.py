@@ -48,6 +48,13 @@ from dbeta.errors import DBetaError
         ("aVR+", "aVR"),
         ("DERIVACION DII", "II"),
         ("Derivación V3", "V3"),
+        ("ECG I-Ref", "I"),
+        ("Abl. II", "II"),
+        ("Kanal V1", "V1"),
+        ("V₁", "V1"),
+        ("Ⅱ", "II"),
+        ("V1 [mV]", "V1"),
+        ("aVF (µV)", "aVF"),
     ],
 )
 def test_usual_spellings_are_known(name, lead):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from numbers import Real
@@ -38,10 +39,11 @@ _NUMBERED = re.compile(r"(?:^|.*[\s_:.])(?:lead|ableitung|derivaci[oó]n)[\s_:.]
 
 # Before and after a lead's name, as devices write it. A hyphen counts as a separator only right after a prefix: "-aVR"
 # and "ECG -aVR" are the inverted lead, not aVR. WCT is Wilson's central terminal, against which V1–V6 are measured.
-_NAMED_AFTER = "wct|einthoven|goldberger|wilson"
+_NAMED_AFTER = "wct|ref|einthoven|goldberger|wilson"
 _DECORATED_NAME = re.compile(
-    r"(?:(?:mdc|ecg|ekg|lead|ableitung|derivaci[oó]n)(?:-|[\s_:.]*))*([a-z0-9][a-z0-9\s_]*?)"
+    r"(?:(?:mdc|ecg|ekg|lead|ableitung|abl|kanal|channel|derivaci[oó]n)(?:-|[\s_:.]*))*([a-z0-9][a-z0-9\s_]*?)"
     rf"(?:[\s_-]*(?:(?:{_NAMED_AFTER})|\((?:{_NAMED_AFTER})\)|,\s*(?:augmented|{_NAMED_AFTER}).*))?"
+    r"(?:\s*[\[(][mnuµμ]?v[\])])?"
 )
 
 
@@ -49,7 +51,7 @@ def standard_lead_name(name: str) -> str:
     """The standard spelling of a lead name.
 
     Known are, in upper or lower case, `aVR`, `Lead aVR`, `ECG V1`, `MDC_ECG_LEAD_II`, `DII`, `C1`, `VR`, `L1`,
-    `Lead 1`, `V1-wct` and `Lead I (Einthoven)`, also in quotes, and with a plus or a dot behind.
+    `Lead 1`, `V1-wct`, `I-Ref`, `V1 [mV]` and `Lead I (Einthoven)`, also in quotes, and with a plus or a dot behind.
 
     Raises:
         DBetaError: the name is not one of the twelve standard leads.
@@ -63,7 +65,7 @@ def standard_lead_name(name: str) -> str:
 @functools.lru_cache(maxsize=1024)
 def _standard_spelling(name: str) -> str | None:
     # No lead's name is longer, and a hostile file's might be long enough to keep the search busy
-    folded = name[:100].strip("\"'\t ").casefold().removesuffix(".").removesuffix("+")
+    folded = unicodedata.normalize("NFKC", name[:100]).strip("\"'\t ").casefold().removesuffix(".").removesuffix("+")
     if numbered := _NUMBERED.fullmatch(folded):
         folded = f"l{numbered[1]}"
     match = _DECORATED_NAME.fullmatch(folded)

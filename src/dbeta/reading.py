@@ -28,10 +28,14 @@ from dbeta.formats import detect
 from dbeta.formats.base import Options, Recording, known_lead
 from dbeta.formats.units import BELIEVABLE, beat_amplitude, millivolts
 from dbeta.safety import refuse_hostile
-from dbeta.safety.limits import check_values, is_file, is_folder, links_outside, shown
+from dbeta.safety.limits import check_values, is_file, is_folder, links_outside, readable_name, shown
 
+#: In `leads`, a channel that is none of the twelve.
+NO_LEAD = "-"
 #: What a flat lead may measure in any unit, by rounding.
 ROUNDING = 1e-6
+#: Hz; what says that it is slower counts something else than time.
+SLOWEST = 10.0
 #: Seconds; anything shorter is no recording but a remnant or an averaged beat.
 SHORTEST = 0.1
 
@@ -62,7 +66,8 @@ def read_ecg(
         sampling_rate: Hz, for files that do not carry it (`--fs`): needed for `.npy`, and for tables without a column
             of times; 400 is the default for HDF5. A value that contradicts the file is an error.
         leads: lead names in the file's order, for files that do not carry them (`--leads`): needed for `.npy` and for
-            tables without a header row, either way round. Names that contradict the file's are an error.
+            tables without a header row, either way round. "-" is a channel that is no lead. Names that contradict the
+            file's are an error.
         record: which recording of an HDF5 file (`--record`): an exam_id, or else a row number from 0.
         start: seconds to skip. WFDB, EDF, ISHNE, HDF5 and `.npy` files are read in the memory of the stretch alone.
         duration: read only so many seconds.
@@ -109,7 +114,7 @@ def read_ecg(
         else:
             recording.report = recording.identity.without(recording.report)
         with np.errstate(all="ignore"):
-            ecg = _to_ecg(recording, options, file.name)
+            ecg = _to_ecg(recording, options, readable_name(file.name))
         ecg.patient_id = recording.identity.patient_id or None if keep_identifiers else None
     except NoSignalError as error:
         raise NoSignalError(f"{path}: {shown(str(error))}", error.duration) from error.__cause__
@@ -231,6 +236,8 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     rate = rate or options.sampling_rate
     if not rate:
         raise DBetaError("does not say its sampling rate; give it in Hz with --fs")
+    if rate < SLOWEST:
+        raise DBetaError(f"is sampled at {rate:g} Hz by its own account, as no ECG is; correct that in the file")
     held = len(recording.signal[rows[0][0]])
     total = recording.total or held
     begin, end = options.stretch(rate, total)
@@ -288,17 +295,20 @@ def _standard_rows(names: Sequence[str], given: Sequence[str] | None) -> tuple[l
     """The channels that are standard leads, as (row, lead), and the names of the others."""
     leads = [known_lead(name) for name in names]
     if given is not None:
-        given = [standard_lead_name(name) for name in given]
-        if len(given) != len(names):
-            raise DBetaError(f"has {len(names)} leads but --leads names {len(given)}; name each lead once, in order")
-        if any(own not in (None, other) for own, other in zip(leads, given, strict=True)):
+        told = [None if name == NO_LEAD else standard_lead_name(name) for name in given]
+        if len(told) != len(names):
+            raise DBetaError(
+                f"has {len(names)} leads but --leads names {len(told)}; name each once, in order, and {NO_LEAD} for "
+                "a channel that is none of the twelve"
+            )
+        if any(own not in (None, other) for own, other in zip(leads, told, strict=True)):
             raise DBetaError(f"says that its leads are {', '.join(map(str, names))}; leave out --leads")
-        leads = list(given)
+        leads = told
     if all(lead is None for lead in leads):
         has = ", ".join(map(str, names[:20])) or "none"
         raise DBetaError(
             f"holds none of the leads {', '.join(LEADS)}, and has {has}; give an ECG or, if only the names are "
-            "unusual, the standard ones in order with --leads"
+            f"unusual, the standard ones in order with --leads, and {NO_LEAD} for any other channel"
         )
     others = [str(name) for name, lead in zip(names, leads, strict=True) if lead is None]
     return [(row, lead) for row, lead in enumerate(leads) if lead is not None], others

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from dbeta.ecg import ECG
 from dbeta.embedding import Embedded
 from dbeta.findings import Question, tabulate
 from dbeta.quality import UNUSABLE
+from dbeta.safety.limits import readable_name
 
 _RECORDING = [("file", pa.string()), ("record", pa.string())]
 _ABOUT = [("windows", pa.int32()), ("warnings", pa.string())]
@@ -34,7 +34,7 @@ def file_name(one: Embedded | str | Path) -> str:
     file = one.file if isinstance(one, Embedded) else one
     if isinstance(file, ECG):
         file = str(file.meta.get("source", ""))
-    return os.fsencode(file).decode("utf-8", "backslashreplace")
+    return readable_name(file)
 
 
 def embedding_rows(recordings: Sequence[Embedded]) -> pa.Table:

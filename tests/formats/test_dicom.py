@@ -145,3 +145,10 @@ def test_the_real_file_agrees_with_pydicom(shared):
     path = shared / "formats" / "dicom-12-lead-1000hz.dcm"
     expected = pydicom.dcmread(path).waveform_array(0).T / 1000  # µV → mV
     np.testing.assert_allclose(read_ecg(path).signal, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["ChannelSensitivity", "ChannelSensitivityCorrectionFactor"])
+def test_a_sensitivity_of_nothing(tmp_path, make_ecg, name):
+    group = dicom_group(make_ecg(seconds=2))
+    setattr(group.ChannelDefinitionSequence[3], name, "0")
+    assert "channel 4 has a sensitivity of 0" in failure(write_dicom(tmp_path / "a.dcm", [group]))

@@ -3,7 +3,7 @@ import pyedflib
 import pytest
 
 from dbeta.ecg import INDEPENDENT_LEADS, LEADS
-from dbeta.errors import DBetaError
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.formats import holter
 from dbeta.reading import read_ecg
 from ecg_files import write_edf, write_ishne
@@ -150,3 +150,23 @@ def test_damaged_ishne(tmp_path, make_ecg):
     read = read_ecg(path)
     assert read.duration == 2
     assert np.isnan(read.signal[:, -1]).all()
+
+
+def test_ishne_that_is_cut_short(tmp_path, make_ecg):
+    whole = write_ishne(tmp_path / "a.ecg", make_ecg()).read_bytes()
+    (tmp_path / "b.ecg").write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(DBetaWarning, match="promises 5000 samples, it holds 2488 of each lead; it may be cut short"):
+        assert read_ecg(tmp_path / "b.ecg").duration < 5
+
+
+def test_channels_that_are_no_lead(tmp_path, make_ecg):
+    ecg = make_ecg()
+    path = write_edf(tmp_path / "a.edf", ecg, extra=False)
+    content = path.read_bytes()
+    for number, lead in enumerate(ecg.leads, 1):
+        label = next(one for one in (f"ECG {lead}", lead, f"EKG {lead}") if one.encode().ljust(16) in content)
+        content = content.replace(label.encode().ljust(16), f"CH {number}".encode().ljust(16), 1)
+    path.write_bytes(content)
+    assert "and - for any other channel" in failure(path)
+    read = read_ecg(path, leads=[*ecg.leads[:11], "-"])
+    assert (read.meta["other_channels"], read.meta["missing_leads"]) == (["CH 12"], ["V6"])

@@ -165,3 +165,48 @@ def test_a_stretch_of_a_table(tmp_path, make_ecg, name, monkeypatch):
     np.testing.assert_allclose(read.signal, ecg.signal[:, 250:1400], atol=1e-5)
     assert read.meta["duration"] == 4
     assert "nothing is left" in failure(path, start=4, **options)
+
+
+def test_whole_numbers_with_an_empty_cell(tmp_path, make_ecg):
+    whole = table(make_ecg(seconds=2), 200, time="time")
+    for name in LEADS:
+        whole[name] = whole[name].round().astype("Int64")
+    whole.loc[5, "I"] = pd.NA
+    whole.to_csv(tmp_path / "a.csv", index=False)
+    assert "whole numbers" in failure(tmp_path / "a.csv")
+    whole[list(LEADS)].to_csv(tmp_path / "b.csv", index=False, header=False)
+    assert "whole numbers" in failure(tmp_path / "b.csv", leads=LEADS, sampling_rate=500)
+    for name, options in (("a.csv", {}), ("b.csv", {"leads": LEADS, "sampling_rate": 500})):
+        assert np.isnan(read_ecg(tmp_path / name, units="200/mV", **options)["I"][5])
+
+
+def test_what_a_table_says_besides_stays_in_it(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=2)
+    named = table(ecg, time="time").assign(patient="Mustermann, Erika *1951-03-27")
+    named.to_csv(tmp_path / "a.csv", index=False)
+    np.testing.assert_allclose(read_ecg(tmp_path / "a.csv").signal, ecg.signal, atol=1e-5)
+    assert "other_channels" not in read_ecg(tmp_path / "a.csv").meta
+    (named.astype({"V1": object}).fillna("").assign(V1="Mustermann")).to_csv(tmp_path / "b.csv", index=False)
+    assert failure(tmp_path / "b.csv").endswith("has text in column V1, where numbers should be; correct or remove it")
+    lines = table(ecg).assign(more=1.0).to_csv(index=False, header=False).splitlines()
+    lines[7] = lines[7].replace(",1.0", ",Mustermann")
+    (tmp_path / "c.csv").write_text("\n".join(lines))
+    assert "has text in column 13," in failure(tmp_path / "c.csv", leads=LEADS, sampling_rate=500)
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_column_that_counts_samples_is_no_time(tmp_path, make_ecg, step):
+    ecg = make_ecg(seconds=2)
+    table(ecg).assign(t=step * np.arange(ecg.signal.shape[1], dtype=float)).to_csv(tmp_path / "a.csv", index=False)
+    assert "does not say its sampling rate; give it in Hz with --fs" in failure(tmp_path / "a.csv")
+    np.testing.assert_allclose(read_ecg(tmp_path / "a.csv", sampling_rate=500).signal, ecg.signal, atol=1e-5)
+
+
+def test_remarks_and_ragged_rows(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=2)
+    text = table(ecg, time="time").to_csv(index=False)
+    (tmp_path / "a.csv").write_text("# exported\n\n# by a program\n" + text + "# the end\n")
+    read = read_ecg(tmp_path / "a.csv")
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-5)
+    (tmp_path / "b.csv").write_text(text + "1,2," * 20 + "\n")
+    assert failure(tmp_path / "b.csv").endswith("has 41 cells in line 1002, not 13; correct the table")

@@ -114,3 +114,35 @@ def test_signal_files_of_any_ending(tmp_path, make_ecg):
     write_muse(tmp_path / "rec.xml", make_ecg(seconds=4))
     assert read_ecg(tmp_path / "rec.xml").duration == 4
     assert [file.name for file in find_ecgs(tmp_path)] == ["rec.hea", "rec.xml"]
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        ("M\u00fcller 1 500 1000", "has the record name 'M\u00fcller', but WFDB's are of letters"),
+        ("a.1 1 500 1000", "has the record name 'a.1', but WFDB's"),
+        ("a 1 1e3 1000", "states its sampling rate as '1e3'; write it without an exponent"),
+        ("a 1 0.5 1000", "is sampled at 0.5 Hz by its own account, as no ECG is"),
+        ("signals of a", "it has no record line"),
+    ],
+)
+def test_record_lines_that_cannot_be(tmp_path, first, message):
+    (tmp_path / "a.hea").write_text(f"{first}\na.dat 16 200/mV 16 0 0 0 0 II\n", encoding="utf-8")
+    np.arange(1000, dtype="<i2").tofile(tmp_path / "a.dat")
+    with pytest.raises(DBetaError) as caught:
+        read_ecg(tmp_path / "a.hea")
+    assert message in str(caught.value)
+
+
+def test_a_header_with_a_byte_order_mark(tmp_path, make_ecg, write_record):
+    write_record(tmp_path, make_ecg(), "a")
+    header = (tmp_path / "a.hea").read_bytes()
+    (tmp_path / "a.hea").write_bytes(b"\xef\xbb\xbf" + header)
+    np.testing.assert_allclose(read_ecg(tmp_path / "a.hea").signal, make_ecg().signal, atol=0.01)
+
+
+def test_endings_in_capitals(tmp_path, make_ecg, write_record):
+    write_record(tmp_path, make_ecg(), "a")
+    for ending in ("hea", "dat"):
+        (tmp_path / f"a.{ending}").rename(tmp_path / f"A.{ending.upper()}")
+    assert find_ecgs(tmp_path) == [tmp_path / "A.HEA"]

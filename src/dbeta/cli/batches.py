@@ -17,8 +17,9 @@ import typer
 from dbeta import __version__
 from dbeta.console import note, progress
 from dbeta.errors import DBetaError
+from dbeta.formats.detect import is_recording
 from dbeta.reading import search_folder
-from dbeta.safety.limits import is_folder
+from dbeta.safety.limits import is_file, is_folder
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,6 +63,7 @@ def gather(paths: Sequence[Path] | None, list_file: Path | None, shard: str | No
     """
     if not paths and list_file is None:
         raise typer.BadParameter("name recordings or folders, or a list of them with --list")
+    number, count = _parse_shard(shard) if shard is not None else (1, 1)
     given = [*(paths or []), *([] if list_file is None else _read_list(list_file))]
     found: list[Path] = []
     many = list_file is not None
@@ -80,11 +82,15 @@ def gather(paths: Sequence[Path] | None, list_file: Path | None, shard: str | No
         raise DBetaError(f"{', '.join(map(str, places))}: no recording was found there")
     if shard is None:
         return Batch(files, many or len(files) > 1, "1/1")
+    return Batch(files[number - 1 :: count], True, f"{number}/{count}")
+
+
+def _parse_shard(shard: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)/(\d+)", shard)
     number, count = (int(match[1]), int(match[2])) if match else (0, 0)
     if not 1 <= number <= count:
         raise DBetaError(f"--shard: write it as I/N, from 1/N to N/N, not {shard!r}")
-    return Batch(files[number - 1 :: count], True, f"{number}/{count}")
+    return number, count
 
 
 def _read_list(file: Path) -> list[Path]:
@@ -93,6 +99,10 @@ def _read_list(file: Path) -> list[Path]:
     except OSError as error:
         raise DBetaError(f"{file}: the list cannot be read ({error.strerror}); check the path") from error
     content = content.removeprefix(codecs.BOM_UTF8)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as PowerShell writes one
+        content = content.decode("utf-16", "replace").encode()
+    if b"\0" in content:
+        raise DBetaError(f"{file}: is no list of paths; write one a line, in UTF-8")
     return [Path(line.strip()) for line in os.fsdecode(content).split("\n") if line.strip()]
 
 
@@ -131,13 +141,15 @@ def write_batch(
         **options: those of `read_ecg`.
 
     Raises:
-        DBetaError: the recording cannot be used, and there is no other.
+        DBetaError: the recording cannot be used, and there is no other; or the output would replace a recording.
     """
     from dbeta.batches import Parts, check_errors_file, make_plan, run_batch, write_errors
     from dbeta.rows import file_name
     from dbeta.search import weights_fingerprint
     from dbeta.windows import warn_all
 
+    if is_file(output) and is_recording(output):
+        raise DBetaError(f"{output}: is a recording, which would be replaced; name another output")
     names = [file_name(file) for file in batch.files]
     if batch.many:
         check_errors_file(errors)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 OneFile = Annotated[Path, typer.Argument(help="A recording")]
 Model = Annotated[str | None, typer.Option(help="Folder, hub id, tiny or tiny-sim  \\[default: the bundled model]")]
 Rate = Annotated[float | None, typer.Option("--fs", help="Sampling rate in Hz, for files that do not carry it")]
-Leads = Annotated[str | None, typer.Option(help='Lead names in file order, "I,II,V1,…", for files without them')]
+Leads = Annotated[str | None, typer.Option(help='Lead names in file order, "I,II,V1,-,…", for files without them')]
 Record = Annotated[str | None, typer.Option(help="Which recording of an HDF5 file: exam_id or row number")]
 Units = Annotated[
     str | None, typer.Option(help='Unit of samples without one: uV, mV, "1e-4 V", 200/mV, or mV per count')

@@ -119,7 +119,9 @@ def choose_format(file: Path) -> Format:
 def wfdb_header(file: Path) -> Path | None:
     """The header of a WFDB record's signal file, which has the same name but for its ending; None for another file."""
     header = file.with_suffix(".hea")
-    if file.suffix == ".hea" or not is_file(header):
+    if not is_file(header):
+        header = file.with_suffix(".HEA")
+    if file.suffix.lower() == ".hea" or not is_file(header):
         return None
     if file.suffix.lower() in (".dat", ".mat"):
         return header

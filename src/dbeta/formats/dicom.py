@@ -7,6 +7,7 @@ them together, each at its place in time and NaN elsewhere.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,8 +103,11 @@ def _read_group(item: Any, little: bool) -> _Group:
     if len(channels) != count:
         raise ValueError(f"it defines {len(channels)} of {count} channels")
     for row, channel in enumerate(channels):
-        factor = float(channel.get("ChannelSensitivityCorrectionFactor") or 1)
-        signal[row] *= float(channel.get("ChannelSensitivity") or 1) * factor
+        factors = [channel.get("ChannelSensitivity"), channel.get("ChannelSensitivityCorrectionFactor")]
+        factor = math.prod(float(one) for one in factors if one is not None)
+        if factor == 0:
+            raise ValueError(f"channel {row + 1} has a sensitivity of 0")
+        signal[row] *= factor
         signal[row] += float(channel.get("ChannelBaseline") or 0)
         names.append(_lead_name(channel))
         units.append(_unit(channel))

@@ -159,12 +159,11 @@ def read_ishne(file: Path, options: Options) -> Recording:
         if len(head) < 522:
             raise ValueError("its header is cut short")
         numbers = np.frombuffer(head[128:274], "<i2")
-        extra = int.from_bytes(head[10:14], "little", signed=True)
+        extra, stated = (int.from_bytes(head[at : at + 4], "little", signed=True) for at in (10, 14))
         count, rate = int(numbers[14]), int(numbers[72])
         if not (0 < count <= 12 and rate > 0 and extra >= 0):
             raise ValueError(f"its header promises {count} leads at {rate} Hz")
     codes, resolution = numbers[15 : 15 + count], numbers[39 : 39 + count]  # resolution in nV
-    # Its own count of samples is not to be relied on
     total = (file.stat().st_size - 522 - extra) // (2 * count)
     if total < 1:
         raise DBetaError("holds no samples; get the file again")
@@ -175,7 +174,12 @@ def read_ishne(file: Path, options: Options) -> Recording:
     names = [_ISHNE_LEADS[code - 2] if 2 <= code < 20 else f"channel {row + 1}" for row, code in enumerate(codes)]
     units = ["mV" if nanovolts > 0 else "" for nanovolts in resolution]
     meta, identity = _ishne_patient(head)
-    return Recording(signal, names, rate, units, total, "", identity, meta)
+    # Recorders state the samples of a lead or of all leads, and some neither
+    short = stated > total and stated != total * count
+    notes = (
+        [f"its header promises {stated} samples, it holds {total} of each lead; it may be cut short"] if short else []
+    )
+    return Recording(signal, names, rate, units, total, "", identity, meta, notes=notes)
 
 
 def _ishne_patient(head: bytes) -> tuple[dict[str, Any], Identity]:

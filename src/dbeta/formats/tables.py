@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,14 @@ _NAMED_UNIT = re.compile(r"(.*?)\s*(?:\(([^()]+)\)|\[([^\[\]]+)\]|/\s*([a-zµμ]
 _LONGEST_NAME = 200
 #: Bytes that tell how a table is written, and cells that are parsed at once.
 _HEAD, _PIECE = 2**16, 2**19
+#: What a line begins with that is not of the table.
+_REMARK = "#"
+_COUNTS = (
+    "has whole numbers, which are counts of a converter and not mV; say what one is worth with --units, as uV or as mV "
+    "per count"
+)
+#: Hz; a column that gives less counts something else than time.
+_SLOWEST = 10.0
 _TIME = {"time": "s", "t": "s", "seconds": "s", "sec": "s", "s": "s", "time_s": "s", "ms": "ms", "time_ms": "ms"}
 
 
@@ -44,19 +54,20 @@ def read_csv(file: Path, options: Options) -> Recording:
     Read in pieces, and where the sampling rate is told not beyond the stretch that is asked for.
     """
     form = _form_of(file)
-    total = _count_lines(file, form) - form.skipped
+    total = _count_lines(file, form)
     time = None if form.header is None else _time_column([_split_unit(name)[0] for name in form.header])
     of_leads = form.header is not None or (len(options.leads or ()) == form.cells != total)
     in_part = of_leads and options.sampling_rate and options.duration and time is None
     begin, end = options.stretch(options.sampling_rate, total) if in_part and options.sampling_rate else (0, total)
     check_values(end * form.cells, TABLE_VALUES)
-    signal, times, counts = _read_text(file, form, begin, end, time)
+    signal, kept, times, counts = _read_text(file, form, begin, end, time)
     if form.header is None:
-        recording = _from_array(signal.astype(np.int32) if counts else signal, options)
-    elif len(form.header) != len(signal):
-        raise DBetaError(f"has {len(form.header)} names but {len(signal)} columns; correct its header row")
+        if counts and not options.units:
+            raise DBetaError(_COUNTS)
+        recording = _from_array(signal, options)
     else:
-        recording = _from_columns(form.header, signal, time, times, counts, options)
+        time = None if time is None else kept.index(time)
+        recording = _from_columns([form.header[row] for row in kept], signal, time, times, counts, options)
     recording.total = total if in_part else None
     return recording
 
@@ -139,8 +150,8 @@ def _form_of(file: Path) -> _Form:
         lines = re.split(r"\r\n|\r|\n", head.decode(encoding, "replace"))
         if len(lines) > 2:
             lines.pop()  # which may be cut short
-        first = next((number for number, line in enumerate(lines) if line.strip()), 0)
-        filled = [line for line in lines[first:] if line.strip()] or [""]
+        first = next((number for number, line in enumerate(lines) if _is_row(line)), 0)
+        filled = [line for line in lines[first:] if _is_row(line)] or [""]
         separator = separator_of(filled)
         numbers = "\n".join(filled[1:])
         comma = separator != "," and re.search(r"\d,\d", numbers) and not re.search(r"\d\.\d", numbers)
@@ -173,20 +184,32 @@ def _encoding(head: bytes) -> str:
     return "utf-8-sig"
 
 
+def _is_row(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith(_REMARK)
+
+
 def _count_lines(file: Path, form: _Form) -> int:
-    """Lines with something in them, and the blank ones before the first."""
+    """Rows of numbers."""
     with file.open(encoding=form.encoding, errors="replace") as stream:
-        filled = sum(not line.isspace() for line in stream)
-    return filled + form.skipped - (form.header is not None)
+        return sum(map(_is_row, itertools.islice(stream, form.skipped, None)))
 
 
-def _read_text(file: Path, form: _Form, begin: int, end: int, time: int | None) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Rows of a table in text: (columns, rows) as float32, the times as float64, and whether the leads are counts."""
+def _read_text(
+    file: Path, form: _Form, begin: int, end: int, time: int | None
+) -> tuple[np.ndarray, list[int], np.ndarray, bool]:
+    """Rows of a table in text.
+
+    Returns:
+        (columns, rows) as float32 of the columns that hold numbers; which these are; the times as float64; and whether
+        the leads are counts.
+    """
     import pandas as pd
 
     parts, times, counts, at = [], [], True, 0
-    leads = [row for row, name in enumerate(form.header or ()) if known_lead(_split_unit(name)[0])]
-    with parsing("a table of numbers"):
+    header = form.header
+    leads = [row for row, name in enumerate(header or ()) if known_lead(_split_unit(name)[0])]
+    kept: list[int] | None = None
+    with _parsing_table():
         pieces = pd.read_csv(
             file,
             sep=form.separator,
@@ -198,18 +221,51 @@ def _read_text(file: Path, form: _Form, begin: int, end: int, time: int | None) 
             encoding=form.encoding,
             encoding_errors="replace",
             compression=None,  # which pandas would guess from the name
+            comment=_REMARK,
         )
         with pieces:
             for piece in pieces:
-                kept = piece.iloc[max(begin - at, 0) :]
+                if header is not None and len(header) != piece.shape[1]:
+                    raise DBetaError(f"has {len(header)} names but {piece.shape[1]} columns; correct its header row")
+                words = [row for row in range(piece.shape[1]) if not pd.api.types.is_numeric_dtype(piece[row])]
+                needed = range(piece.shape[1]) if header is None else {*leads, time}
+                if odd := [row for row in words if row in needed]:
+                    name = f"{odd[0] + 1}" if header is None else header[odd[0]]
+                    raise DBetaError(f"has text in column {name}, where numbers should be; correct or remove it")
+                # What a table says besides, of a patient perhaps, is none of the recording
+                kept = [row for row in range(piece.shape[1]) if row not in words] if kept is None else kept
+                wanted = piece.iloc[max(begin - at, 0) :][kept].apply(pd.to_numeric, errors="coerce")
                 at += len(piece)
-                parts.append(kept.to_numpy(np.float32))
-                if time is not None and time < kept.shape[1]:
-                    times.append(kept.iloc[:, time].to_numpy(np.float64))
-                kinds = [dtype.kind in "iu" for dtype in piece.dtypes]
-                counts &= all(kinds[row] for row in leads if row < len(kinds)) if leads else all(kinds)
+                parts.append(wanted.to_numpy(np.float32))
+                if time is not None:
+                    times.append(wanted[time].to_numpy(np.float64))
+                counts &= all(_is_whole(piece[row]) for row in leads or kept)
         signal = np.concatenate(parts).T  # (columns, rows)
-    return signal, np.concatenate(times or [np.zeros(0)]), counts
+    return signal, kept or [], np.concatenate(times or [np.zeros(0)]), counts
+
+
+@contextmanager
+def _parsing_table() -> Iterator[None]:
+    """As `parsing`, without quoting what the table holds."""
+    import pandas as pd
+
+    try:
+        with parsing("a table of numbers"):
+            yield
+    except DBetaError as error:
+        if isinstance(error.__cause__, pd.errors.ParserError):
+            where = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error.__cause__))
+            cells = f"{where[3]} cells in line {where[2]}, not {where[1]}" if where else "rows of different length"
+            raise DBetaError(f"has {cells}; correct the table") from error.__cause__
+        raise
+
+
+def _is_whole(column: Any) -> bool:
+    """Whether a column has whole numbers; an empty cell makes pandas write them as others."""
+    if column.dtype.kind != "f":
+        return bool(column.dtype.kind in "iu")
+    told = column.dropna()
+    return len(told) < len(column) and bool((told % 1 == 0).all())
 
 
 def csv_header(file: Path) -> list[str] | None:
@@ -254,7 +310,7 @@ def _time_rate(column: str, times: np.ndarray) -> float | None:
 
 
 def _rate(time: np.ndarray, per_second: float) -> float | None:
-    """Hz, from a column of times; None where its steps differ, as in a table of something else."""
+    """Hz, from a column of times; None where its steps differ or are too long, as of samples that are counted."""
     if len(time) < 2 or not np.isfinite(time).all():
         return None
     steps = np.diff(time)
@@ -262,17 +318,15 @@ def _rate(time: np.ndarray, per_second: float) -> float | None:
     # Rounded times, as of 0.002, 0.003, 0.005, differ by half a step
     if not step > 0 or np.abs(time - time[0] - np.arange(len(time)) * (time[-1] - time[0]) / len(steps)).max() > step:
         return None
-    return float(f"{per_second * len(steps) / (time[-1] - time[0]):.6g}")
+    rate = float(f"{per_second * len(steps) / (time[-1] - time[0]):.6g}")
+    return rate if rate >= _SLOWEST else None
 
 
 def _told_units(count: int, counts: bool, options: Options) -> list[str]:
     if options.units:
         return [options.units] * count
     if counts:
-        raise DBetaError(
-            "has whole numbers, which are counts of a converter and not mV; say what one is worth with --units, "
-            "as uV or as mV per count"
-        )
+        raise DBetaError(_COUNTS)
     return [""] * count
 
 

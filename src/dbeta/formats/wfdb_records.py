@@ -74,11 +74,18 @@ def _check_gain(signal: np.ndarray, gains: list[float], rate: float) -> tuple[np
 
 def _outline(header: Path) -> tuple[list[str], list[tuple[str, str | None]]]:
     """The words of the record line, and each signal's file and gain: what must be known before wfdb opens them."""
-    lines = [line.strip() for line in header.read_text("ascii", errors="replace").splitlines()]
+    lines = [line.strip() for line in header.read_text("utf-8-sig", errors="replace").splitlines()]
     first, *others = [line for line in lines if line and not line.startswith("#")] or [""]
     record = first.split()
-    if not (re.fullmatch(r"[-\w]+(/\d+)?", "".join(record[:1])) and "".join(record[1:2]).isdecimal()):
+    if not "".join(record[1:2]).isdecimal():
         raise DBetaError("cannot be read as a WFDB header (it has no record line); get or export the file again")
+    if not re.fullmatch(r"[-\w]+(/\d+)?", record[0], re.ASCII):
+        raise DBetaError(
+            f"has the record name {record[0]!r}, but WFDB's are of letters without accents, digits, - and _; rename "
+            "the record in the header's first line"
+        )
+    if re.match(r"[\d.]+e", "".join(record[2:3]), re.IGNORECASE):
+        raise DBetaError(f"states its sampling rate as {record[2]!r}; write it without an exponent in the header")
     if "/" in record[0]:  # the lines of a record of segments name segments
         return record, []
     signals = [match for match in map(SIGNAL_LINE.fullmatch, others) if match]

@@ -44,10 +44,10 @@ def refuse_hostile(file: Path) -> None:
     for is_special, name in _SPECIAL:
         if is_special(status.st_mode):
             raise DBetaError(f"is a {name}, no file; give a regular file")
+    if status.st_size == 0:  # nor is what a kernel writes, which may never end
+        raise DBetaError("is empty; get the file again")
     with file.open("rb") as stream:
         head = stream.read(4096)
-    if not head:
-        raise DBetaError("is empty; get the file again")
     if head.startswith(_COMPRESSED):
         raise DBetaError("is compressed; unpack it first")
     if re.match(rb"\x80[\x02-\x05][\x95}\](cX]", head):

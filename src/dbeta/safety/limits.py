@@ -95,6 +95,11 @@ def links_outside(file: Path, *folders: Path) -> bool:
     return not any(real.is_relative_to(folder.resolve()) for folder in folders)
 
 
+def readable_name(path: str | os.PathLike[str]) -> str:
+    """A path as text that can be written anywhere, whatever bytes its name has."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def shown(text: str, length: int = 500) -> str:
     """Text from a file in one line, cut, and without what steers a terminal."""
     letters = ("?" if not (letter.isprintable() or letter.isspace()) else letter for letter in text[:length])
