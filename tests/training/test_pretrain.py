@@ -259,6 +259,29 @@ def test_a_run_goes_on_from_a_checkpoint(recipe, tmp_path):
     assert (first / "tokenizer.json").read_text() == (tmp_path / "second" / "tokenizer.json").read_text()
 
 
+def test_the_result_keeps_a_share_of_the_start(recipe, tmp_path):
+    recipe.training["max_steps"] = 1
+    first = load_file(pretrain(recipe) / "model.safetensors")
+    recipe.start_from, recipe.output, recipe.start_share = recipe.output, str(tmp_path / "second"), 0.25
+    result = load_file(pretrain(recipe) / "model.safetensors")
+    trained = load_file(tmp_path / "second" / "last" / "model.safetensors")
+    moved = 0.0
+    for name, value in result.items():
+        torch.testing.assert_close(value, 0.25 * first[name] + 0.75 * trained[name])
+        moved = max(moved, float((trained[name] - first[name]).abs().max()))
+    assert moved > 1e-4
+
+
+@pytest.mark.parametrize("share", [1, -0.1, "all", True])
+def test_impossible_shares_of_the_start(recipe, share):
+    recipe.start_from, recipe.start_share = "tiny", share
+    with pytest.raises(DBetaError, match="start_share should be a number from 0 to below 1"):
+        pretrain(recipe)
+    recipe.start_from, recipe.start_share = None, 0.5
+    with pytest.raises(DBetaError, match="start_share is of the checkpoint that start_from names"):
+        pretrain(recipe)
+
+
 def test_a_run_goes_on_from_a_model_of_the_package(recipe, tmp_path, monkeypatch):
     recipe.start_from, recipe.model = "tiny", {}
     model, _ = module.build_model(recipe, [])

@@ -49,6 +49,11 @@ def make_config(recipe: Recipe) -> DBetaConfig:
     settings = {} if start is None else _read_start(start)
     if start is not None and recipe.text_encoder is not None:
         raise DBetaError("recipe: start_from brings its own text encoder; leave text_encoder out")
+    share = recipe.start_share
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        raise DBetaError(f"recipe: start_share should be a number from 0 to below 1, not {share!r}")
+    if share and start is None:
+        raise DBetaError("recipe: start_share is of the checkpoint that start_from names; name one")
     try:
         if start is None:
             config = PRESETS[recipe.preset](**recipe.model)
@@ -136,12 +141,16 @@ def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBeta
     return model, processor
 
 
-def _load_start(model: DBetaModel, file: Path) -> None:
-    """Give a model the weights of a checkpoint; parts that the checkpoint lacks stay as they are."""
+def _read_weights(file: Path) -> dict[str, torch.Tensor]:
     try:
-        given = load_file(file)
+        return load_file(file)
     except (OSError, SafetensorError) as error:
         raise DBetaError(f"recipe: start_from: {file}: cannot be read ({error}); get the checkpoint again") from None
+
+
+def _load_start(model: DBetaModel, file: Path) -> None:
+    """Give a model the weights of a checkpoint; parts that the checkpoint lacks stay as they are."""
+    given = _read_weights(file)
     own = model.state_dict()
     for name, value in given.items():
         if name in own and own[name].shape != value.shape:
@@ -152,6 +161,23 @@ def _load_start(model: DBetaModel, file: Path) -> None:
     if not own.keys() & given.keys():
         raise DBetaError(f"recipe: start_from: {file}: holds no weights of such a model; name another checkpoint")
     model.load_state_dict(given, strict=False)
+
+
+@torch.no_grad()
+def blend_with_start(model: DBetaModel, file: Path, share: float) -> None:
+    """Move a model's weights a part of the way back to the checkpoint it started from, in place.
+
+    Source: WiSE-FT (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022), section 3.
+
+    Args:
+        model: after its training.
+        file: weights that it started from; parts that they lack stay as they are.
+        share: 0 for the model as it is, 1 for the start.
+    """
+    given = _read_weights(file)
+    for name, value in model.named_parameters():
+        if name in given:
+            value.lerp_(given[name].to(value), share)
 
 
 def count_steps(args: Any, records: int) -> int:
@@ -224,6 +250,8 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     trainer.accelerator.wait_for_everyone()
     start = last_checkpoint(steps_dir) if resume else None
     trainer.train(resume_from_checkpoint=None if start is None else str(start))
+    if recipe.start_folder is not None and recipe.start_share:
+        blend_with_start(trainer.model, recipe.start_folder / "model.safetensors", recipe.start_share)
     write_result(trainer, recipe, data)
     return output
 

@@ -39,6 +39,8 @@ class Recipe:
         text_encoder: folder or hub id of pretrained T5 weights; None trains it from nothing.
         start_from: folder of a checkpoint to go on from, or "tiny" or "tiny-sim", with its sizes and its tokenizer in
             the place of `preset` and `tokenizer`; None begins from nothing.
+        start_share: how much of that checkpoint's weights is in the result, 0 to below 1; the rest is of the step that
+            was kept. What the start knew of others' recordings is forgotten less (WiSE-FT, Wortsman et al. 2022).
         negatives: where misaligned texts come from: "n3s" (`dbeta corpus negatives`) or "batch".
         model: changes to the preset (`DBetaConfig`; `faithful: true` for the published switches).
         collator: arguments of `PretrainCollator`.
@@ -54,6 +56,7 @@ class Recipe:
     tokenizer: str = "train"
     text_encoder: str | None = None
     start_from: str | None = None
+    start_share: float = 0.0
     negatives: str = "batch"
     model: dict[str, Any] = field(default_factory=dict)
     collator: dict[str, Any] = field(default_factory=dict)
@@ -144,6 +147,8 @@ def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
             raise DBetaError(f"{path}: unknown key {key!r}; a recipe has {', '.join(defaults)}")
         if key == "corpus" and isinstance(value, dict):
             _check_weights(path, value)
+            continue
+        if key == "start_share":  # `make_config` checks it
             continue
         kind = dict if isinstance(defaults[key], dict) else str
         if value is not None and not isinstance(value, kind):
