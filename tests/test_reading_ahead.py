@@ -8,7 +8,6 @@ from concurrent.futures import Future
 
 import numpy as np
 import pytest
-import wfdb
 
 from dbeta import reading_ahead
 from dbeta.errors import DBetaError
@@ -21,31 +20,17 @@ from dbeta.workers import quicken_wfdb
 FORMAT = InputFormat()
 
 
-def write_wfdb(folder, ecg, name):
-    """A recording in WFDB format."""
-    wfdb.wrsamp(
-        name,
-        fs=int(ecg.sampling_rate),
-        units=["mV"] * 12,
-        sig_name=list(ecg.leads),
-        p_signal=ecg.signal.T.astype(np.float64),
-        fmt=["16"] * 12,
-        write_dir=str(folder),
-    )
-    return folder / f"{name}.hea"
-
-
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory, make_ecg):
+def folder(tmp_path_factory, make_ecg, write_record):
     """Five recordings: of two rates, one short, one unreadable, one flat."""
     folder = tmp_path_factory.mktemp("recordings")
-    write_wfdb(folder, make_ecg(seed=0), "r0")
-    write_wfdb(folder, make_ecg(seed=1, sampling_rate=250), "r1")
+    write_record(folder, make_ecg(seed=0), "r0")
+    write_record(folder, make_ecg(seed=1, sampling_rate=250), "r1")
     (folder / "r2.hea").write_text("nonsense\n")
-    write_wfdb(folder, make_ecg(seed=3, seconds=4), "r3")
+    write_record(folder, make_ecg(seed=3, seconds=4), "r3")
     flat = make_ecg()
     flat.signal[:] = 0
-    write_wfdb(folder, flat, "r4")
+    write_record(folder, flat, "r4")
     return folder
 
 
