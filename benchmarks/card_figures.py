@@ -5,9 +5,10 @@
             --groups GROUPS.csv --output DIR/$task
     done
     dbeta evaluate probe ptb-xl-super PTB-XL-FOLDER --fold 9 --resamples 200 --model MODEL --output DIR/probe
-    python benchmarks/card_figures.py DIR [--card checkpoints/MODEL/README.md]
+    python benchmarks/card_figures.py DIR [--groups GROUPS.csv] [--card checkpoints/MODEL/README.md]
 
-GROUPS.csv has the columns record_id and restored. With `--card` what stands in the card between the lines
+GROUPS.csv has the columns record_id and restored, as the excerpt of PTB-XL says it of each record; with `--groups` each
+class is also told of original and of restored recordings apart. With `--card` what stands in the card between the lines
 `<!-- figures -->` and `<!-- end of figures -->` is replaced; otherwise the text is printed.
 """
 
@@ -20,6 +21,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from dbeta.evaluation.metrics import score_labels
+
 TASKS = ("super", "sub", "form", "rhythm")
 BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
@@ -28,10 +33,13 @@ def main() -> None:
     """Print the figures, or put them into a card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="of the evaluations")
+    parser.add_argument("--groups", type=Path, help="CSV of record_id and restored")
     parser.add_argument("--card", type=Path, help="model card to bring up to date")
     args = parser.parse_args()
     tasks = {task: json.loads((args.folder / task / "metrics.json").read_text()) for task in TASKS}
     parts = [classes(tasks["super"]), groups(tasks["super"]), macros(tasks), *(listed(tasks[t], t) for t in TASKS[1:])]
+    if args.groups is not None:
+        parts.append(apart(args.folder, pd.read_csv(args.groups, index_col=0)["restored"]))
     if (args.folder / "probe" / "metrics.json").exists():
         parts.append(probe(json.loads((args.folder / "probe" / "metrics.json").read_text())))
     text = "\n".join(parts)
@@ -105,6 +113,31 @@ def listed(result: Mapping[str, Any], task: str) -> str:
         else:
             absent.append(name)
     return "\n".join([*lines, "", *([f"No positive record here: {', '.join(absent)}.", ""] if absent else [])])
+
+
+def apart(folder: Path, restored: pd.Series) -> str:
+    """Each class of original recordings and of restored ones, where it has both kinds of records."""
+    lines = [
+        "| task | class | positives, original | AUROC | positives, restored | AUROC |",
+        "|---|---|---|---|---|---|",
+    ]
+    restored = restored.rename(index=str).astype(str) == "True"
+    for task in TASKS:
+        table = pd.read_parquet(folder / task / "predictions.parquet")
+        names = [name.removeprefix("label:") for name in map(str, table) if name.startswith("label:")]
+        again = restored.reindex(table["record_id"].astype(str)).to_numpy(dtype=bool)
+        parts = [scored(table[~again], names), scored(table[again], names)]
+        for name in names:
+            cells = [cell for part in parts for cell in (part[name]["positives"], interval(part[name]["auroc"]))]
+            if cells[0] or cells[2]:
+                lines.append(f"| `{task}` | {name} | " + " | ".join(map(str, cells)) + " |")
+    return "\n".join([*lines, ""])
+
+
+def scored(table: pd.DataFrame, names: list[str]) -> dict[str, Any]:
+    """Positives and AUROC of each class over some records."""
+    labels, scores = (table[[f"{kind}:{name}" for name in names]].to_numpy() for kind in ("label", "score"))
+    return score_labels(labels.astype(int), scores, names, table["patient_id"].to_numpy(), resamples=500)["classes"]
 
 
 def probe(result: Mapping[str, Any]) -> str:

@@ -129,12 +129,10 @@ CERTAIN = re.compile(r"\b(?:sinus|rhythm|rate|bradycardia|tachycardia|pause|pace
 #: Wordings that doubt or deny by themselves, which neither doubt nor denial may precede.
 DOUBTFUL = re.compile(
     r"\b\w*verdacht\b|\b(?:hinweis|zustand|kein|unauffällig|suspect|suggest|possible|probable|consider|evidence|signs|may"
-    r"|without|no|not|otherwise|unremarkable)"
+    r"|without|otherwise|unremarkable)|\b(?:no|not)\b"
 )
 #: Wordings that are no noun: nothing may precede them.
-CLAUSE = re.compile(
-    r"^(?:with|every)\b|\b(?:is|are|lengthens)\b|\*\*|\bverpolung|vertauscht$|verändert$|verlängert$|verkürzt$"
-)
+CLAUSE = re.compile(r"^(?:with|every)\b|\b(?:is|are|lengthens)\b|\*\*|vertauscht$|verändert$|verlängert$|verkürzt$")
 #: Ages of an infarct that nobody states beside an acute one.
 PAST = re.compile(r"\bage undetermined\b|\bunbestimmten alters\b|^zustand nach\b|\bpersistent\b")
 #: What makes a denial of a finding.

@@ -11,6 +11,7 @@ from dbeta.corpus.simulate.recording import ELECTRODES, LEADS_FROM_ELECTRODES, f
 from dbeta.corpus.simulate.simulation import RATE, simulate
 from dbeta.corpus.simulate.waves import BEGIN
 from dbeta.ecg import LEADS, augmented_leads
+from dbeta.errors import DBetaError
 from dbeta.evaluation.conditions import find_condition
 
 RECORDS = 600
@@ -107,8 +108,38 @@ def test_criteria_hold_where_a_finding_is_present(many):
 def test_nobody_is_normal_and_ill(many):
     normal = many.findings["normal ecg"] > 0
     assert 0.1 < float(normal.float().mean()) < 0.5
-    for name in ("myocardial infarction", "hypertrophy", "conduction disturbance", "st/t change", "st depression"):
+    ill = ("myocardial infarction", "hypertrophy", "conduction disturbance", "st/t change", "st depression")
+    odd = ("bradycardia", "sinus tachycardia", "low qrs voltage", "poor r-wave progression", "left axis deviation")
+    for name in (*ill, *odd, "right axis deviation", "clockwise rotation of the heart"):
         assert not (normal & (many.findings[name] > 0)).any(), name
+
+
+def test_what_cannot_be_together():
+    some = simulate(102, range(200, 700))
+    found = {name: sign > 0 for name, sign in some.findings.items()}
+    assert not (found["left axis deviation"] & found["right axis deviation"]).any()
+    assert bool((some.measures.axis[found["left anterior fascicular block"]] > -120).all())
+    for side in ("left", "right"):
+        narrow = found[f"incomplete {side} bundle branch block"]
+        assert narrow.any()
+        assert bool((some.measures.qrs[narrow] < 0.12).all())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((-1, [0]), "seed should be a whole number of at least 0"),
+        ((1.5, [0]), "seed should be a whole number"),
+        ((2**64, [0]), "seed should be a whole number of at least 0 and below"),
+        ((0, []), "name at least one record"),
+        ((0, [-1]), "records should be whole numbers of at least 0"),
+        ((0, [1.5]), "records should be whole numbers"),
+        ((0, [0], "tropical"), "unknown mix 'tropical'"),
+    ],
+)
+def test_impossible_simulations(arguments, message):
+    with pytest.raises(DBetaError, match=message):
+        simulate(*arguments)
 
 
 def test_a_healthy_mix_has_no_disease():

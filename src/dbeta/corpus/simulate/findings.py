@@ -18,6 +18,10 @@ from dbeta.corpus.simulate.patients import Patients
 from dbeta.corpus.simulate.signs import Findings, grouped, in_lead, numbers_of, wide_q
 from dbeta.ecg import LEADS
 
+#: Seconds of a QRS complex up to which a bundle branch block is surely incomplete, and degrees beyond which an axis is
+#: neither left nor right.
+NARROW, LEFTMOST = 0.118, -120
+
 
 def decide_findings(patients: Patients, m: Measures) -> Findings:
     """All findings of B patients."""
@@ -87,15 +91,15 @@ def _conduction(found: Findings, patients: Patients, m: Measures) -> None:
     found.decide(
         "incomplete right bundle branch block",
         small & (second > 0.06),
-        (small & (second <= 0.06)) | (~small & ~right & (second > 0.08)),
+        (small & ((second <= 0.06) | (m.qrs > NARROW))) | (~small & ~right & (second > 0.08)),
     )
-    found.decide("left bundle branch block", has["lbbb"], has["ilbbb"] & (m.qrs > 0.118))
-    found.decide("incomplete left bundle branch block", has["ilbbb"], has["lbbb"])
+    found.decide("left bundle branch block", has["lbbb"], has["ilbbb"] & (m.qrs > NARROW))
+    found.decide("incomplete left bundle branch block", has["ilbbb"], has["lbbb"] | (has["ilbbb"] & (m.qrs > NARROW)))
     found.any_of("bundle branch block", ("right bundle branch block", "left bundle branch block"))
     # A block of the anterior fascicle is by definition one with an axis beyond −45°
     front = has["lafb"] | has["rbbb lafb"]
-    far = m.axis < -45
-    found.decide("left anterior fascicular block", front & (m.axis < -38), (front & ~far) | (~front & far))
+    far = (m.axis < -45) & (m.axis > LEFTMOST)
+    found.decide("left anterior fascicular block", front, (front & ~far) | (~front & far))
     back = has["lpfb"] | has["rbbb lpfb"]
     found.decide(
         "left posterior fascicular block", back & (m.axis > 85), (back & (m.axis < 90)) | (~back & (m.axis > 105))
@@ -189,7 +193,8 @@ def _chambers(found: Findings, patients: Patients, m: Measures) -> None:
 
 def _shape(found: Findings, patients: Patients, m: Measures) -> None:
     has = patients.causes
-    found.decide("left axis deviation", m.axis < -30, (m.axis < -22) & (m.axis > -34))
+    left = (m.axis < -30) & (m.axis > LEFTMOST)
+    found.decide("left axis deviation", left, ((m.axis < -22) & (m.axis > -34)) | (m.axis < LEFTMOST) & (m.axis > -150))
     right = (m.axis > 95) | (m.axis < -150)
     found.decide("right axis deviation", right, ~right & (m.axis > 85))
     deep = grouped(wide_q(m, 0.030, 0.22))
@@ -277,7 +282,8 @@ def _super_classes(found: Findings, patients: Patients) -> None:
     ).any(dim=0)
     doubtful = torch.stack(
         [found[one] > 0 for one in ("premature complexes", "supraventricular arrhythmia", "early repolarization")]
-        + [found["sinus tachycardia"] > 0]
+        + [found[one] > 0 for one in ("sinus tachycardia", "bradycardia", "low qrs voltage", "poor r-wave progression")]
+        + [found["clockwise rotation of the heart"] > 0]
         + [found[one] > 0 for one in ("low amplitude t waves", "abnormal qrs", "left axis deviation", "st elevation")]
         + [found[one] > 0 for one in ("right axis deviation", "voltage criteria for left ventricular hypertrophy")]
         + [found[one] == 0 for one in ("conduction disturbance", "hypertrophy", "st/t change", "q waves")]

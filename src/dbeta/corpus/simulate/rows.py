@@ -15,13 +15,11 @@ import torch
 
 from dbeta.corpus.simulate.diseases import MIXES
 from dbeta.corpus.simulate.reports import write_simulated_report
-from dbeta.corpus.simulate.simulation import RATE, Simulation, simulate
+from dbeta.corpus.simulate.simulation import RATE, Simulation, check_numbers, simulate
 from dbeta.errors import DBetaError
 
 #: How an evaluation, a card or a corpus calls where these records come from.
 SOURCE = "simulated"
-#: Numbers are below this: generators of random numbers take no larger ones.
-MOST = 2**63
 #: Measures that a report may tell.
 TOLD = ("rate", "pr", "qrs", "qt", "qtc", "axis")
 
@@ -45,11 +43,10 @@ class SimulatedRows:
         """
         if mix not in MIXES:
             raise DBetaError(f"simulation: unknown mix {mix!r}; choose one of {', '.join(MIXES)}")
-        for name, number, least in (("records", count, 1), ("seed", seed, 0)):
-            if isinstance(number, bool) or not isinstance(number, int) or not least <= number < MOST:
-                raise DBetaError(
-                    f"simulation: {name} should be a whole number of at least {least} and below 2^63, not {number!r}"
-                )
+        check_numbers(1, records=count)
+        check_numbers(seed=seed)
+        if isinstance(untold, str):
+            raise DBetaError(f"simulation: untold should be a list of findings, not {untold!r}")
         self.count, self.seed, self.mix, self.untold = count, seed, mix, tuple(untold)
         if self.untold and (strange := sorted(set(self.untold).difference(self.vocabulary))):
             raise DBetaError(f"simulation: untold has {strange[0]!r}, which is no finding that the simulator decides")

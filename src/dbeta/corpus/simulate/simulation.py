@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
 from dbeta.corpus.simulate.batched import taken, together
+from dbeta.corpus.simulate.diseases import MIXES
 from dbeta.corpus.simulate.draws import Draws
 from dbeta.corpus.simulate.findings import Findings, decide_findings
 from dbeta.corpus.simulate.measures import Measures, measure
@@ -18,9 +20,12 @@ from dbeta.corpus.simulate.render import Clean, render
 from dbeta.corpus.simulate.rhythm import Beats, draw_beats
 from dbeta.corpus.simulate.torso import all_leads
 from dbeta.ecg import LEADS
+from dbeta.errors import DBetaError
 
 #: Records whose signals are made at a time: what they take fits into a cache.
 AT_ONCE = 64
+#: Numbers are below this: generators of random numbers take no larger ones.
+MOST = 2**63
 #: Of every recording.
 SECONDS, RATE = 10.0, 500.0
 #: Findings by parts of their names that nobody can read without these leads.
@@ -55,6 +60,19 @@ RHYTHM_FINDINGS = frozenset(
         *("right bundle branch block", "left bundle branch block", "bundle branch block", "long qt interval"),
     )
 )
+
+
+def check_numbers(least: int = 0, **numbers: int) -> None:
+    """Refuse a seed or a number that is none.
+
+    Raises:
+        DBetaError: one is not whole, below `least` or too large.
+    """
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int) or not least <= number < MOST:
+            raise DBetaError(
+                f"simulation: {name} should be a whole number of at least {least} and below 2^63, not {number!r}"
+            )
 
 
 @dataclass
@@ -98,7 +116,17 @@ def simulate(
         mix: how common diseases are (`dbeta.corpus.simulate.diseases.MIXES`).
         device: where to compute.
         keep_clean: leave the noise-free leads in `clean`, for a little time and memory.
+
+    Raises:
+        DBetaError: the mix is unknown, there is no record, or a number is out of its range.
     """
+    check_numbers(seed=seed)
+    if mix not in MIXES:
+        raise DBetaError(f"simulation: unknown mix {mix!r}; choose one of {', '.join(MIXES)}")
+    if len(records) == 0:
+        raise DBetaError("simulation: there is nothing to simulate; name at least one record")
+    if not all(isinstance(one, Integral) and 0 <= one < MOST for one in records):
+        raise DBetaError("simulation: records should be whole numbers of at least 0 and below 2^63")
     draws = Draws(seed, records, device)
     patients = draw_patients(draws, mix)
     beats = draw_beats(patients.rhythm, SECONDS, patients.uniform, patients.normal)
