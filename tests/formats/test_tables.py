@@ -210,3 +210,5 @@ def test_remarks_and_ragged_rows(tmp_path, make_ecg):
     np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-5)
     (tmp_path / "b.csv").write_text(text + "1,2," * 20 + "\n")
     assert failure(tmp_path / "b.csv").endswith("has 41 cells in line 1002, not 13; correct the table")
+    (tmp_path / "c.csv").write_text(text.splitlines()[0] + "\n")
+    assert failure(tmp_path / "c.csv").endswith("holds no rows of numbers; get or export the file again")

@@ -253,6 +253,8 @@ def _parsing_table() -> Iterator[None]:
         with parsing("a table of numbers"):
             yield
     except DBetaError as error:
+        if isinstance(error.__cause__, pd.errors.EmptyDataError):
+            raise DBetaError("holds no rows of numbers; get or export the file again") from error.__cause__
         if isinstance(error.__cause__, pd.errors.ParserError):
             where = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error.__cause__))
             cells = f"{where[3]} cells in line {where[2]}, not {where[1]}" if where else "rows of different length"
