@@ -96,7 +96,14 @@ def run(args: argparse.Namespace, way: str, seed: int, steps: int) -> dict[str, 
 def settings(args: argparse.Namespace, way: str, seed: int, steps: int, output: Path) -> Recipe:
     """The shipped recipe, changed."""
     changes = [f"training.max_steps={steps}", f"training.eval_steps={steps}", f"training.save_steps={steps}"]
-    changes += ["start_from=null", f"training.seed={seed}", f"output={output}", f"validation={args.corpus}", *WAYS[way]]
+    changes += [
+        "start_from=null",
+        "start_share=0",
+        f"training.seed={seed}",
+        f"output={output}",
+        f"validation={args.corpus}",
+        *WAYS[way],
+    ]
     recipe = load_recipe(RECIPE, changes)
     recipe.corpus = {str(args.output / "simulated"): 0.72, str(args.corpus): 0.28}
     return recipe
