@@ -25,7 +25,7 @@ from dbeta import lead_checks
 from dbeta.ecg import ECG, LEADS, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.formats import detect
-from dbeta.formats.base import Options, Recording, known_lead
+from dbeta.formats.base import SLOWEST, Options, Recording, known_lead
 from dbeta.formats.units import BELIEVABLE, beat_amplitude, millivolts
 from dbeta.safety import refuse_hostile
 from dbeta.safety.limits import check_values, is_file, is_folder, links_outside, readable_name, shown
@@ -34,8 +34,6 @@ from dbeta.safety.limits import check_values, is_file, is_folder, links_outside,
 NO_LEAD = "-"
 #: What a flat lead may measure in any unit, by rounding.
 ROUNDING = 1e-6
-#: Hz; what says that it is slower counts something else than time.
-SLOWEST = 10.0
 #: Seconds; anything shorter is no recording but a remnant or an averaged beat.
 SHORTEST = 0.1
 

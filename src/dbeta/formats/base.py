@@ -17,6 +17,10 @@ from dbeta.errors import DBetaError
 from dbeta.formats.identity import Identity
 
 
+#: Hz; what says that it is slower counts something else than time.
+SLOWEST = 10.0
+
+
 @dataclass
 class Options:
     """What the caller said, for files that are silent."""

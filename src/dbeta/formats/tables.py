@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dbeta.errors import DBetaError
-from dbeta.formats.base import Options, Recording, known_lead, parsing
+from dbeta.formats.base import SLOWEST, Options, Recording, known_lead, parsing
 from dbeta.formats.units import millivolts
 from dbeta.safety.limits import TABLE_ROW, TABLE_VALUES, check_values
 
@@ -34,8 +34,6 @@ _COUNTS = (
     "has whole numbers, which are counts of a converter and not mV; say what one is worth with --units, as uV or as mV "
     "per count"
 )
-#: Hz; a column that gives less counts something else than time.
-_SLOWEST = 10.0
 _TIME = {"time": "s", "t": "s", "seconds": "s", "sec": "s", "s": "s", "time_s": "s", "ms": "ms", "time_ms": "ms"}
 
 
@@ -321,7 +319,7 @@ def _rate(time: np.ndarray, per_second: float) -> float | None:
     if not step > 0 or np.abs(time - time[0] - np.arange(len(time)) * (time[-1] - time[0]) / len(steps)).max() > step:
         return None
     rate = float(f"{per_second * len(steps) / (time[-1] - time[0]):.6g}")
-    return rate if rate >= _SLOWEST else None
+    return rate if rate >= SLOWEST else None
 
 
 def _told_units(count: int, counts: bool, options: Options) -> list[str]:
