@@ -16,7 +16,6 @@ from dbeta.ecg import standard_lead_name
 from dbeta.errors import DBetaError
 from dbeta.formats.identity import Identity
 
-
 #: Hz; what says that it is slower counts something else than time.
 SLOWEST = 10.0
 
