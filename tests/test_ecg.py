@@ -50,7 +50,6 @@ from dbeta.errors import DBetaError
         ("Derivación V3", "V3"),
         ("ECG I-Ref", "I"),
         ("Abl. II", "II"),
-        ("Kanal V1", "V1"),
         ("V₁", "V1"),
         ("Ⅱ", "II"),
         ("V1 [mV]", "V1"),

@@ -41,7 +41,7 @@ _NUMBERED = re.compile(r"(?:^|.*[\s_:.])(?:lead|ableitung|derivaci[oó]n)[\s_:.]
 # and "ECG -aVR" are the inverted lead, not aVR. WCT is Wilson's central terminal, against which V1–V6 are measured.
 _NAMED_AFTER = "wct|ref|einthoven|goldberger|wilson"
 _DECORATED_NAME = re.compile(
-    r"(?:(?:mdc|ecg|ekg|lead|ableitung|abl|kanal|channel|derivaci[oó]n)(?:-|[\s_:.]*))*([a-z0-9][a-z0-9\s_]*?)"
+    r"(?:(?:mdc|ecg|ekg|lead|ableitung|derivaci[oó]n)(?:-|[\s_:.]*)|abl[\s_:.]+)*([a-z0-9][a-z0-9\s_]*?)"
     rf"(?:[\s_-]*(?:(?:{_NAMED_AFTER})|\((?:{_NAMED_AFTER})\)|,\s*(?:augmented|{_NAMED_AFTER}).*))?"
     r"(?:\s*[\[(][mnuµμ]?v[\])])?"
 )

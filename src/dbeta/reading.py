@@ -25,13 +25,11 @@ from dbeta import lead_checks
 from dbeta.ecg import ECG, LEADS, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.formats import detect
-from dbeta.formats.base import SLOWEST, Options, Recording, known_lead
+from dbeta.formats.base import NO_LEAD, SLOWEST, Options, Recording, known_lead
 from dbeta.formats.units import BELIEVABLE, beat_amplitude, millivolts
 from dbeta.safety import refuse_hostile
 from dbeta.safety.limits import check_values, is_file, is_folder, links_outside, readable_name, shown
 
-#: In `leads`, a channel that is none of the twelve.
-NO_LEAD = "-"
 #: What a flat lead may measure in any unit, by rounding.
 ROUNDING = 1e-6
 #: Seconds; anything shorter is no recording but a remnant or an averaged beat.
@@ -235,7 +233,7 @@ def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     if not rate:
         raise DBetaError("does not say its sampling rate; give it in Hz with --fs")
     if rate < SLOWEST:
-        raise DBetaError(f"is sampled at {rate:g} Hz by its own account, as no ECG is; correct that in the file")
+        raise DBetaError(f"is sampled at {rate:g} Hz, as no ECG is; correct its sampling rate")
     held = len(recording.signal[rows[0][0]])
     total = recording.total or held
     begin, end = options.stretch(rate, total)

@@ -205,10 +205,50 @@ def test_a_column_that_counts_samples_is_no_time(tmp_path, make_ecg, step):
 def test_remarks_and_ragged_rows(tmp_path, make_ecg):
     ecg = make_ecg(seconds=2)
     text = table(ecg, time="time").to_csv(index=False)
-    (tmp_path / "a.csv").write_text("# exported\n\n# by a program\n" + text + "# the end\n")
-    read = read_ecg(tmp_path / "a.csv")
-    np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-5)
+    for head in ("# exported\n\n # by a program, today\n", "# ", "#"):
+        (tmp_path / "a.csv").write_text(head + text)
+        np.testing.assert_allclose(read_ecg(tmp_path / "a.csv").signal, ecg.signal, atol=1e-5)
+    noted = table(ecg, time="time").assign(note="lead #2 off, again")
+    noted.to_csv(tmp_path / "d.csv", index=False)
+    np.testing.assert_allclose(read_ecg(tmp_path / "d.csv").signal, ecg.signal, atol=1e-5)
     (tmp_path / "b.csv").write_text(text + "1,2," * 20 + "\n")
     assert failure(tmp_path / "b.csv").endswith("has 41 cells in line 1002, not 13; correct the table")
     (tmp_path / "c.csv").write_text(text.splitlines()[0] + "\n")
     assert failure(tmp_path / "c.csv").endswith("holds no rows of numbers; get or export the file again")
+
+
+def test_leads_that_are_told_keep_their_places(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=2)
+    unnamed = table(ecg).set_axis([f"ch{number}" for number in range(12)], axis=1)
+    unnamed.assign(note="x").to_csv(tmp_path / "a.csv", index=False)
+    read = read_ecg(tmp_path / "a.csv", sampling_rate=500, leads=[*LEADS, "-"])
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-5)
+    broken = unnamed.assign(marker=1.0).astype({"ch0": object})
+    broken.loc[7, "ch0"] = "ovl"
+    broken.to_csv(tmp_path / "b.csv", index=False)
+    for leads in (LEADS, [*LEADS, "-"]):
+        assert "has text in column ch0," in failure(tmp_path / "b.csv", sampling_rate=500, leads=leads)
+
+
+def test_empty_rows_between_tabs_are_missing_samples(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=2)
+    gap = table(ecg)
+    gap.loc[100:199] = np.nan
+    gap.to_csv(tmp_path / "a.tsv", index=False, sep="\t")
+    read = read_ecg(tmp_path / "a.tsv", sampling_rate=500)
+    assert (read.duration, np.isnan(read["II"]).sum()) == (2, 100)
+    np.testing.assert_allclose(read.signal[:, 200:], ecg.signal[:, 200:], atol=1e-5)
+
+
+def test_steps_of_a_told_unit_are_believed(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=2)
+    table(ecg, time="time (s)", per_second=100.0).to_csv(tmp_path / "a.csv", index=False)
+    assert "is sampled at 5 Hz, not at 500" in failure(tmp_path / "a.csv", sampling_rate=500)
+    assert "is sampled at 5 Hz, as no ECG is" in failure(tmp_path / "a.csv")
+
+
+def test_leads_without_any_number(tmp_path, make_ecg):
+    (table(make_ecg(seconds=2), time="time").assign(**dict.fromkeys(LEADS, np.nan))).to_csv(
+        tmp_path / "a.csv", index=False
+    )
+    assert "holds no valid sample" in failure(tmp_path / "a.csv")

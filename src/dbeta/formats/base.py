@@ -16,6 +16,8 @@ from dbeta.ecg import standard_lead_name
 from dbeta.errors import DBetaError
 from dbeta.formats.identity import Identity
 
+#: In `leads`, a channel that is none of the twelve.
+NO_LEAD = "-"
 #: Hz; what says that it is slower counts something else than time.
 SLOWEST = 10.0
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dbeta.errors import DBetaError
-from dbeta.formats.base import SLOWEST, Options, Recording, known_lead, parsing
+from dbeta.formats.base import NO_LEAD, SLOWEST, Options, Recording, known_lead, parsing
 from dbeta.formats.units import millivolts
 from dbeta.safety.limits import TABLE_ROW, TABLE_VALUES, check_values
 
@@ -28,7 +28,7 @@ _NAMED_UNIT = re.compile(r"(.*?)\s*(?:\(([^()]+)\)|\[([^\[\]]+)\]|/\s*([a-zµμ]
 _LONGEST_NAME = 200
 #: Bytes that tell how a table is written, and cells that are parsed at once.
 _HEAD, _PIECE = 2**16, 2**19
-#: What a line begins with that is not of the table.
+#: What a line before the table begins with.
 _REMARK = "#"
 _COUNTS = (
     "has whole numbers, which are counts of a converter and not mV; say what one is worth with --units, as uV or as mV "
@@ -58,7 +58,9 @@ def read_csv(file: Path, options: Options) -> Recording:
     in_part = of_leads and options.sampling_rate and options.duration and time is None
     begin, end = options.stretch(options.sampling_rate, total) if in_part and options.sampling_rate else (0, total)
     check_values(end * form.cells, TABLE_VALUES)
-    signal, kept, times, counts = _read_text(file, form, begin, end, time)
+    signal, kept, times, counts = _read_text(file, form, begin, end, time, options.leads)
+    if in_part and signal.shape[1] != end - begin:
+        raise DBetaError("has cells of several lines; leave out that column")
     if form.header is None:
         if counts and not options.units:
             raise DBetaError(_COUNTS)
@@ -148,12 +150,12 @@ def _form_of(file: Path) -> _Form:
         lines = re.split(r"\r\n|\r|\n", head.decode(encoding, "replace"))
         if len(lines) > 2:
             lines.pop()  # which may be cut short
-        first = next((number for number, line in enumerate(lines) if _is_row(line)), 0)
-        filled = [line for line in lines[first:] if _is_row(line)] or [""]
+        first = _first_row(lines)
+        filled = [line for line in lines[first:] if line.strip()] or [""]
         separator = separator_of(filled)
         numbers = "\n".join(filled[1:])
         comma = separator != "," and re.search(r"\d,\d", numbers) and not re.search(r"\d\.\d", numbers)
-        cells = [cell.strip() for cell in next(csv.reader([filled[0]], delimiter=separator), [])]
+        cells = [cell.strip() for cell in next(csv.reader([filled[0].lstrip("# ")], delimiter=separator), [])]
     decimal = "," if comma else "."
     header = None if all(_is_cell_number(cell, decimal) for cell in cells) else cells
     return _Form(encoding, separator, decimal, header, len(cells), first + (header is not None))
@@ -182,20 +184,37 @@ def _encoding(head: bytes) -> str:
     return "utf-8-sig"
 
 
-def _is_row(line: str) -> bool:
-    return bool(line.strip()) and not line.startswith(_REMARK)
+def _first_row(lines: Sequence[str]) -> int:
+    """The first line that is of the table: not blank, and no remark unless it names the columns of the next."""
+    filled = [number for number, line in enumerate(lines) if line.strip()]
+    body = next((i for i, number in enumerate(filled) if not lines[number].lstrip().startswith(_REMARK)), 0)
+    if body:
+        above, below = lines[filled[body - 1]], lines[filled[body]]
+        separator = separator_of([below])
+        if 0 < below.count(separator) == above.count(separator):
+            return filled[body - 1]
+    return filled[body] if filled else 0
 
 
 def _count_lines(file: Path, form: _Form) -> int:
     """Rows of numbers."""
     with file.open(encoding=form.encoding, errors="replace") as stream:
-        return sum(map(_is_row, itertools.islice(stream, form.skipped, None)))
+        blank = "\r\n" + "".join({" ", "\t"} - {form.separator})
+        return sum(bool(line.strip(blank)) for line in itertools.islice(stream, form.skipped, None))
 
 
 def _read_text(
-    file: Path, form: _Form, begin: int, end: int, time: int | None
+    file: Path, form: _Form, begin: int, end: int, time: int | None, told: Sequence[str] | None
 ) -> tuple[np.ndarray, list[int], np.ndarray, bool]:
     """Rows of a table in text.
+
+    Args:
+        file: the table.
+        form: how it is written.
+        begin: first row.
+        end: the one after the last.
+        time: the column of times.
+        told: what the caller calls the other columns; then all of them stay in their places.
 
     Returns:
         (columns, rows) as float32 of the columns that hold numbers; which these are; the times as float64; and whether
@@ -206,7 +225,13 @@ def _read_text(
     parts, times, counts, at = [], [], True, 0
     header = form.header
     leads = [row for row, name in enumerate(header or ()) if known_lead(_split_unit(name)[0])]
+    columns = form.cells if header is None else len(header)
+    others = [row for row in range(columns) if row != time]
+    needed = {*(leads if told is None and header is not None else others), time}
+    if told is not None and len(told) == len(others):
+        needed -= {row for row, name in zip(others, told, strict=True) if name == NO_LEAD}
     kept: list[int] | None = None
+    seen = False
     with _parsing_table():
         pieces = pd.read_csv(
             file,
@@ -219,27 +244,29 @@ def _read_text(
             encoding=form.encoding,
             encoding_errors="replace",
             compression=None,  # which pandas would guess from the name
-            comment=_REMARK,
         )
         with pieces:
             for piece in pieces:
                 if header is not None and len(header) != piece.shape[1]:
                     raise DBetaError(f"has {len(header)} names but {piece.shape[1]} columns; correct its header row")
                 words = [row for row in range(piece.shape[1]) if not pd.api.types.is_numeric_dtype(piece[row])]
-                needed = range(piece.shape[1]) if header is None else {*leads, time}
                 if odd := [row for row in words if row in needed]:
                     name = f"{odd[0] + 1}" if header is None else header[odd[0]]
                     raise DBetaError(f"has text in column {name}, where numbers should be; correct or remove it")
                 # What a table says besides, of a patient perhaps, is none of the recording
-                kept = [row for row in range(piece.shape[1]) if row not in words] if kept is None else kept
+                if kept is None:
+                    dropped = () if told is not None or header is None else words
+                    kept = [row for row in range(piece.shape[1]) if row not in dropped]
                 wanted = piece.iloc[max(begin - at, 0) :][kept].apply(pd.to_numeric, errors="coerce")
                 at += len(piece)
                 parts.append(wanted.to_numpy(np.float32))
                 if time is not None:
                     times.append(wanted[time].to_numpy(np.float64))
-                counts &= all(_is_whole(piece[row]) for row in leads or kept)
+                voltages = [row for row in (leads or kept) if row != time and row not in words]
+                counts &= all(_is_whole(piece[row]) for row in voltages)
+                seen |= any(bool(piece[row].notna().any()) for row in voltages)
         signal = np.concatenate(parts).T  # (columns, rows)
-    return signal, kept or [], np.concatenate(times or [np.zeros(0)]), counts
+    return signal, kept or [], np.concatenate(times or [np.zeros(0)]), counts and seen
 
 
 @contextmanager
@@ -306,11 +333,13 @@ def _from_columns(
 
 def _time_rate(column: str, times: np.ndarray) -> float | None:
     name, unit = _split_unit(column)
-    return _rate(times, 1000.0 if (unit.casefold() or _TIME[name.casefold()]) == "ms" else 1.0)
+    rate = _rate(times, 1000.0 if (unit.casefold() or _TIME[name.casefold()]) == "ms" else 1.0)
+    # Samples that are counted, or milliseconds
+    return None if rate and rate < SLOWEST and not unit and name.casefold() in ("t", "time") else rate
 
 
 def _rate(time: np.ndarray, per_second: float) -> float | None:
-    """Hz, from a column of times; None where its steps differ or are too long, as of samples that are counted."""
+    """Hz, from a column of times; None where its steps differ, as in a table of something else."""
     if len(time) < 2 or not np.isfinite(time).all():
         return None
     steps = np.diff(time)
@@ -318,8 +347,7 @@ def _rate(time: np.ndarray, per_second: float) -> float | None:
     # Rounded times, as of 0.002, 0.003, 0.005, differ by half a step
     if not step > 0 or np.abs(time - time[0] - np.arange(len(time)) * (time[-1] - time[0]) / len(steps)).max() > step:
         return None
-    rate = float(f"{per_second * len(steps) / (time[-1] - time[0]):.6g}")
-    return rate if rate >= SLOWEST else None
+    return float(f"{per_second * len(steps) / (time[-1] - time[0]):.6g}")
 
 
 def _told_units(count: int, counts: bool, options: Options) -> list[str]:
