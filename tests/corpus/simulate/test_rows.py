@@ -42,13 +42,14 @@ def test_a_row_is_the_same_in_any_company():
 
 
 def test_untold_findings_are_undetermined_and_in_no_report():
-    told, silent = SimulatedRows(1000, 3), SimulatedRows(1000, 3, untold=["sinus rhythm"])
-    some = [i for i, names in enumerate(told[range(40)]["findings"]) if "sinus rhythm" in names]
-    assert some
+    name = "low amplitude t waves"
+    told, silent = SimulatedRows(1000, 3), SimulatedRows(1000, 3, untold=[name])
+    some = [i for i, names in enumerate(told[range(80)]["findings"]) if name in names]
+    words = wordings(name)
+    assert any(word in report for report in told[some]["report"] for word in words)
     rows = silent[some]
-    assert all("sinus rhythm" in names for names in rows["unknown"])
-    assert not any("sinus rhythm" in names for names in rows["findings"])
-    words = wordings("sinus rhythm")
+    assert all(name in names for names in rows["unknown"])
+    assert not any(name in names for names in rows["findings"])
     assert not any(word in report for report in rows["report"] for word in words)
     assert rows["signal"] == told[some]["signal"]
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dbeta.corpus.simulate.torso import rotations
-from dbeta.corpus.simulate.waves import Bells, joined
+from dbeta.corpus.simulate.waves import Bells, Tents, joined
 
 #: Territories of the left ventricle → the direction from its middle, and its local parts.
 TERRITORIES: dict[str, tuple[float, ...]] = {
@@ -30,8 +30,8 @@ TERRITORIES: dict[str, tuple[float, ...]] = {
 }
 #: Parts of a wave's vector.
 PARTS = 5
-#: Bell curves of a beat that `Heart.individual` varies.
-VARIED = 16
+#: Bell curves of a beat that `Heart.individual` varies, and corners of its QRS complex.
+VARIED, CORNERS = 16, 9
 
 
 @dataclass
@@ -67,6 +67,9 @@ class Heart:
         coved: of a right precordial J point, as in Brugada's pattern, mV.
         individual: (B, VARIED, 1 + PARTS) small random numbers by which everybody's waves differ from the textbook's:
             of each wave's width, and of its vector in mV.
+        corners: (B, CORNERS, 1 + PARTS) of the QRS complex, where fronts meet or break through: when, between 0 and 1,
+            and mV.
+        corner_width: (B, CORNERS) of them, seconds.
     """
 
     qrs: Tensor
@@ -100,15 +103,18 @@ class Heart:
     fragments: Tensor
     coved: Tensor
     individual: Tensor
+    corners: Tensor
+    corner_width: Tensor
 
     @classmethod
     def healthy(cls, count: int) -> Heart:
         """So many textbook hearts."""
         wide = {
             **{"t_turn": (2,), "pathway": (3,), "scar": (5,), "injury": (5,), "ischemia": (5,), "st": (3,)},
-            "individual": (VARIED, 1 + PARTS),
+            **{"individual": (VARIED, 1 + PARTS), "corners": (CORNERS, 1 + PARTS), "corner_width": (CORNERS,)},
         }
         usual = {"qrs": 0.09, "qrs_gain": 1.0, "p_duration": 0.1, "p_gain": 1.0, "qt": 0.39, "t_gain": 1.0}
+        usual["corner_width"] = 0.006
         return cls(
             **{one.name: torch.full((count, *wide.get(one.name, ())), usual.get(one.name, 0.0)) for one in fields(cls)}
         )
@@ -122,10 +128,10 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     normal = _bells(
         heart,
         [
-            (0.20, 0.085, 0.085, (-0.15, -0.06, -0.26)),
-            (0.40, 0.100, 0.100, (0.84, 0.56, -0.36, 0.25, 0.25)),
-            (0.56, 0.100, 0.100, (1.02, 0.52, 0.66, -0.95, 0.30)),
-            (0.80, 0.085, 0.085, (-0.22, -0.07, 0.42, -0.25, 0.0)),
+            (0.20, 0.085, 0.085, (-0.12, -0.05, -0.22)),
+            (0.40, 0.100, 0.100, (0.84, 0.56, -0.36, 0.36, 0.42)),
+            (0.56, 0.100, 0.100, (1.02, 0.52, 0.66, -1.15, 0.30)),
+            (0.80, 0.085, 0.085, (-0.16, -0.06, 0.44, -0.27, 0.0)),
         ],
     )
     # Left ventricular load: more of the free wall, backwards and to the left; right: forwards and to the right
@@ -138,7 +144,7 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     front, back = heart.anterior_block[:, None], heart.posterior_block[:, None]
     normal.vector[:, 0] += front * fixed(0.05, 0.25, 0.05) + back * fixed(0.30, -0.25, 0)
     normal.vector[:, 1] += front * fixed(-0.05, -0.70, 0.1, 0, -0.15) + back * fixed(-0.75, 0.40, 0)
-    normal.vector[:, 2] += front * fixed(-0.05, -0.95, 0.05, 0, -0.35) + back * fixed(-1.05, 0.55, 0)
+    normal.vector[:, 2] += front * fixed(-0.05, -1.02, 0.05, 0, -0.35) + back * fixed(-1.05, 0.55, 0)
     # A scar: the early forces that would come from there are missing
     lost = heart.scar @ _directions(heart)  # (B, PARTS)
     normal.vector[:, 0] -= 0.36 * lost
@@ -196,6 +202,14 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     return joined(every, delta), total
 
 
+def corners(heart: Heart, duration: Tensor) -> Tents:
+    """What is sharp in QRS complexes that last so long (B,): highest in their middle, nothing at both ends."""
+    when = heart.corners[..., 0]
+    size = (heart.qrs_gain[:, None] * (torch.pi * when).sin().square())[..., None]
+    width = heart.corner_width
+    return Tents(when * duration[:, None], width, width, size * heart.corners[..., 1:])
+
+
 def repolarization(heart: Heart, qrs: Bells, duration: Tensor) -> Bells:
     """ST segment, T wave and U wave.
 
@@ -207,7 +221,7 @@ def repolarization(heart: Heart, qrs: Bells, duration: Tensor) -> Bells:
     fixed, directions = _fixed(heart), _directions(heart)
     forces = (qrs.vector * (qrs.before + qrs.after)[..., None]).sum(dim=1)  # (B, PARTS), the area of the complex
     against = -forces / forces.norm(dim=1, keepdim=True).clamp(min=1e-4)
-    t = fixed(0.45, 0.19, -0.24, 0.12, 0.0).expand(len(duration), -1)
+    t = fixed(0.42, 0.19, -0.32, 0.0, 0.05).expand(len(duration), -1)
     own = heart.individual[:, -1, 1:]
     turned = (t[:, None, :3] @ rotation_about(heart.t_turn).transpose(1, 2))[:, 0]
     t = torch.cat([turned, t[:, 3:]], dim=1) + own

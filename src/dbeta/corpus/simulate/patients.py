@@ -31,7 +31,7 @@ from dbeta.corpus.simulate.diseases import (
     RHYTHMS,
 )
 from dbeta.corpus.simulate.draws import Draws
-from dbeta.corpus.simulate.heart import PARTS, VARIED, Heart
+from dbeta.corpus.simulate.heart import CORNERS, PARTS, VARIED, Heart
 from dbeta.corpus.simulate.render import FastAtria
 from dbeta.corpus.simulate.rhythm import Rhythm
 from dbeta.corpus.simulate.torso import lead_matrices
@@ -87,7 +87,7 @@ def draw_patients(draws: Draws, mix: str = "balanced") -> Patients:
     _load_chambers(draws, causes, heart)
     _block_arteries(draws, causes, heart)
     _repolarize(draws, causes, heart)
-    matrices = _draw_torsos(draws, causes, age, male)
+    matrices = _draw_torsos(draws, causes, age, male, heart)
     direction = normalize(draws.normal(0, 1, 3), dim=1)
     fast = FastAtria(
         size=torch.where(
@@ -157,18 +157,23 @@ def _healthy_heart(draws: Draws, age: Tensor, male: Tensor) -> Heart:
     heart = Heart(**{name: value.to(draws.device) for name, value in vars(heart).items()})
     young = ((45 - age) / 28).clamp(0, 1)
     heart.qrs = (0.075 + 0.005 * male + draws.normal(0, 0.008)).clamp(0.058, 0.102)
-    heart.qrs_gain = 0.93 * draws.spread(0.22) * (1 + 0.20 * young * male) * torch.where(male, 1.03, 0.95)
+    heart.qrs_gain = 0.90 * draws.spread(0.17) * (1 + 0.15 * young * male) * torch.where(male, 1.03, 0.95)
     heart.p_duration = (0.092 + 0.0002 * (age - 50) + draws.normal(0, 0.010)).clamp(0.065, 0.118)
     heart.p_gain = draws.spread(0.28) * 0.85
-    heart.t_gain = draws.spread(0.32) * torch.where(male, 1.05, 0.85) * (1 + 0.35 * young) * 0.95
-    heart.t_turn = draws.normal(0, 1, 2) * draws.numbers.new_tensor([0.16, 0.28])
+    heart.t_gain = draws.spread(0.28) * torch.where(male, 1.05, 0.85) * (1 + 0.35 * young) * 0.95
+    heart.t_turn = draws.normal(0, 1, 2) * draws.numbers.new_tensor([0.09, 0.24])
     # Juvenile T waves, more often in women: turned backwards
     juvenile = draws.chance(0.04 + 0.16 * young * ~male)
     heart.t_turn[:, 1] -= juvenile * draws.uniform(0.35, 0.8)
     heart.individual = draws.normal(0, 1, VARIED, 1 + PARTS) * draws.numbers.new_tensor(
-        [0.20, 0.07, 0.07, 0.07, 0.08, 0.08]
+        [0.20, 0.13, 0.07, 0.09, 0.14, 0.16]
     )
-    heart.individual[:, -1, 1:] *= 0.5
+    heart.individual[:, -1, 1:] *= 0.3
+    # Some have more of the right ventricle in their complexes, others less
+    heart.right_load = draws.normal(0, 0.10)
+    heart.corner_width = draws.uniform(0.003, 0.010, CORNERS)
+    sharp = 0.15 * draws.spread(0.3)[:, None, None] * draws.normal(0, 1, CORNERS, PARTS)
+    heart.corners = torch.cat([draws.uniform(0.06, 0.94, CORNERS, 1), sharp], dim=2)
     # The normal ST segment of men rises in V2 to V4
     rise = draws.uniform(0, 1) * torch.where(male, 0.05, 0.02) * (1 + young)
     heart.st = draws.normal(0, 0.008, 3) + rise[:, None] * draws.numbers.new_tensor([0.3, 0.25, -0.9])
@@ -235,7 +240,7 @@ def _draw_rhythm(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
 
 def _draw_intervals(draws: Draws, causes: dict[str, Tensor], rhythm: Rhythm, heart: Heart, male: Tensor) -> None:
     """PR and QT intervals."""
-    pr = (0.147 + draws.normal(0, 0.017) - 0.0004 * (rhythm.rate - 70)).clamp(0.116, 0.194)
+    pr = (0.147 + draws.normal(0, 0.017) - 0.0004 * (rhythm.rate - 70)).clamp(0.121, 0.194)
     longest = (60 / rhythm.rate - 0.14).clamp(0.215, 0.36)
     pr = torch.where(causes["first"], 0.207 + (longest - 0.207) * draws.uniform().square(), pr)
     pr = torch.where(causes["wenckebach"], draws.uniform(0.17, 0.26), pr)
@@ -256,7 +261,7 @@ def _draw_intervals(draws: Draws, causes: dict[str, Tensor], rhythm: Rhythm, hea
     heart.qt = heart.qt + heart.st_longer
     # Corrected by Fridericia, as in patients; at most what fits between two beats
     interval = 60 / rhythm.rate
-    longest = (0.25 + 0.55 * interval).minimum(0.9 * interval).clamp(max=0.66)
+    longest = (0.25 + 0.55 * interval).minimum(0.86 * interval).clamp(max=0.66)
     heart.qt = (heart.qt * interval.clamp(0.3, 1.6) ** (1 / 3)).minimum(longest)
 
 
@@ -289,7 +294,7 @@ def _load_chambers(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> Non
     left = causes["lvh"] | causes["lvh strain"]
     heart.left_load = left * draws.uniform(0.10, 0.65) + causes["voltage"] * draws.uniform(0.10, 0.35)
     heart.qrs_gain = torch.where(left | causes["voltage"], heart.qrs_gain.clamp(min=0.7), heart.qrs_gain)
-    heart.right_load = causes["rvh"] * draws.uniform(0.5, 1.25)
+    heart.right_load = heart.right_load + causes["rvh"] * draws.uniform(0.5, 1.25)
     strained = causes["lvh strain"] | (causes["rvh"] & draws.chance(0.5))
     heart.strain = heart.strain + strained * draws.uniform(0.45, 1.2) + causes["lvh"] * draws.uniform(0.0, 0.5)
     heart.left_atrium = causes["lae"] * draws.uniform(0.6, 1.6)
@@ -371,18 +376,19 @@ def _repolarize(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
     heart.coved = causes["brugada"] * draws.uniform(0.2, 0.45)
 
 
-def _draw_torsos(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Tensor) -> Tensor:
-    """Chests, electrodes and how the heart lies in them."""
+def _draw_torsos(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Tensor, heart: Heart) -> Tensor:
+    """Chests, electrodes and how the heart lies in them; the T wave turns less with it than the QRS complex does."""
     stout = draws.chance(0.22) * draws.uniform(0.4, 1.0)
     thin = draws.chance(0.15) * draws.uniform(0.4, 1.0)
-    angles = draws.normal(0, 1, 3) * draws.numbers.new_tensor([0.10, 0.20, 0.26])
-    angles[:, 2] += 0.06 - 0.0065 * (age - 35) - 0.3 * stout + 0.3 * thin
+    angles = draws.normal(0, 1, 3) * draws.numbers.new_tensor([0.10, 0.28, 0.24])
+    angles[:, 2] += 0.15 - 0.0065 * (age - 35) - 0.3 * stout + 0.3 * thin
     # A lying or a standing heart, and one turned about its long axis
     angles[:, 2] += draws.chance(0.06) * draws.uniform(-0.9, -0.4) + draws.chance(0.05) * draws.uniform(0.4, 0.9)
     angles[:, 1] += draws.chance(0.10) * draws.uniform(-0.6, 0.6)
     # Whatever strains the left ventricle turns the axis to the left
     strained = torch.stack([causes[name] for name in (*CORONARY, "lvh", "lvh strain", "ivcd", "first")]).any(dim=0)
     angles[:, 2] -= strained * draws.uniform(0.0, 0.5)
+    heart.t_turn = heart.t_turn - 0.55 * angles[:, [2, 1]]
     shift = draws.normal(0, 1, 2) * draws.numbers.new_tensor([0.28, 0.45])
     shift[:, 1] -= 0.25 * ~male
     matrices = lead_matrices(draws.normal(0, 1, 8, 3), shift, angles)

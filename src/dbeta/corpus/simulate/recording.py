@@ -29,8 +29,8 @@ LEADS_FROM_ELECTRODES = (
     *((-1 / 3, -1 / 3, -1 / 3, *(float(i == j) for j in range(6))) for i in range(6)),
 )
 #: Cut-off frequencies in Hz and how often machines have them.
-HIGH_PASS = ((0.05, 0.40), (0.15, 0.15), (0.32, 0.05), (0.5, 0.40))
-LOW_PASS = ((35.0, 0.05), (40.0, 0.35), (100.0, 0.2), (150.0, 0.4))
+HIGH_PASS = ((0.05, 0.55), (0.15, 0.15), (0.32, 0.05), (0.5, 0.25))
+LOW_PASS = ((35.0, 0.04), (40.0, 0.21), (100.0, 0.15), (150.0, 0.6))
 #: Limb electrodes that are exchanged: the finding, what it does to leads I and II, the axis it makes of 0 degrees (it
 #: mirrors the axis), and how often. The arms; left arm and left leg; right arm and left leg.
 LIMB_SWAPS = (
@@ -46,6 +46,9 @@ LOOSE = (
     *((1, (0, 1, 2, 3, 4, 5)), (1, (0,)), (1, (1,))),  # the right arm is in every limb lead that is measured
     *((4, (6 + number,)) for number in range(6)),
 )
+#: By which electrodes pick up muscles: arms more than a leg or the chest, whose leads get theirs from the arms, through
+#: Wilson's terminal.
+MUSCLES = (1.0, 1.4, 0.4, *(0.2,) * 6)
 #: Of the bank of noise, samples.
 BANK = 1 << 20
 BANK_STEP = 16
@@ -85,12 +88,12 @@ def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
     count, _, samples = clean.shape
     device = clean.device
     exchanged, mirror = _exchange(draws, clean)
-    tremor = 0.005 * draws.spread(0.75) * torch.where(draws.chance(0.06), 5.0, 1.0)
-    wander = 0.035 * draws.spread(0.9) * torch.where(draws.chance(0.05), 4.0, 1.0)
+    tremor = 0.0045 * draws.spread(0.65) * torch.where(draws.chance(0.06), 5.0, 1.0)
+    wander = 0.042 * draws.spread(0.65) * torch.where(draws.chance(0.05), 4.0, 1.0)
     steady, slow = noise_bank(rate, device)
     uneven = draws.spread(0.5, ELECTRODES, 2)
     places = (draws.uniform(0, 1, ELECTRODES, 2) * ((BANK - samples) // BANK_STEP)).long()
-    shake = (tremor[:, None] * uneven[..., 0])[..., None]
+    shake = (tremor[:, None] * uneven[..., 0] * uneven.new_tensor(MUSCLES))[..., None]
     drift = (wander[:, None] * uneven[..., 1])[..., None]
     noise, low = (
         one.unfold(0, samples, BANK_STEP).index_select(0, where.flatten()).view(count, ELECTRODES, samples)
@@ -159,11 +162,10 @@ def noise_bank(rate: float, device: torch.device) -> tuple[Tensor, Tensor]:
     rng = np.random.Generator(np.random.Philox(key=2018))
     spectrum = rng.standard_normal((2, BANK // 2 + 1)) + 1j * rng.standard_normal((2, BANK // 2 + 1))
     frequency = np.fft.rfftfreq(BANK, 1 / rate)
-    # Muscles are loudest between 20 and 150 Hz; breathing and movement below 1 Hz
-    muscle = 0.35 + np.exp(-0.5 * ((frequency - 60) / 55) ** 2)
-    drift = (
-        (frequency > 0.02) / (1 + (frequency / 0.22) ** 3) * (1 + 1.2 * np.exp(-0.5 * ((frequency - 0.26) / 0.05) ** 2))
-    )
+    # Muscles are loudest from 10 Hz on, ever less above; breathing and movement below 1 Hz
+    muscle = 0.02 + (frequency / 18) ** 2 / (1 + (frequency / 18) ** 2.9)
+    breathing = 1 + 1.2 * np.exp(-0.5 * ((frequency - 0.26) / 0.05) ** 2)
+    drift = (frequency > 0.02) * (breathing / (1 + (frequency / 0.22) ** 3) + 0.1 / (1 + frequency))
     noise = np.fft.irfft(spectrum * np.stack([muscle, drift]))
     noise /= noise.std(axis=1, keepdims=True)
     muscle_noise, wander = torch.from_numpy(noise.astype(np.float32)).to(device)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from dbeta.corpus.simulate.batched import taken
-from dbeta.corpus.simulate.heart import PARTS, Heart, atrial, depolarization, repolarization, ventricular
+from dbeta.corpus.simulate.heart import PARTS, Heart, atrial, corners, depolarization, repolarization, ventricular
 from dbeta.corpus.simulate.rhythm import ESCAPE, FIBRILLATION, FLUTTER, PACER, VENTRICULAR, Beats, Events, Rhythm
 from dbeta.corpus.simulate.torso import all_leads
 from dbeta.corpus.simulate.waves import BEGIN, END, Bells, joined
@@ -110,7 +110,8 @@ def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Te
     """QRS complexes and T waves (B, T, PARTS), each record's usual beat (B, W, PARTS), and how long QRS lasts (B,)."""
     count, device = len(focus), focus.device
     qrs, duration = depolarization(heart)
-    bank = [sampled(joined(qrs, repolarization(heart, qrs, duration)), BEGIN, END, rate)]
+    sharp = sampled(corners(heart, duration), BEGIN, END, rate)
+    bank = [sampled(joined(qrs, repolarization(heart, qrs, duration)), BEGIN, END, rate).add_(sharp)]
     # Which row of the bank a record's beats of each origin take; conducted ones the record's own
     rows = torch.arange(count, device=device)[:, None].repeat(1, 4)
     filled = count

@@ -40,6 +40,16 @@ class Bells:
         return self.vector.transpose(1, 2) @ distance.mul_(steepness).square_().mul_(-0.5).exp_()
 
 
+class Tents(Bells):
+    """Tents instead of bell curves, with widths from the top to the foot: their corners are what is sharp in a beat."""
+
+    def sampled(self, times: Tensor) -> Tensor:
+        """Their sum at times (W,): (B, P, W)."""
+        distance = times - self.center[..., None]  # (B, K, W)
+        steepness = torch.where(distance < 0, -1 / self.before[..., None], 1 / self.after[..., None])
+        return self.vector.transpose(1, 2) @ distance.mul_(steepness).neg_().add_(1).clamp_(min=0)
+
+
 def joined(*parts: Bells) -> Bells:
     """All bells of several parts."""
     return Bells(*(torch.cat(list(field), dim=1) for field in zip(*(vars(one).values() for one in parts), strict=True)))
