@@ -16,7 +16,6 @@ import json
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,15 +23,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dbeta.corpus.simulate.delineate import TOLERANCES, delineate
-from dbeta.corpus.simulate.simulation import RATE, simulate
-from dbeta.ecg import LEADS
+from dbeta.corpus.simulate.delineate import TOLERANCES, errors, readable
+from dbeta.corpus.simulate.simulation import simulate
 from dbeta.workers import default_workers
 
-#: Rhythms with a regular beat after each P wave, and the fastest and, for QT, the slowest rate that is too fast.
-REGULAR, FASTEST, FAST = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia"), 110.0, 75.0
-#: mV that a T wave has at least for its end to be found.
-UPRIGHT = 0.12
 console = Console(width=110)
 
 
@@ -46,7 +40,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few records: does it run at all?")
     args = parser.parse_args()
     records, seeds, each = (64, [41], 1) if args.quick else (args.records, args.seeds, args.each)
-    errors: dict[str, dict[str, list[float]]] = {}
+    off: dict[str, dict[str, list[float]]] = {}
     with ProcessPoolExecutor(default_workers(), mp_context=get_context("spawn")) as workers:
         for seed in seeds:
             chosen = choose(seed, records, each)
@@ -56,8 +50,8 @@ def main() -> None:
             for finding, some in chosen.items():
                 for row in some:
                     for measure, error in found[row].items():
-                        errors.setdefault(finding, {}).setdefault(measure, []).append(error)
-    figures = {finding: summary(of) for finding, of in sorted(errors.items())}
+                        off.setdefault(finding, {}).setdefault(measure, []).append(error)
+    figures = {finding: summary(of) for finding, of in sorted(off.items())}
     report(figures)
     if args.json:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
@@ -69,7 +63,7 @@ def choose(seed: int, records: int, each: int) -> dict[str, list[int]]:
     for start in range(0, records, 500):
         some = simulate(seed, range(start, min(start + 500, records)))
         regular, ends = readable(some)
-        rank.append(torch.stack([~regular, ~ends], dim=1).int() @ torch.tensor([2, 1], dtype=torch.int32))
+        rank.append(2 * ~regular + 1 * ~ends)
         names.append({name: sign > 0 for name, sign in some.findings.items()})
     order = torch.cat(rank)
     present = {name: torch.cat([one[name] for one in names]) for name in names[0]}
@@ -80,34 +74,17 @@ def choose(seed: int, records: int, each: int) -> dict[str, list[int]]:
     }
 
 
-def readable(some: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Whether intervals and axis, and whether the end of T, can be found in a record: (B,) bool each."""
-    regular = torch.stack([some.findings[name] > 0 for name in REGULAR]).any(dim=0) & (some.measures.rate < FASTEST)
-    regular &= ~(some.findings["premature complexes"] > 0)
-    regular &= some.recordings.mirror.isnan()
-    ends = some.measures.t[:, [LEADS.index("II"), LEADS.index("V5")]].amin(dim=1) > UPRIGHT
-    return regular, ends & (some.measures.rate < FAST)
-
-
 def read(seed: int, row: int) -> dict[str, float]:
     """What is found in a record less what was asked for; NaN where that says nothing."""
     torch.set_num_threads(1)
-    some = simulate(seed, [row], keep_clean=True)
-    regular, ends = (bool(one[0]) for one in readable(some))
-    found = delineate(some.clean.signals[0].numpy(), RATE)
-    errors = {}
-    for measure, (_, share) in TOLERANCES.items():
-        off = getattr(found, measure) - float(getattr(some.measures, measure)[0]) - share
-        told = measure == "rate" or (regular and (ends or measure != "qt"))
-        errors[measure] = ((off + 180) % 360 - 180 if measure == "axis" else off) if told else float("nan")
-    return errors
+    return errors(simulate(seed, [row], keep_clean=True), 0)
 
 
-def summary(errors: dict[str, list[float]]) -> dict[str, float | None]:
+def summary(off: dict[str, list[float]]) -> dict[str, float | None]:
     """Of a finding: records, and the median error of each measure, None where none could be read."""
-    told = {measure: np.array(some)[np.isfinite(some)] for measure, some in errors.items()}
+    told = {measure: np.array(some)[np.isfinite(some)] for measure, some in off.items()}
     medians = {measure: float(np.median(some)) if len(some) > 1 else None for measure, some in told.items()}
-    return {"records": len(errors["rate"]), "regular": len(told["axis"]), **medians}
+    return {"records": len(off["rate"]), "regular": len(told["axis"]), **medians}
 
 
 def report(figures: dict[str, dict[str, float | None]]) -> None:

@@ -1,128 +1,115 @@
 """Is what was asked for there to be seen? Noise-free simulated ECGs, read again by an independent delineator."""
 
+from collections import defaultdict
+
 import numpy as np
 import pytest
 
-from dbeta.corpus.simulate.delineate import TOLERANCES, Delineation, delineate
-from dbeta.corpus.simulate.simulation import RATE, Simulation, simulate
-from dbeta.ecg import LEADS
+from dbeta.corpus.simulate.delineate import TOLERANCES, delineate, errors, readable
+from dbeta.corpus.simulate.simulation import RATE, simulate
 
-#: Findings whose records are delineated, and how many of each.
-FINDINGS = (
-    *("normal ecg", "sinus bradycardia", "sinus tachycardia", "first-degree av block", "left bundle branch block"),
-    *("right bundle branch block", "incomplete right bundle branch block", "left anterior fascicular block"),
-    *("left ventricular hypertrophy", "inferior myocardial infarction", "anteroseptal myocardial infarction"),
-    *("long qt interval", "low qrs voltage", "left axis deviation", "right axis deviation"),
-    *("non-specific intraventricular conduction delay", "wolff-parkinson-white", "st elevation"),
-    *("short qt interval", "hypocalcemia"),
-)
-EACH = 9
-SEEDS = (41, 1, 2)
-#: In blocked complexes the delineator takes the notch for the end, and ends the T wave that follows at once too early;
-#: their width is measured in test_simulate.py.
-NOTCHED = {
-    **{"left bundle branch block": 0.095, "right bundle branch block": 0.065},
-    **{"non-specific intraventricular conduction delay": 0.035, "right axis deviation": 0.035},
-    **{"long qt interval": 0.055},  # ... and ends a wide T wave too early
-    **{"left axis deviation": 0.06, "wolff-parkinson-white": 0.04},  # an axis often deviates by such a block
+#: Simulated of each seed, and how many of each finding are delineated: those that can be read best.
+RECORDS, SEEDS, EACH = 2600, (41, 1, 2), 3
+#: Every finding there is. That a tachycardia comes in attacks, no 10 s show: it is never said to be there.
+FINDINGS = tuple(sorted(simulate(0, [0]).findings.keys() - {"paroxysmal supraventricular tachycardia"}))
+#: Where the delineator is known to be off by more than its tolerance, and how far it may be.
+WIDER = {
+    # It takes the notch of a blocked complex for its end, finds a slow beginning late, and ends the T wave that follows
+    # at once too early; how wide blocked complexes are is measured in test_simulate.py
+    **{("left bundle branch block", "pr"): 0.050, ("incomplete left bundle branch block", "pr"): 0.045},
+    **{("left bundle branch block", "qrs"): 0.085, ("right bundle branch block", "qrs"): 0.075},
+    **{("bundle branch block", "qrs"): 0.070, ("left bundle branch block", "qt"): 0.075},
+    ("wolff-parkinson-white", "pr"): 0.045,  # ... and a delta wave late
+    ("voltage criteria for left ventricular hypertrophy", "qrs"): 0.035,  # ... and the feet of tall complexes early
+    # The only records whose T waves stand upright in II and V5 have turned ones in the other leads
+    **{("inferolateral myocardial infarction", "qt"): 0.065, ("lateral subendocardial injury", "qt"): 0.055},
+    # A shifted ST segment falls into the window of the axis
+    **{("inferior subendocardial injury", "axis"): 16.0, ("brugada pattern", "axis"): 14.0},
 }
-#: Complexes whose parts cancel have hardly a direction: what is left differs with the window, which takes in a raised
-#: ST segment, and cuts off the end of a complex whose peak comes late.
-SMALL = {"inferior myocardial infarction": 25.0, "st elevation": 30.0, "left bundle branch block": 20.0}
-#: No delineator finds the end of a T wave that is flat, inverted or runs into the next P wave, nor a P wave within the
-#: T wave before it.
-UPRIGHT, HIGHEST_RATE, SLOW = 0.12, 110.0, 75.0
-#: Other rhythms with a steady rate. Where intervals vary, a mean depends on the beats at the ends; in complete block
-#: the delineator counts P waves; and of a paced complex it takes a part: its width is in test_simulation.py.
-STEADY = ("paced rhythm", "junctional rhythm")
-#: Kinds of rhythm in which a regular beat follows a P wave.
-REGULAR = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia")
-
-
-@pytest.fixture(scope="module", params=SEEDS)
-def many(request) -> Simulation:
-    return simulate(request.param, range(2600), keep_clean=True)
+#: Findings none of whose records has a regular beat after each P wave, with electrodes in their places: the rate alone
+#: is looked for. And those none of whose T waves ends upright and before the next P wave: no QT.
+IRREGULAR = (
+    *("atrial fibrillation", "atrial flutter", "supraventricular tachycardia", "supraventricular arrhythmia"),
+    *("junctional rhythm", "premature atrial complex", "premature ventricular complex", "premature complexes"),
+    *("bigeminy", "trigeminy", "sinus pause", "paced rhythm", "second-degree av block"),
+    *("type i second-degree av block", "third-degree av block", "arm lead reversal", "arm and leg lead reversal"),
+)
+NO_END = ("sinus tachycardia",)
+#: Of all records, how many are within the tolerance at least.
+NEARLY = {"rate": 0.94, "pr": 0.80, "qrs": 0.70, "qt": 0.80, "axis": 0.82}
 
 
 @pytest.fixture(scope="module")
-def read(many) -> dict[str, list[tuple[dict[str, float], Delineation]]]:
-    """Of each finding, what was asked for and what was found."""
-    signals = many.clean.signals.numpy()
-    regular = np.any([(many.findings[name] > 0).numpy() for name in REGULAR], axis=0)
-    regular &= (many.measures.rate < HIGHEST_RATE).numpy()
-    regular &= ~(many.findings["premature complexes"] > 0).numpy() & many.recordings.mirror.isnan().numpy()
-    ends = (many.measures.t[:, [LEADS.index("II"), LEADS.index("V5")]].amin(dim=1) > UPRIGHT).numpy()
-    ends &= (many.measures.rate < SLOW).numpy()
-    known: dict[int, Delineation] = {}
-    found: dict[str, list[tuple[dict[str, float], Delineation]]] = {}
-    for name in FINDINGS:
-        rows = np.flatnonzero(regular & (many.findings[name] > 0).numpy())
-        # Those whose T waves end first, otherwise as they come
-        rows = rows[np.argsort(~ends[rows], kind="stable")][:EACH]
-        assert len(rows) == EACH, name
-        for row in rows.tolist():
-            known.setdefault(row, delineate(signals[row], RATE))
-            asked = {measure: float(getattr(many.measures, measure)[row]) for measure in TOLERANCES}
-            if not ends[row]:
-                asked["qt"] = float("nan")
-            found.setdefault(name, []).append((asked, known[row]))
-    return found
-
-
-def error(asked: dict[str, float], found: Delineation, measure: str) -> float:
-    """What was found beyond what was asked for, without the delineator's own share."""
-    off = getattr(found, measure) - asked[measure]
-    if measure == "axis":
-        off = (off + 180) % 360 - 180
-    return off - TOLERANCES[measure][1]
+def found() -> dict[str, list[dict[str, float]]]:
+    """Of each finding's records, what was found less what was asked for."""
+    off = defaultdict(list)
+    for seed in SEEDS:
+        some = simulate(seed, range(RECORDS), keep_clean=True)
+        regular, ends = readable(some)
+        worst_last = (2 * ~regular + 1 * ~ends).numpy()
+        known: dict[int, dict[str, float]] = {}
+        for name in FINDINGS:
+            rows = np.flatnonzero((some.findings[name] > 0).numpy())
+            for row in rows[np.argsort(worst_last[rows], kind="stable")][:EACH].tolist():
+                known.setdefault(row, errors(some, row))
+                off[name].append(known[row])
+    return off
 
 
 @pytest.mark.parametrize("measure", TOLERANCES)
 @pytest.mark.parametrize("finding", FINDINGS)
-def test_what_is_asked_for_is_found_again(read, finding, measure):
-    errors = np.array([error(asked, found, measure) for asked, found in read[finding]])
-    if measure == "qt" and np.isnan(errors).all():
-        # T waves opposite to the complexes, or soon followed by a P wave
-        assert finding in (
-            *("left bundle branch block", "wolff-parkinson-white", "sinus tachycardia"),
-            "non-specific intraventricular conduction delay",
-        )
+def test_what_is_asked_for_is_found_again(found, finding, measure):
+    off = np.array([one[measure] for one in found[finding]])
+    assert len(off) >= 2 * EACH, "too few records have it"
+    off = off[np.isfinite(off)]
+    if not len(off):
+        assert measure != "rate"
+        assert finding in (IRREGULAR if measure != "qt" else IRREGULAR + NO_END)
         return
-    tolerance = TOLERANCES[measure][0]
-    if measure in ("pr", "qrs", "qt"):
-        tolerance = max(tolerance, NOTCHED.get(finding, 0.0))
-    if measure == "axis":
-        tolerance = SMALL.get(finding, tolerance)
-    assert abs(np.nanmedian(errors)) < tolerance, errors
+    assert abs(np.median(off)) < WIDER.get((finding, measure), TOLERANCES[measure][0]), off
 
 
 @pytest.mark.parametrize("measure", TOLERANCES)
-def test_nearly_all_records_are_as_asked_for(read, measure):
-    plain = [name for name in FINDINGS if name not in NOTCHED]
-    errors = np.array([error(asked, found, measure) for name in plain for asked, found in read[name]])
-    errors = errors[np.isfinite(errors)]
-    assert len(errors) > 30
-    assert (np.abs(errors) < TOLERANCES[measure][0]).mean() > 0.65
+def test_nearly_all_records_are_as_asked_for(found, measure):
+    known = {(name, measure) for name, measure in WIDER}
+    off = np.array([one[measure] for name in FINDINGS if (name, measure) not in known for one in found[name]])
+    off = off[np.isfinite(off)]
+    assert len(off) > 400
+    assert (np.abs(off) < TOLERANCES[measure][0]).mean() > NEARLY[measure]
 
 
-@pytest.mark.parametrize("finding", STEADY)
-def test_other_rhythms_have_their_rate(many, finding):
-    rows = np.flatnonzero((many.findings[finding] > 0).numpy())[:EACH]
-    assert len(rows) == EACH
-    rates = [delineate(many.clean.signals[row].numpy(), RATE).rate for row in rows.tolist()]
-    errors = np.array(rates) - many.measures.rate[rows].numpy()
-    assert np.median(np.abs(errors)) < TOLERANCES["rate"][0], errors
+@pytest.mark.parametrize(("finding", "measure"), WIDER)
+def test_a_wider_tolerance_is_needed(found, finding, measure):
+    """An exception that is none any more is taken out."""
+    off = np.array([one[measure] for one in found[finding]])
+    assert abs(np.nanmedian(off)) > TOLERANCES[measure][0]
 
 
-def test_the_delineator_can_tell(read):
+def test_the_delineator_can_tell():
     """A record's intervals are not found in another's: the test would notice."""
-    normal, long, short = read["normal ecg"], read["long qt interval"], read["short qt interval"]
-    assert np.nanmedian([one.qt for _, one in short]) < np.nanmedian([one.qt for _, one in normal]) - 0.02
-    assert np.nanmedian([one.qt for _, one in long]) > np.nanmedian([one.qt for _, one in normal]) + 0.05
-    slow = read["first-degree av block"]
-    assert np.nanmedian([one.pr for _, one in slow]) > np.nanmedian([one.pr for _, one in normal]) + 0.03
+    some = simulate(3, range(1200), keep_clean=True)
+    _, ends = readable(some)
+    signals = some.clean.signals.numpy()
+
+    def median(finding: str, measure: str) -> float:
+        rows = np.flatnonzero(((some.findings[finding] > 0) & ends).numpy())[:6]
+        return float(np.nanmedian([getattr(delineate(signals[row], RATE), measure) for row in rows]))
+
+    assert median("short qt interval", "qt") < median("normal ecg", "qt") - 0.02
+    assert median("long qt interval", "qt") > median("normal ecg", "qt") + 0.05
+    assert median("first-degree av block", "pr") > median("normal ecg", "pr") + 0.03
+    assert abs(median("left axis deviation", "axis") - median("normal ecg", "axis")) > 40
+
+
+def test_a_p_wave_is_no_complex():
+    """In complete block atria beat by themselves: what is counted is the ventricles."""
+    some = simulate(3, range(800), keep_clean=True)
+    rows = np.flatnonzero((some.findings["third-degree av block"] > 0).numpy())[:5]
+    assert len(rows) == 5
+    found = [delineate(some.clean.signals[row].numpy(), RATE).mean_rate for row in rows]
+    assert np.abs(np.array(found) - some.measures.rate[rows].numpy()).max() < 3
 
 
 def test_nothing_is_found_in_nothing():
     found = delineate(np.zeros((12, 5000)), RATE)
-    assert np.isnan([found.rate, found.pr, found.qrs, found.qt]).all()
+    assert np.isnan([found.rate, found.mean_rate, found.pr, found.qrs, found.qt]).all()

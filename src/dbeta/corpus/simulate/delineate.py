@@ -11,7 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
+from dbeta.corpus.simulate.simulation import RATE, Simulation
+from dbeta.corpus.simulate.torso import all_leads
 from dbeta.ecg import LEADS
 
 #: Seconds around an R peak in which a complex is looked at.
@@ -25,6 +28,13 @@ TOLERANCES = {
     **{"rate": (2.0, 0.0), "pr": (0.025, 0.012), "qrs": (0.025, -0.028), "qt": (0.035, 0.014)},
     "axis": (8.0, 0.0),
 }
+#: Rhythms with a regular beat after each P wave, and the fastest and, for QT, the slowest rate that is too fast: no
+#: delineator finds a P wave within the T wave before it, nor the end of a T wave that the next P wave runs into.
+REGULAR, FASTEST, FAST = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia"), 110.0, 75.0
+#: mV that a T wave has at least for its end to be found.
+UPRIGHT = 0.12
+#: Of the size of a complex, what a peak has at least that is one and not a P or a T wave.
+COMPLEX = 0.3
 WAVES = ("ECG_P_Onsets", "ECG_R_Onsets", "ECG_R_Offsets", "ECG_T_Offsets")
 
 
@@ -33,7 +43,8 @@ class Delineation:
     """Of one recording; NaN where nothing was found. Times in seconds, voltages in mV, leads in the standard order.
 
     Attributes:
-        rate: ventricular, per minute.
+        rate: ventricular, per minute, by the median interval.
+        mean_rate: the same by the mean interval.
         pr: from the onset of P to that of QRS.
         qrs: duration.
         qt: from the onset of QRS to the end of T.
@@ -44,6 +55,7 @@ class Delineation:
     """
 
     rate: float
+    mean_rate: float
     pr: float
     qrs: float
     qt: float
@@ -62,7 +74,7 @@ def delineate(signal: np.ndarray, rate: float) -> Delineation:
     """
     import neurokit2
 
-    nothing = Delineation(*[float("nan")] * 5, *[np.full(len(LEADS), np.nan)] * 3)  # type: ignore[arg-type]
+    nothing = Delineation(*[float("nan")] * 6, *[np.full(len(LEADS), np.nan)] * 3)  # type: ignore[arg-type]
     hertz = round(rate)
     size = np.sqrt(((signal - np.median(signal, axis=1, keepdims=True)) ** 2).sum(axis=0))
     with warnings.catch_warnings():
@@ -72,6 +84,8 @@ def delineate(signal: np.ndarray, rate: float) -> Delineation:
         except (ValueError, IndexError, ZeroDivisionError):
             return nothing
         peaks = np.asarray(found["ECG_R_Peaks"], dtype=int)
+        if len(peaks):
+            peaks = peaks[size[peaks] > COMPLEX * np.quantile(size[peaks], 0.75)]
         if len(peaks) < 4:
             return nothing
         waves: dict[str, list[float]] = {name: [] for name in WAVES}
@@ -86,6 +100,7 @@ def delineate(signal: np.ndarray, rate: float) -> Delineation:
         p, onset, end, t = (np.nanmedian([np.nan, *waves[name]]) for name in WAVES)
     return Delineation(
         60 * rate / float(np.median(np.diff(peaks))),
+        60 * rate / float(np.mean(np.diff(peaks))),
         float(onset - p),
         float(end - onset),
         float(t - onset),
@@ -117,3 +132,34 @@ def _amplitudes(signal: np.ndarray, peaks: np.ndarray, rate: float) -> tuple[flo
     later = beat[:, before + round(0.14 * rate) : before + round(0.42 * rate)]
     extreme = later[np.arange(len(LEADS)), np.abs(later).argmax(axis=1)]
     return axis, complexes.max(axis=1), -complexes.min(axis=1), extreme
+
+
+def readable(some: Simulation) -> tuple[torch.Tensor, torch.Tensor]:
+    """Whether intervals and axis, and whether the end of T, can be found in a record at all: (B,) bool each."""
+    regular = torch.stack([some.findings[name] > 0 for name in REGULAR]).any(dim=0) & (some.measures.rate < FASTEST)
+    regular &= ~(some.findings["premature complexes"] > 0)
+    regular &= some.recordings.mirror.isnan()
+    ends = some.measures.t[:, [LEADS.index("II"), LEADS.index("V5")]].amin(dim=1) > UPRIGHT
+    return regular, regular & ends & (some.measures.rate < FAST)
+
+
+def errors(some: Simulation, row: int) -> dict[str, float]:
+    """What is found in a noise-free record less what was asked for or measured, without the delineator's own share.
+
+    Args:
+        some: simulated with `keep_clean`.
+        row: of the record.
+
+    Returns:
+        For each of `TOLERANCES`; NaN where that says nothing. The rate is the mean one where beats are irregular.
+    """
+    regular, ends = (bool(one[row]) for one in readable(some))
+    found = delineate(all_leads(some.clean.measured[row : row + 1])[0].numpy(), RATE)
+    off = {}
+    for measure, (_, share) in TOLERANCES.items():
+        value = found.mean_rate if measure == "rate" and not regular else getattr(found, measure)
+        off[measure] = value - float(getattr(some.measures, measure)[row]) - share
+        if measure != "rate" and not (ends if measure == "qt" else regular):
+            off[measure] = float("nan")
+    off["axis"] = (off["axis"] + 180) % 360 - 180
+    return off
