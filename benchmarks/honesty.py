@@ -82,7 +82,7 @@ def read(seed: int, row: int) -> dict[str, float]:
 
 def summary(off: dict[str, list[float]]) -> dict[str, float | None]:
     """Of a finding: records, and the median error of each measure, None where none could be read."""
-    told = {measure: np.array(some)[np.isfinite(some)] for measure, some in off.items()}
+    told = {measure: np.array(some)[~np.isnan(some)] for measure, some in off.items()}
     medians = {measure: float(np.median(some)) if len(some) > 1 else None for measure, some in told.items()}
     return {"records": len(off["rate"]), "regular": len(told["axis"]), **medians}
 

@@ -6,6 +6,7 @@ medians count. It is a development tool (`pip install "dbeta[dev]"`).
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,7 +139,6 @@ def readable(some: Simulation) -> tuple[torch.Tensor, torch.Tensor]:
     """Whether intervals and axis, and whether the end of T, can be found in a record at all: (B,) bool each."""
     regular = torch.stack([some.findings[name] > 0 for name in REGULAR]).any(dim=0) & (some.measures.rate < FASTEST)
     regular &= ~(some.findings["premature complexes"] > 0)
-    regular &= some.recordings.mirror.isnan()
     ends = some.measures.t[:, [LEADS.index("II"), LEADS.index("V5")]].amin(dim=1) > UPRIGHT
     return regular, regular & ends & (some.measures.rate < FAST)
 
@@ -151,7 +151,8 @@ def errors(some: Simulation, row: int) -> dict[str, float]:
         row: of the record.
 
     Returns:
-        For each of `TOLERANCES`; NaN where that says nothing. The rate is the mean one where beats are irregular.
+        For each of `TOLERANCES`; NaN where that says nothing, infinite where it should have been found and was not. The
+        rate is the mean one where beats are irregular.
     """
     regular, ends = (bool(one[row]) for one in readable(some))
     found = delineate(all_leads(some.clean.measured[row : row + 1])[0].numpy(), RATE)
@@ -159,7 +160,10 @@ def errors(some: Simulation, row: int) -> dict[str, float]:
     for measure, (_, share) in TOLERANCES.items():
         value = found.mean_rate if measure == "rate" and not regular else getattr(found, measure)
         off[measure] = value - float(getattr(some.measures, measure)[row]) - share
+        if math.isnan(off[measure]):
+            off[measure] = math.inf
         if measure != "rate" and not (ends if measure == "qt" else regular):
             off[measure] = float("nan")
-    off["axis"] = (off["axis"] + 180) % 360 - 180
+    if math.isfinite(off["axis"]):
+        off["axis"] = (off["axis"] + 180) % 360 - 180
     return off
