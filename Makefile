@@ -13,10 +13,11 @@ test: .venv/ready lint
 	$(BIN)/python -m pytest -n auto
 
 lint: .venv/ready
-	@echo "== ruff and mypy"
+	@echo "== ruff, mypy and import-linter"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: .venv/ready
 	$(BIN)/ruff check --fix .

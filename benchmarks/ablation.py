@@ -39,7 +39,8 @@ from transformers import PrinterCallback
 from dbeta.corpus.store import CorpusRows, decode_signal, encode_signal, read_counts
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaWarning
-from dbeta.preparing import InputFormat, prepare_signal
+from dbeta.inference.dbeta import DBeta
+from dbeta.signal.preprocess import InputFormat, prepare_signal
 from dbeta.training.collate import PretrainCollator, finish_batch
 from dbeta.training.data import Data, load_data
 from dbeta.training.pretrain import make_trainer
@@ -215,7 +216,8 @@ def run(name: str, seed: int, steps: int, corpus: Path) -> dict[str, Any]:
     trainer = train(name, seed, steps, data)
     seconds = time.perf_counter() - start
     model, processor = trainer.model, trainer.processor
-    with evaluating(model, processor) as dbeta:
+    with evaluating(model):
+        dbeta = DBeta(model, processor, batch_size=64)
         embeds = dbeta.embed(decode_signal(row) for row in test.rows)
         train_embeds = dbeta.embed(decode_signal(row) for row in training.rows)
         asked = list(dict.fromkeys([*super_labels(test), *data.validation.common]))

@@ -29,7 +29,7 @@ from rich.console import Console
 from rich.progress import track
 
 import dbeta
-from dbeta.corpus.simulate.simulation import simulate
+from dbeta.simulation.simulation import simulate
 
 #: How a file is bad.
 WAYS = (

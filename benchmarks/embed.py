@@ -25,7 +25,7 @@ from rich.table import Table
 
 import dbeta
 from dbeta.errors import DBetaWarning
-from dbeta.reading_ahead import prepare_files
+from dbeta.inference.loader import prepare_files
 
 
 def main() -> None:

@@ -34,10 +34,11 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 import dbeta
-from dbeta.checkpoint import WEIGHTS_FILE, bundled_checkpoint, fastest_dtype
+from dbeta.checkpoints.names import WEIGHTS_FILE
+from dbeta.checkpoints.read import bundled_checkpoint, fastest_dtype
 from dbeta.model.config import DBetaConfig
-from dbeta.model.towers import DualEncoder, ECGTower
-from dbeta.processing import DBetaProcessor
+from dbeta.model.dual_encoder import DualEncoder, ECGTower
+from dbeta.model.processor import DBetaProcessor
 from published import published_embed
 
 WAYS = ("published", "float32", "default", "int8")

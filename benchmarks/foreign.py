@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import dbeta
-from dbeta.checkpoint import BUNDLED
+from dbeta.checkpoints.names import BUNDLED
 from dbeta.evaluation.benchmarks import load_benchmark
 from dbeta.evaluation.embeddings import embed_benchmark
 from dbeta.evaluation.metrics import score_labels

@@ -38,8 +38,8 @@ from typing import Any
 import numpy as np
 
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.preparing import InputFormat, prepare_signal
-from dbeta.reading import read_ecg
+from dbeta.io.read import read_ecg
+from dbeta.signal.preprocess import InputFormat, prepare_signal
 from fuzz_mutations import mutate
 from fuzz_seeds import Seed, make_seeds
 

@@ -3,7 +3,7 @@
     python benchmarks/honesty.py [--json FILE] [--records 6000] [--seeds 41 1 2] [--each 8] [--quick]
 
 Of each finding that the simulator decides, noise-free records that have it are read again by NeuroKit2
-(`dbeta.corpus.simulate.delineate`): rate, PR, QRS, QT and axis, against what was measured or asked for. Intervals and
+(`dbeta.simulation.delineate`): rate, PR, QRS, QT and axis, against what was measured or asked for. Intervals and
 axis in regular rhythms with a P wave before each beat; QT where T waves stand upright and end before the next P wave;
 only the rate in other rhythms. A finding's figure is the median over its records and seeds of what was found less what
 was asked for, without the delineator's own share (`TOLERANCES`).
@@ -23,9 +23,9 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from dbeta.corpus.simulate.delineate import TOLERANCES, errors, readable
-from dbeta.corpus.simulate.simulation import simulate
-from dbeta.workers import default_workers
+from dbeta.simulation.delineate import TOLERANCES, errors, readable
+from dbeta.simulation.simulation import simulate
+from dbeta.utils.workers import default_workers
 
 console = Console(width=110)
 

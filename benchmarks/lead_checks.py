@@ -7,7 +7,7 @@
 FOLDER is PTB-XL in its own layout. Each error is made in each record: an alarm on it is a detection, whatever it says;
 it is put right if `fix_leads` gives the record back, a masked copy aside. Thresholds and constants were chosen on folds
 1–8, so report other folds. `--quality` counts the verdicts on folds 1–8, on which its thresholds were chosen, on
-fold 9, and on made noise. `--fit` prints the constants of `dbeta.lead_checks.PRODUCTS` from folds 1–8.
+fold 9, and on made noise. `--fit` prints the constants of `dbeta.signal.lead_checks.PRODUCTS` from folds 1–8.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from rich.table import Table
 
 import dbeta
 from dbeta.ecg import ECG, INDEPENDENT_LEADS, LEADS
-from dbeta.lead_checks import _REVERSALS, _matrix, _products, check_leads, fix_leads
-from dbeta.quality import assess_quality
+from dbeta.signal.lead_checks import _REVERSALS, _matrix, _products, check_leads, fix_leads
+from dbeta.signal.quality import assess_quality
 
 console = Console(width=110)
 Repair = dict[str, dict[str, float]]

@@ -32,7 +32,7 @@ from transformers import T5Config, T5EncoderModel
 from transformers.utils import logging
 
 from dbeta.corpus.negatives import COUNT, Negatives, find_negatives, record_text, spread
-from dbeta.corpus.reports import clean_report
+from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.text_embeddings import embed_texts, open_encoder
 from dbeta.corpus.tokenizer import train_tokenizer
 

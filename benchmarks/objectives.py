@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dbeta.corpus.negatives import build_negatives
-from dbeta.corpus.simulate.build import build_simulated
+from dbeta.corpus.simulated import build_simulated
 from dbeta.training.pretrain import pretrain
 from dbeta.training.recipe import Recipe, load_recipe
 

@@ -38,7 +38,7 @@ from dbeta.corpus.store import CorpusRows, encode_signal, load_corpus
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.model import DBetaModel
 from dbeta.model.config import DBetaConfig
-from dbeta.processing import DBetaProcessor
+from dbeta.model.processor import DBetaProcessor
 from dbeta.training.collate import PretrainCollator, finish_batch
 from dbeta.training.data import Data
 from dbeta.training.flops import count_flops, matrix_peak

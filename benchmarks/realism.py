@@ -35,10 +35,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from dbeta.corpus.simulate.delineate import delineate
-from dbeta.corpus.simulate.simulation import RATE, simulate
 from dbeta.corpus.store import decode_signal, load_corpus
 from dbeta.ecg import LEADS
+from dbeta.simulation.delineate import delineate
+from dbeta.simulation.simulation import RATE, simulate
 
 #: Classes that are compared, by the names of findings.
 CLASSES = (

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dbeta.evaluation.conditions import super_class_conditions
+from dbeta.conditions.registry import super_class_conditions
 
 RESAMPLES = 300
 #: Finding → score of each record.

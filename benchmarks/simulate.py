@@ -22,14 +22,14 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from dbeta.corpus.simulate.rows import SimulatedRows
-from dbeta.corpus.simulate.simulation import simulate
 from dbeta.errors import DBetaWarning
 from dbeta.model import DBetaModel
+from dbeta.simulation.dataset import SimulatedRows
+from dbeta.simulation.simulation import simulate
 from dbeta.training.estimate import made_up_batch
 from dbeta.training.pretrain import make_config
 from dbeta.training.recipe import load_recipe
-from dbeta.workers import default_workers, keep_freed_memory
+from dbeta.utils.workers import default_workers, keep_freed_memory
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "tiny.yaml"
 console = Console(width=110)

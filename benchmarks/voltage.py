@@ -24,6 +24,7 @@ from rich.table import Table
 
 from ablation import VOLTAGE, Fold, fit_probe, interval, prepare, train
 from dbeta.corpus.store import decode_signal
+from dbeta.model.embed import embed_signals
 from dbeta.training.validation import evaluating
 
 FAINT = 0.4
@@ -77,10 +78,13 @@ def probes(variant: str, steps: int, seed: int, corpus: Path) -> dict[str, np.nd
     trainer = train(variant, seed, steps, data)
 
     def embed(fold: Fold, gain: float = 1.0) -> np.ndarray:
-        with evaluating(trainer.model, trainer.processor) as dbeta:
+        with evaluating(trainer.model):
+            processor = trainer.processor
             ecgs = (decode_signal(row) for row in fold.rows)
-            signals = [gain * dbeta.processor.signal(ecg) for ecg in ecgs]
-            return np.concatenate([dbeta.embed_signals(signals[at : at + 64]) for at in range(0, len(signals), 64)])
+            signals = [gain * processor.signal(ecg) for ecg in ecgs]
+            return np.concatenate(
+                [embed_signals(trainer.model, signals[at : at + 64]) for at in range(0, len(signals), 64)]
+            )
 
     x, y = embed(training), embed(test)
     scores = {name: fit_probe(x, training.labels[name], y) for name in VOLTAGE}

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.progress import track
 
 import dbeta
-from dbeta.corpus.simulate.simulation import simulate
+from dbeta.simulation.simulation import simulate
 
 #: What the windows in the hour show, and those in the others.
 EVENT, REST = "atrial fibrillation", "normal ecg"

@@ -14,12 +14,12 @@ import wfdb
 from safetensors.torch import save_file
 
 from dbeta import cli
+from dbeta.conditions.registry import load_conditions
 from dbeta.corpus.build import build_corpus
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.ecg import ECG, LEADS
-from dbeta.evaluation.conditions import load_conditions
 from dbeta.model import DBetaConfig, DBetaModel
-from dbeta.processing import DBetaProcessor
+from dbeta.model.processor import DBetaProcessor
 
 # The models of the tests are so small that threads only get in each other's way.
 torch.set_num_threads(1)

@@ -28,8 +28,8 @@ def test_an_unknown_name():
 
 
 def test_the_names_come_from_their_rooms():
-    assert dbeta.read_ecg.__module__ == "dbeta.reading"
-    assert dbeta.load.__module__ == "dbeta.checkpoint"
+    assert dbeta.read_ecg.__module__ == "dbeta.io.read"
+    assert dbeta.load.__module__ == "dbeta.inference.load"
     assert dbeta.DBetaModel.__module__ == "dbeta.model.modeling"
     assert dbeta.LEADS == ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from dbeta.auto import open_doors
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.integrations.auto_classes import open_doors
 
 if TYPE_CHECKING:
-    from dbeta.checkpoint import load
-    from dbeta.features import DBetaTransformer
-    from dbeta.inference import DBeta
+    from dbeta.inference.dbeta import DBeta
+    from dbeta.inference.load import load
+    from dbeta.integrations.pipeline import ECGFeatureExtractionPipeline
+    from dbeta.integrations.sklearn import DBetaTransformer
+    from dbeta.io.read import find_ecgs, read_ecg
     from dbeta.model import DBetaConfig, DBetaModel
-    from dbeta.pipeline import ECGFeatureExtractionPipeline
-    from dbeta.plotting import plot_ecg
-    from dbeta.processing import DBetaProcessor
-    from dbeta.reading import find_ecgs, read_ecg
+    from dbeta.model.processor import DBetaProcessor
+    from dbeta.report.plot import plot_ecg
 
 __version__ = "0.1.0"
 
@@ -39,17 +39,17 @@ __all__ = [
 ]
 
 # Found on first use, so that reading or plotting an ECG does not wait for torch.
-_ROOMS = {
-    "DBeta": "inference",
-    "load": "checkpoint",
-    "DBetaConfig": "model",
-    "DBetaModel": "model",
-    "DBetaProcessor": "processing",
-    "DBetaTransformer": "features",
-    "ECGFeatureExtractionPipeline": "pipeline",
-    "plot_ecg": "plotting",
-    "find_ecgs": "reading",
-    "read_ecg": "reading",
+_HOMES = {
+    "DBeta": "inference.dbeta",
+    "load": "inference.load",
+    "DBetaConfig": "model.config",
+    "DBetaModel": "model.modeling",
+    "DBetaProcessor": "model.processor",
+    "DBetaTransformer": "integrations.sklearn",
+    "ECGFeatureExtractionPipeline": "integrations.pipeline",
+    "plot_ecg": "report.plot",
+    "find_ecgs": "io.read",
+    "read_ecg": "io.read",
 }
 
 
@@ -58,9 +58,9 @@ open_doors()
 
 def __getattr__(name: str) -> Any:
     """Import a public name from its room."""
-    if name not in _ROOMS:
+    if name not in _HOMES:
         raise AttributeError(f"module 'dbeta' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"dbeta.{_ROOMS[name]}"), name)
+    return getattr(importlib.import_module(f"dbeta.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

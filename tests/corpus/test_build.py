@@ -342,7 +342,7 @@ build_corpus("ptb-xl", Path({str(micro_ptb_xl)!r}), Path({str(out)!r}), slowly, 
         process.kill()
         process.wait()
     assert len(list((tmp_path / "out.partial").glob("*.arrow"))) == 2
-    assert len(list((tmp_path / "out.partial").glob("*.tmp"))) == 1
+    assert len(list((tmp_path / "out.partial").glob(".*.partial"))) == 1
     readers = (tmp_path / "readers").read_text().split()
     assert len(readers) == 2
     while any(alive(int(reader)) for reader in readers):  # nobody is left behind
@@ -352,7 +352,7 @@ build_corpus("ptb-xl", Path({str(micro_ptb_xl)!r}), Path({str(out)!r}), slowly, 
     build_corpus("ptb-xl", micro_ptb_xl, out, lambda *done: calls.append(done), shard_size=8, workers=0)
     assert calls[:2] == [(16, 34), (17, 34)]
     assert load_corpus(out)["record_id"][:] == [str(i) for i in range(1, 35)]
-    assert not list(out.glob("*.tmp"))
+    assert not list(out.glob(".*.partial"))
 
 
 @pytest.mark.parametrize("failing", ["write_shard", "write_card"])

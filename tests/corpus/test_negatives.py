@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
 
-from dbeta.checkpoint import fastest_dtype
+from dbeta.checkpoints.read import fastest_dtype
 from dbeta.corpus import negatives as module
 from dbeta.corpus.negatives import NEGATIVES_FOLDER, Negatives, build_negatives, find_negatives, record_text, spread
-from dbeta.corpus.reports import clean_report
+from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.text_embeddings import embed_texts
 from dbeta.errors import DBetaError
 
@@ -385,8 +385,8 @@ def test_an_encoder_on_a_hub_out_of_reach(monkeypatch):
     def offline(*_, **__):
         raise OfflineModeIsEnabled("offline")
 
-    monkeypatch.setattr("dbeta.hub.HfApi", lambda: SimpleNamespace(model_info=offline))
-    monkeypatch.setattr("dbeta.hub.snapshot_download", offline)
+    monkeypatch.setattr("dbeta.checkpoints.hub.HfApi", lambda: SimpleNamespace(model_info=offline))
+    monkeypatch.setattr("dbeta.checkpoints.hub.snapshot_download", offline)
     with pytest.raises(DBetaError, match=r"nobody/no-encoder: .*HF_HUB_OFFLINE"):
         embed_texts(["a", "b"], "nobody/no-encoder")
 

@@ -5,7 +5,8 @@ import random
 import pandas as pd
 import pytest
 
-from dbeta.corpus.reports import _phrases, clean_report, wordings, write_report
+from dbeta.conditions.wordings import _phrases, wordings, write_report
+from dbeta.corpus.report_text import clean_report
 
 NAMES = ("sinus rhythm", "left axis deviation", "atrial fibrillation", "a finding that nobody lists")
 

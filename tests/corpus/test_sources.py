@@ -9,6 +9,7 @@ import pytest
 import wfdb
 from scipy.io import savemat
 
+from dbeta.conditions.registry import find_condition, load_conditions
 from dbeta.corpus.build import build_corpus
 from dbeta.corpus.sources import SOURCES
 from dbeta.corpus.sources.base import Source, finding_name, hashed_splits
@@ -17,8 +18,7 @@ from dbeta.corpus.sources.ptb_xl import read_ptb_xl, read_ptb_xl_table
 from dbeta.corpus.store import decode_signal, load_corpus
 from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError
-from dbeta.evaluation.conditions import find_condition, load_conditions
-from dbeta.reading import read_ecg
+from dbeta.io.read import read_ecg
 
 #: As MIMIC-IV-ECG stores them.
 MIMIC_LEADS = ("I", "II", "III", "aVR", "aVF", "aVL", "V1", "V2", "V3", "V4", "V5", "V6")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dbeta.conditions.registry import find_condition, plain_condition
 from dbeta.evaluation.assess import (
     among_abnormal,
     assess,
@@ -17,7 +18,6 @@ from dbeta.evaluation.assess import (
 )
 from dbeta.evaluation.benchmarks import Benchmark
 from dbeta.evaluation.benchmarks.challenge_2021 import CLASSES, read_weights
-from dbeta.evaluation.conditions import find_condition, plain_condition
 
 
 def benchmark(labels, split="test", **columns):

@@ -10,6 +10,7 @@ import pytest
 import wfdb
 from scipy.io import savemat
 
+from dbeta.conditions.registry import plain_condition
 from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks import BENCHMARKS, Benchmark, add_groups, load_benchmark
@@ -18,7 +19,6 @@ from dbeta.evaluation.benchmarks.chinese import CPSC2018, CSN
 from dbeta.evaluation.benchmarks.code import ABNORMALITIES, read_annotations
 from dbeta.evaluation.benchmarks.ptb_xl import FORM, RHYTHM, SUB_CLASSES, TASKS
 from dbeta.evaluation.benchmarks.readers import CorpusReader
-from dbeta.evaluation.conditions import plain_condition
 
 RECORDS = (
     "ecg_id,patient_id,age,sex,height,weight,nurse,site,device,recording_date,report,scp_codes,heart_axis,"

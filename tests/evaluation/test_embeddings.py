@@ -6,22 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from dbeta.checkpoint import load
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.evaluation.benchmarks import load_benchmark
 from dbeta.evaluation.embeddings import (
     default_cache,
     embed_benchmark,
-    model_fingerprint,
     read_signals,
     repeated_recordings,
 )
 from dbeta.evaluation.zero_shot import random_twin
+from dbeta.inference.load import load
 
 
 @pytest.fixture
 def model(micro_checkpoint):
-    return load(micro_checkpoint)
+    return load(micro_checkpoint, precision="float32")
 
 
 @pytest.fixture
@@ -130,16 +129,16 @@ def test_not_one_test_record_can_be_read(model, task):
 
 
 def test_the_fingerprint_follows_weights_and_precision(micro_checkpoint, model):
-    assert model_fingerprint(model) == model_fingerprint(load(micro_checkpoint))
-    assert model_fingerprint(model) != model_fingerprint(load(micro_checkpoint, precision="int8"))
-    assert model_fingerprint(model) != model_fingerprint(load(micro_checkpoint, precision="bfloat16"))
-    changed = load(micro_checkpoint)
+    assert model.ecg_embedding_fingerprint() == load(micro_checkpoint, precision="float32").ecg_embedding_fingerprint()
+    assert model.ecg_embedding_fingerprint() != load(micro_checkpoint, precision="int8").ecg_embedding_fingerprint()
+    assert model.ecg_embedding_fingerprint() != load(micro_checkpoint, precision="bfloat16").ecg_embedding_fingerprint()
+    changed = load(micro_checkpoint, precision="float32")
     with torch.no_grad():
         changed.model.ecg_tower.ecg_proj.bias[0] += 1e-6
-    assert model_fingerprint(model) != model_fingerprint(changed)
+    assert model.ecg_embedding_fingerprint() != changed.ecg_embedding_fingerprint()
     # The text tower embeds no ECGs
     model.embed_text("sinus rhythm")
-    assert model_fingerprint(model) == model_fingerprint(load(micro_checkpoint))
+    assert model.ecg_embedding_fingerprint() == load(micro_checkpoint, precision="float32").ecg_embedding_fingerprint()
 
 
 def test_the_same_recording_under_another_name_is_found():

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dbeta.conditions.registry import plain_condition
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks import Benchmark
-from dbeta.evaluation.conditions import plain_condition
 from dbeta.evaluation.probe import (
     demographic_features,
     device_features,

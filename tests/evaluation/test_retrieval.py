@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from dbeta.conditions.registry import plain_condition
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks import Benchmark
-from dbeta.evaluation.conditions import plain_condition
 from dbeta.evaluation.identification import gallery_and_queries, identification
 from dbeta.evaluation.retrieval import _chance, first_hits, retrieval
 

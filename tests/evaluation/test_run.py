@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dbeta.checkpoint import load
 from dbeta.errors import DBetaError
 from dbeta.evaluation import finetuning, report
 from dbeta.evaluation.benchmarks import load_benchmark
@@ -22,6 +21,7 @@ from dbeta.evaluation.run import (
 )
 from dbeta.evaluation.sections import render
 from dbeta.evaluation.zero_shot import random_twin
+from dbeta.inference.load import load
 from dbeta.training.finetune import LEAD_SETS, Settings
 
 LABELS = ["NORM", "MI", "STTC", "CD", "HYP"]

@@ -5,9 +5,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dbeta.checkpoint import load
+from dbeta.conditions.registry import condition_of_label, plain_condition
 from dbeta.evaluation.benchmarks import load_benchmark
-from dbeta.evaluation.conditions import condition_of_label, plain_condition
 from dbeta.evaluation.zero_shot import (
     PROMPTS,
     direction,
@@ -18,7 +17,8 @@ from dbeta.evaluation.zero_shot import (
     zero_shot_baselines,
     zero_shot_scores,
 )
-from dbeta.inference import DBeta
+from dbeta.inference.dbeta import DBeta
+from dbeta.inference.load import load
 
 LABELS = ["NORM", "MI", "STTC", "CD", "HYP"]
 

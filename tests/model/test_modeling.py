@@ -10,7 +10,7 @@ import torch
 from dbeta.corpus.store import encode_signal
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel, DBetaOutput, losses
-from dbeta.processing import DBetaProcessor
+from dbeta.model.processor import DBetaProcessor
 from dbeta.training.collate import PretrainCollator, finish_batch
 
 LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")

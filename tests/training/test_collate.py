@@ -8,11 +8,11 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from dbeta.corpus.reports import wordings
+from dbeta.conditions.wordings import wordings
 from dbeta.corpus.store import decode_signal, encode_signal
 from dbeta.errors import DBetaWarning
 from dbeta.model.losses import IGNORED
-from dbeta.processing import DBetaProcessor
+from dbeta.model.processor import DBetaProcessor
 from dbeta.training.collate import PretrainCollator, finish_batch, hide_leads, mask_tokens, random_restore
 from dbeta.training.pairs import pair_sign
 

@@ -8,8 +8,8 @@ import torch
 from safetensors import safe_open
 from sklearn.metrics import roc_auc_score
 
-from dbeta.checkpoint import load
 from dbeta.errors import DBetaError
+from dbeta.inference.load import load
 from dbeta.training import finetune as module
 from dbeta.training.finetune import (
     HEAD_FILE,
@@ -27,7 +27,7 @@ from dbeta.training.finetune import (
 
 @pytest.fixture
 def model(micro_checkpoint):
-    return load(micro_checkpoint)
+    return load(micro_checkpoint, precision="float32")
 
 
 @pytest.fixture
@@ -43,17 +43,19 @@ QUICK = Settings(epochs=12, batch_size=8, learning_rate=3e-3)
 
 
 def test_it_learns_what_tells_the_records_apart(model, signals, tmp_path):
-    network = finetune(model, signals, FAST, ROWS[:18], ROWS[18:], tmp_path, settings=QUICK)
+    network = finetune(model.model, signals, FAST, ROWS[:18], ROWS[18:], tmp_path, settings=QUICK)
     scores = predict(network, signals, ROWS)
     assert scores.shape == (24, 1)
     assert roc_auc_score(FAST[18:, 0], scores[18:, 0]) == 1.0
-    untrained = finetune(model, signals, FAST, ROWS[:18], ROWS[18:], tmp_path / "b", settings=Settings(1, 18, 1e-9))
+    untrained = finetune(
+        model.model, signals, FAST, ROWS[:18], ROWS[18:], tmp_path / "b", settings=Settings(1, 18, 1e-9)
+    )
     assert roc_auc_score(FAST[:, 0], predict(untrained, signals, ROWS)[:, 0]) < 0.9
 
 
 def test_the_model_that_it_came_from_is_left_alone(model, signals, tmp_path, make_ecg):
     before = model.embed(make_ecg())
-    finetune(model, signals, FAST, ROWS[:18], ROWS[18:], tmp_path, settings=Settings(epochs=1, batch_size=8))
+    finetune(model.model, signals, FAST, ROWS[:18], ROWS[18:], tmp_path, settings=Settings(epochs=1, batch_size=8))
     np.testing.assert_array_equal(model.embed(make_ecg()), before)
     assert not any(weight.requires_grad for weight in model.model.ecg_tower.parameters())
 
@@ -61,7 +63,11 @@ def test_the_model_that_it_came_from_is_left_alone(model, signals, tmp_path, mak
 def test_the_same_twice(model, signals, tmp_path):
     settings = Settings(epochs=2, batch_size=8, lead_dropout=0.3)
     first, again = (
-        predict(finetune(model, signals, FAST, ROWS[:18], ROWS[18:], tmp_path / name, settings=settings), signals, ROWS)
+        predict(
+            finetune(model.model, signals, FAST, ROWS[:18], ROWS[18:], tmp_path / name, settings=settings),
+            signals,
+            ROWS,
+        )
         for name in "ab"
     )
     np.testing.assert_array_equal(first, again)
@@ -69,7 +75,7 @@ def test_the_same_twice(model, signals, tmp_path):
 
 def test_an_interrupted_run_goes_on(model, signals, tmp_path, monkeypatch):
     settings = Settings(epochs=4, batch_size=8, learning_rate=1e-3)
-    arguments = (model, signals, FAST, ROWS[:18], ROWS[18:])
+    arguments = (model.model, signals, FAST, ROWS[:18], ROWS[18:])
     whole = predict(finetune(*arguments, tmp_path / "whole", settings=settings), signals, ROWS)
     evaluations = []
 
@@ -89,7 +95,7 @@ def test_an_interrupted_run_goes_on(model, signals, tmp_path, monkeypatch):
 
 
 def test_missing_leads_are_zero_in_training_and_test(model, signals):
-    network = Classifier(load_trainable(model), 1, lead_mask(model.model.config, 2)).eval()
+    network = Classifier(load_trainable(model.model), 1, lead_mask(model.model.config, 2)).eval()
     x = torch.from_numpy(signals[:3]).float()
     others = x.clone()
     others[:, 2:] = torch.randn(3, 10, x.shape[2])
@@ -105,7 +111,7 @@ def test_lead_sets_are_the_challenges():
 
 
 def test_lead_dropout_spares_some(model, signals, monkeypatch):
-    network = Classifier(load_trainable(model), 1, lead_mask(model.model.config, 3), lead_dropout=0.9).train()
+    network = Classifier(load_trainable(model.model), 1, lead_mask(model.model.config, 3), lead_dropout=0.9).train()
     seen = []
     monkeypatch.setattr(network.tower, "forward", lambda ecg: seen.append(ecg) or torch.zeros(len(ecg), 32))
     network(torch.ones(64, 12, 10))
@@ -118,7 +124,7 @@ def test_lead_dropout_spares_some(model, signals, monkeypatch):
 
 
 def test_undecided_labels_teach_nothing(model):
-    network = Classifier(load_trainable(model), 2, lead_mask(model.model.config, 12)).eval()
+    network = Classifier(load_trainable(model.model), 2, lead_mask(model.model.config, 12)).eval()
     x = torch.randn(2, 12, model.processor.n_samples)
     logits = network(x)["logits"]
     loss = network(x, torch.tensor([[1, -1], [-1, -1]]))["loss"]
@@ -126,7 +132,7 @@ def test_undecided_labels_teach_nothing(model):
 
 
 def test_patients_are_told_apart_by_cosine(model):
-    network = Classifier(load_trainable(model), 5, lead_mask(model.model.config, 12), patients=True).eval()
+    network = Classifier(load_trainable(model.model), 5, lead_mask(model.model.config, 12), patients=True).eval()
     x = torch.randn(3, 12, model.processor.n_samples)
     out = network(x, torch.tensor([0, 4, 2]))
     assert out["logits"].abs().max() <= PATIENT_SCALE
@@ -135,7 +141,7 @@ def test_patients_are_told_apart_by_cosine(model):
 
 
 def test_a_trainable_tower_computes_what_inference_does(model, signals):
-    tower = load_trainable(model).eval()
+    tower = load_trainable(model.model).eval()
     with torch.no_grad():
         found = tower(torch.from_numpy(signals[:2]).float()).numpy()
     np.testing.assert_allclose(found, model.embed_signals(list(signals[:2].astype(np.float32))), atol=1e-5)
@@ -144,10 +150,18 @@ def test_a_trainable_tower_computes_what_inference_does(model, signals):
 
 def test_the_encoder_is_a_checkpoint(model, signals, tmp_path):
     network = finetune(
-        model, signals, FAST, ROWS[:18], ROWS[18:], tmp_path / "work", settings=Settings(epochs=1, batch_size=8)
+        model.model, signals, FAST, ROWS[:18], ROWS[18:], tmp_path / "work", settings=Settings(epochs=1, batch_size=8)
     )
-    save_encoder(network, model, tmp_path / "tuned", ["fast"], "hearts", {"fine-tuned on": "hearts"})
-    tuned = load(tmp_path / "tuned")
+    save_encoder(
+        network,
+        model.model.config,
+        model.processor,
+        tmp_path / "tuned",
+        classes=["fast"],
+        dataset="hearts",
+        about={"fine-tuned on": "hearts"},
+    )
+    tuned = load(tmp_path / "tuned", precision="float32")
     assert tuned.model.config.trained_on == ["hearts", "unknown"]
     with torch.no_grad():
         expected = network.tower(torch.from_numpy(signals[:2]).float()).numpy()
@@ -167,12 +181,12 @@ def test_a_loss_that_is_no_number_ends_it(model, signals, tmp_path):
     broken = signals.copy()
     broken[0] = np.inf
     with pytest.raises(DBetaError, match="diverged"):
-        finetune(model, broken, FAST, ROWS[:18], ROWS[18:], tmp_path, settings=Settings(epochs=1, batch_size=8))
+        finetune(model.model, broken, FAST, ROWS[:18], ROWS[18:], tmp_path, settings=Settings(epochs=1, batch_size=8))
 
 
 def test_what_a_killed_run_half_wrote_is_no_obstacle(model, signals, tmp_path):
     settings = Settings(epochs=2, batch_size=8)
-    arguments = (model, signals, FAST, ROWS[:18], ROWS[18:])
+    arguments = (model.model, signals, FAST, ROWS[:18], ROWS[18:])
     whole = predict(finetune(*arguments, tmp_path / "whole", settings=settings), signals, ROWS)
     (tmp_path / "cut" / "checkpoint-1").mkdir(parents=True)
     found = predict(finetune(*arguments, tmp_path / "cut", settings=settings), signals, ROWS)

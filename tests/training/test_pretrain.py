@@ -11,11 +11,11 @@ import yaml
 from safetensors.torch import load_file
 
 import dbeta
-from dbeta.checkpoint import bundled_checkpoint
+from dbeta.checkpoints.read import bundled_checkpoint
 from dbeta.corpus.store import decode_signal, load_corpus
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel
-from dbeta.processing import DBetaProcessor
+from dbeta.model.processor import DBetaProcessor
 from dbeta.training import pretrain as module
 from dbeta.training.pretrain import pretrain
 from dbeta.training.recipe import load_recipe
@@ -341,7 +341,7 @@ def test_a_run_on_simulated_ecgs(simulated, monkeypatch):
     assert not any("etm_accuracy" in entry or "mlm_loss" in entry for entry in history)
     assert load_file(output / "reference_panel.safetensors")["ecg_embeds"].shape == (64, 32)
     card = (output / "README.md").read_text()
-    assert "- `simulated`: ECGs of `dbeta.corpus.simulate`" in card and "seed 3" in card
+    assert "- `simulated`: ECGs of `dbeta.simulation`" in card and "seed 3" in card
     assert dbeta.load(output).diagnose(dbeta.ECG(torch.randn(12, 5000).numpy(), 500)) is not None
 
 

@@ -7,7 +7,7 @@ import torch
 
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig
-from dbeta.processing import DBetaProcessor
+from dbeta.model.processor import DBetaProcessor
 from dbeta.training.collate import PretrainCollator
 from dbeta.training.recipe import PRESETS, Optimization, Recipe, load_recipe, training_arguments
 

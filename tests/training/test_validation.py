@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dbeta.corpus.store import load_corpus, read_counts
-from dbeta.processing import DBetaProcessor
+from dbeta.model.processor import DBetaProcessor
 from dbeta.training import validation
 from dbeta.training.validation import Validation, embed_corpus, zero_shot_auroc
 

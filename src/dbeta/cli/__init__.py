@@ -20,8 +20,9 @@ import typer
 from typer.core import TyperGroup
 
 from dbeta.cli import convert, evaluation, recordings, searching, training
-from dbeta.console import NOTICE, complain, note
 from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.report.console import complain, note
+from dbeta.utils.notice import NOTICE
 
 
 class InOrder(TyperGroup):

@@ -15,19 +15,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dbeta import __version__
-from dbeta.console import note, progress
 from dbeta.errors import DBetaError
-from dbeta.formats.detect import is_recording
-from dbeta.reading import search_folder
-from dbeta.safety.limits import is_file, is_folder
+from dbeta.io.detect import is_recording
+from dbeta.io.read import search_folder
+from dbeta.io.safety.limits import is_file, is_folder
+from dbeta.report.console import note, progress
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from dbeta.batches import Parts
+    from dbeta.archive.resumable import Parts
     from dbeta.ecg import ECG
-    from dbeta.embedding import Embedded
-    from dbeta.inference import DBeta
+    from dbeta.inference.dbeta import DBeta
+    from dbeta.inference.embed import Embedded
 
 Paths = Annotated[list[Path] | None, typer.Argument(help="Recordings or folders of recordings")]
 ListFile = Annotated[
@@ -143,10 +143,9 @@ def write_batch(
     Raises:
         DBetaError: the recording cannot be used, and there is no other; or the output would replace a recording.
     """
-    from dbeta.batches import Parts, check_errors_file, make_plan, run_batch, write_errors
-    from dbeta.rows import file_name
-    from dbeta.search import weights_fingerprint
-    from dbeta.windows import warn_all
+    from dbeta.archive.resumable import Parts, check_errors_file, make_plan, run_batch, write_errors
+    from dbeta.archive.tables import file_name
+    from dbeta.signal.windows import warn_all
 
     if is_file(output) and is_recording(output):
         raise DBetaError(f"{output}: is a recording, which would be replaced; name another output")
@@ -154,7 +153,7 @@ def write_batch(
     if batch.many:
         check_errors_file(errors)
     plan = make_plan(
-        *(command, weights_fingerprint(dbeta), names),
+        *(command, dbeta.checkpoint_fingerprint(), names),
         precision=str(dbeta.model.dtype),
         settings={**(settings or {}), **options},
         shard=batch.shard,

@@ -10,10 +10,10 @@ import typer
 
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
-from dbeta.reading import read_ecg
+from dbeta.io.read import read_ecg
 
 if TYPE_CHECKING:
-    from dbeta.inference import DBeta
+    from dbeta.inference.dbeta import DBeta
 
 OneFile = Annotated[Path, typer.Argument(help="A recording")]
 Model = Annotated[str | None, typer.Option(help="Folder, hub id, tiny or tiny-sim  \\[default: the bundled model]")]
@@ -37,7 +37,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 def load_model(name: str | None, precision: str | None = None) -> DBeta:
     """The model a command names."""
     silence_libraries()
-    from dbeta.checkpoint import load
+    from dbeta.inference.load import load
 
     return load(name, precision=precision or "auto")
 

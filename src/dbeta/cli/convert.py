@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dbeta.cli.common import silence_libraries
-from dbeta.console import note, progress
 from dbeta.errors import DBetaError
+from dbeta.report.console import note, progress
 
 if TYPE_CHECKING:
     from dbeta.model.config import DBetaConfig
@@ -33,7 +33,7 @@ def convert(
     Example: dbeta convert checkpoint.pt runs/published --tokenizer flan-t5-base/
     """
     silence_libraries()
-    from dbeta.conversion import (
+    from dbeta.checkpoints.convert import (
         PARTS_IN_WORDS,
         TOKENIZER_HINT,
         convert_official,

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dbeta.cli.common import Precision, load_model
-from dbeta.console import NOTICE, note, print_metrics, progress
 from dbeta.errors import DBetaError
+from dbeta.report.console import note, print_metrics, progress
+from dbeta.utils.notice import NOTICE
 
 if TYPE_CHECKING:
     from dbeta.evaluation.benchmarks import Benchmark
     from dbeta.evaluation.result import Result
-    from dbeta.inference import DBeta
+    from dbeta.inference.dbeta import DBeta
 
 #: Lead sets that can be fine-tuned on.
 LEAD_COUNTS = (12, 6, 4, 3, 2, 1)

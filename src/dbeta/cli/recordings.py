@@ -28,12 +28,13 @@ from dbeta.cli.common import (
     read,
     reading_options,
 )
-from dbeta.console import NOTICE, Failures, note, print_findings, print_quality, print_windows, progress
 from dbeta.errors import DBetaError, NoSignalError
-from dbeta.safety.limits import is_folder
+from dbeta.io.safety.limits import is_folder
+from dbeta.report.console import Failures, note, print_findings, print_quality, print_windows, progress
+from dbeta.utils.notice import NOTICE
 
 if TYPE_CHECKING:
-    from dbeta.inference import DBeta
+    from dbeta.inference.dbeta import DBeta
 
 
 def diagnose(
@@ -86,11 +87,11 @@ def diagnose(
         if is_folder(path):
             raise DBetaError(f"{path}: is a folder; name a table for its findings with --output, or a file in it")
     batch = gather(paths, list_file, shard)
-    from dbeta.findings import tabulate
-    from dbeta.inference import to_records
-    from dbeta.quality import UNUSABLE
-    from dbeta.rows import unusable
-    from dbeta.windows import warn_all
+    from dbeta.archive.tables import unusable
+    from dbeta.inference.dbeta import to_records
+    from dbeta.inference.findings import tabulate
+    from dbeta.signal.quality import UNUSABLE
+    from dbeta.signal.windows import warn_all
 
     dbeta = load_model(model, precision)
     question = dbeta.ask(wanted)
@@ -127,8 +128,8 @@ def _write_findings(
     options: dict[str, Any],
 ) -> None:
     """Write the findings of a batch to a table."""
-    from dbeta.batches import Parts
-    from dbeta.rows import FINDINGS, WINDOW_FINDINGS, finding_rows
+    from dbeta.archive.resumable import Parts
+    from dbeta.archive.tables import FINDINGS, WINDOW_FINDINGS, finding_rows
 
     question = dbeta.ask(wanted)
     errors = errors_file(output)
@@ -169,8 +170,8 @@ def embed(
     check_folder(output)
     batch = gather(paths, list_file, shard)
     dbeta = load_model(model, precision)
-    from dbeta.batches import Parts
-    from dbeta.rows import EMBEDDINGS, embedding_rows
+    from dbeta.archive.resumable import Parts
+    from dbeta.archive.tables import EMBEDDINGS, embedding_rows
 
     errors = errors_file(output)
     options = reading_options(fs, leads, record, units, fix_leads)
@@ -195,7 +196,7 @@ def plot(
 
     Example: dbeta plot record.hea -o record.png
     """
-    from dbeta.plotting import SHOWN_S, plot_ecg, save_plot
+    from dbeta.report.plot import SHOWN_S, plot_ecg, save_plot
 
     check_folder(output)
     dbeta = load_model(model) if findings else None
@@ -223,7 +224,7 @@ def info(
     """
     import numpy as np
 
-    from dbeta.quality import ASSESSED, assess_quality
+    from dbeta.signal.quality import ASSESSED, assess_quality
 
     try:
         options = (fs, leads, record, units, fix_leads)

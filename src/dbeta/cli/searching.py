@@ -13,11 +13,12 @@ from rich.table import Table
 
 from dbeta.cli.batches import Batch, ListFile, Paths, Shard, Strict, gather, report, write_batch
 from dbeta.cli.common import AsJson, FixLeads, Leads, Model, Precision, Rate, Record, Units, load_model, reading_options
-from dbeta.console import NOTICE, note
 from dbeta.errors import DBetaError
+from dbeta.report.console import note
+from dbeta.utils.notice import NOTICE
 
 if TYPE_CHECKING:
-    from dbeta.batches import Parts
+    from dbeta.archive.resumable import Parts
 
 
 def index(
@@ -56,12 +57,12 @@ def index(
     else:
         batch = gather(paths, list_file, shard)
     dbeta = load_model(model, precision)
-    from dbeta.rows import EMBEDDINGS, embedding_rows
-    from dbeta.search import weights_fingerprint, write_index
+    from dbeta.archive.index import write_index
+    from dbeta.archive.tables import EMBEDDINGS, embedding_rows
 
     def finish(parts: Parts) -> None:
         width = dbeta.model.config.hidden_size
-        write_index(parts.folder, parts.tables(), width, weights_fingerprint(dbeta), model)
+        write_index(parts.folder, parts.tables(), width, dbeta.checkpoint_fingerprint(), model)
         parts.become_output()
 
     options = reading_options(fs, leads, record, units, fix_leads)
@@ -84,13 +85,13 @@ def search(
 
     Example: dbeta search "anterior st elevation" --index runs/index -k 10
     """
-    from dbeta.search import read_about
+    from dbeta.inference.search import read_about
 
     name = read_about(index).get("model") if model is None else model
     dbeta = load_model(name, precision)
     hits = dbeta.search(text, index, k=count)
     if as_json:
-        from dbeta.inference import to_records
+        from dbeta.inference.dbeta import to_records
 
         print(json.dumps(to_records(hits), indent=2))
         return

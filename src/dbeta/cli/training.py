@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dbeta.cli.common import AsJson, silence_libraries
-from dbeta.console import note, print_estimate, progress
+from dbeta.report.console import note, print_estimate, progress
 
 
 def corpus_build(
@@ -55,7 +55,7 @@ def corpus_simulate(
 
     Example: dbeta corpus simulate runs/corpus/simulated --records 20000 --seed 1
     """
-    from dbeta.corpus.simulate.build import build_simulated
+    from dbeta.corpus.simulated import build_simulated
 
     try:
         with progress("simulating") as advance:

@@ -8,10 +8,8 @@ records under way, never a corpus.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import math
-import os
 import shutil
 import warnings
 from collections import Counter
@@ -30,7 +28,9 @@ from dbeta.corpus.sources import SOURCES
 from dbeta.corpus.sources.base import Source
 from dbeta.corpus.store import FORMAT, LISTS, read_shard, shard_name, write_shard
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.workers import KILLED, default_workers, map_in_workers
+from dbeta.utils.files import load_json, remove_unfinished, replacing, write_text
+from dbeta.utils.fingerprints import source_fingerprint
+from dbeta.utils.workers import KILLED, default_workers, map_in_workers
 
 #: Rows of a shard: 120 MB of records of 10 s at 500 Hz.
 SHARD_SIZE = 1024
@@ -128,7 +128,7 @@ class _Build:
             "format": FORMAT,
             "source": self.source,
             "records": len(self.content.table),
-            "table": _fingerprint(self.content.table),
+            "table": source_fingerprint(self.content.table, [*LISTS, "leads"]),
             "seconds": self.seconds,
             "shard_size": self.shard_size,
         }
@@ -136,7 +136,7 @@ class _Build:
         begun_anew(self.folder, plan)
         self.folder.mkdir(exist_ok=True)
         if not file.exists():
-            write_whole(file, json.dumps(plan, indent=2))
+            write_text(file, json.dumps(plan, indent=2))
 
     def read(self, progress: Progress) -> None:
         """Read what is missing and write it, shard by shard."""
@@ -167,10 +167,9 @@ class _Build:
             for number in missing:
                 rejected: list[Any] = []
                 notes: Counter[str] = Counter()
-                temporary = self.path(number).with_suffix(".tmp")
-                write_shard(temporary, rows(number, rejected, notes))
-                write_whole(self.outcome(number), json.dumps({"rejected": rejected, "notes": notes}))
-                temporary.rename(self.path(number))
+                with replacing(self.path(number)) as temporary:
+                    write_shard(temporary, rows(number, rejected, notes))
+                    write_text(self.outcome(number), json.dumps({"rejected": rejected, "notes": notes}))
 
     def _records(self, rows: range, columns: list[str] | None = None) -> list[dict[str, Any]]:
         table = self.content.table if columns is None else self.content.table[columns]
@@ -224,33 +223,12 @@ class _Build:
             command=command,
         )
         (self.folder / "README.md").write_text(card, encoding="utf-8")
-        write_whole(self.folder / "corpus.json", json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
+        write_text(self.folder / "corpus.json", json.dumps(counts, indent=2, ensure_ascii=False) + "\n")
         return counts
 
 
 def _cut(rows: range, size: int) -> list[range]:
     return [range(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
-
-
-def _fingerprint(table: pd.DataFrame) -> str:
-    """The same for the same records in the same order."""
-    digest = hashlib.sha256("\x1f".join(table.columns).encode())
-    for name in sorted(table.columns):
-        column = table[name]
-        if name in LISTS or name == "leads":
-            column = column.map("\x1f".join)
-        elif column.dtype.kind not in "fiu":
-            column = column.fillna("").astype(str)
-        digest.update(pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes())
-    return digest.hexdigest()
-
-
-def load_json(file: Path) -> Any:
-    """What a JSON file holds, or None."""
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
 
 
 def begun_anew(folder: Path, plan: Mapping[str, Any]) -> None:
@@ -261,6 +239,7 @@ def begun_anew(folder: Path, plan: Mapping[str, Any]) -> None:
     """
     file = folder / "plan.json"
     if not folder.exists() or load_json(file) == plan:
+        remove_unfinished(folder)
         return
     if not file.exists() and any(folder.iterdir()):
         raise DBetaError(f"{folder}: stands in the way, and no corpus was begun there; move it or name another folder")
@@ -275,13 +254,3 @@ def interrupted_write(out: Path, error: OSError) -> DBetaError:
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     advice = "make room and start again: what is done is kept" if full else "name a folder that can be written to"
     return DBetaError(f"{out}: cannot be written ({error.strerror or error}); {advice}")
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = file.with_name(file.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)

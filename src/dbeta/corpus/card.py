@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dbeta.console import NOTICE
 from dbeta.corpus.store import SPLITS
 from dbeta.ecg import LEADS
+from dbeta.utils.notice import NOTICE
 
 #: Reports, findings of no vocabulary, reasons and devices that are listed, the most frequent first.
 LISTED = 15

@@ -12,10 +12,7 @@ reports of folds 1–9, TF-IDF):
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +23,8 @@ import numpy as np
 from dbeta.corpus.store import load_corpus, read_counts
 from dbeta.corpus.text_embeddings import TFIDF, Progress, embed_texts
 from dbeta.errors import DBetaError
+from dbeta.utils.files import replacing
+from dbeta.utils.fingerprints import training_texts_fingerprint
 
 NEGATIVES_FOLDER = "negatives"
 #: How many of the farthest texts are kept, as in the paper.
@@ -98,7 +97,7 @@ class Negatives:
             raise DBetaError(f"{folder}: the table of negatives cannot be read; {again}") from error
         if table.ndim != 2 or table.dtype != np.int32 or len(table) != len(reports):
             raise DBetaError(f"{folder}: the table of negatives does not fit its texts; {again}")
-        if made_from != _fingerprint(corpus):
+        if made_from != training_texts_fingerprint(_columns(corpus)):
             raise DBetaError(f"{corpus}: has changed since its table of negatives was made; {again}")
         return cls(table, reports, findings, unknown, about)
 
@@ -146,7 +145,7 @@ def build_negatives(
         table, about = find_negatives(rows, encoder, count, progress, batch_size=batch_size)
     except TooFew as error:
         raise DBetaError(f"{corpus}: the training split {error}") from None
-    about |= {"records": records, "without_text": without, "fingerprint": _fingerprint(corpus)}
+    about |= {"records": records, "without_text": without, "fingerprint": training_texts_fingerprint(_columns(corpus))}
     _save(corpus / NEGATIVES_FOLDER, table, rows, about)
     return about
 
@@ -288,39 +287,15 @@ def _unique_rows(corpus: Path) -> tuple[list[dict[str, Any]], int, int]:
     return list(rows.values()), records, without
 
 
-def _fingerprint(corpus: Path) -> str:
-    """What decides the table: the training split's records and their texts."""
-    import pyarrow.compute as pc
-
-    digest = hashlib.blake2b(digest_size=16)
-    for table in _columns(corpus):
-        table = table.combine_chunks()
-        digest.update("\n".join(table["record_id"].to_pylist()).encode() + b"\0")
-        digest.update("\n".join(table["report"].to_pylist()).encode() + b"\0")
-        # Lists are slow to read, and count only where they stand for a text
-        lists = table.filter(pc.equal(table["report"], ""))["findings"].to_pylist()
-        digest.update(json.dumps([sorted(one) for one in lists]).encode())
-    return digest.hexdigest()
-
-
 def _save(folder: Path, table: np.ndarray, rows: Sequence[Mapping[str, Any]], about: dict[str, Any]) -> None:
     """Write the files beside their place, and put them there when they are complete."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    # Not of another run's name: two may be at work
-    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}")
-    old = partial.with_suffix(".old")
-    partial.mkdir()
-    try:
+    with replacing(folder) as partial:
+        partial.mkdir()
         np.save(partial / "table.npy", table)
         lists = pa.list_(pa.string())
         schema = pa.schema([("report", pa.string()), ("findings", lists), ("unknown", lists)])
         pq.write_table(pa.Table.from_pylist(list(rows), schema), partial / "reports.parquet")
         (partial / "negatives.json").write_text(json.dumps(about, indent=2) + "\n")
-        if folder.exists():
-            folder.rename(old)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)

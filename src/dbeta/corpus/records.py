@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dbeta.corpus.reports import clean_report
+from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.store import FLOATS, LISTS, STRINGS, encode_signal
 from dbeta.ecg import ECG, FLAT
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.preparing import HIGHEST_VOLTAGE, check_extent
-from dbeta.reading import read_ecg
+from dbeta.io.read import read_ecg
+from dbeta.signal.preprocess import HIGHEST_VOLTAGE, check_extent
 
 #: Columns of a source's table that say how to read a file.
 READ_COLUMNS = ("file", "sampling_rate", "leads")

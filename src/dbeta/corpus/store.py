@@ -3,7 +3,7 @@
 A row holds
 - `record_id`, `source` (which kind of dataset) and `file` (its place in that dataset): where it comes from;
 - `signal` (int16 microvolts as bytes, leads × samples in the standard lead order) and `sampling_rate` (Hz);
-- `report`, cleaned (`dbeta.corpus.reports.clean_report`), empty where there is none;
+- `report`, cleaned (`dbeta.corpus.report_text.clean_report`), empty where there is none;
 - `findings`, English phrases that hold for the record, and `unknown`, phrases of the corpus's vocabulary of which
   nobody decided whether they hold; every other finding of the vocabulary does not hold;
 - `statements`, the source's own codes;
@@ -26,7 +26,7 @@ import numpy as np
 
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError
-from dbeta.preparing import fill_gaps
+from dbeta.signal.preprocess import fill_gaps
 
 STRINGS = ("record_id", "source", "file", "report", "patient_id", "split", "sex", "device")
 LISTS = ("findings", "unknown", "statements")

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from dbeta.checkpoint import fastest_dtype, load
+from dbeta.checkpoints.hub import TEXT_ENCODER_PATTERNS, download
+from dbeta.checkpoints.read import fastest_dtype, read_checkpoint
 from dbeta.errors import DBetaError
-from dbeta.hub import TEXT_ENCODER_PATTERNS, download
+from dbeta.model.embed import embed_texts as embed_dbeta_texts
 
 TFIDF = "tfidf"
 #: Numbers per text that TF-IDF is reduced to.
@@ -114,7 +116,8 @@ def open_encoder(name: str) -> Callable[[list[str]], np.ndarray]:
     except Exception as error:  # a damaged file can make the libraries raise anything
         reason = next(iter(str(error).splitlines()), "")[:200].rstrip(".:") or type(error).__name__
         raise DBetaError(f"{name}: cannot be loaded as a text encoder ({reason})") from error
-    return load(folder).embed_text
+    found = read_checkpoint(folder)
+    return partial(embed_dbeta_texts, found.model, found.processor)
 
 
 def _open_transformer(folder: Path) -> Callable[[list[str]], np.ndarray]:

@@ -6,10 +6,6 @@ that whatever changes either is computed anew and nothing else is.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import io
-import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors.numpy import load_file, save_file
 
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.evaluation.benchmarks import Benchmark
-from dbeta.evaluation.benchmarks.readers import DIGEST, Prepared, prepare_record
-from dbeta.inference import DBeta
-from dbeta.model.towers import DualEncoder
-from dbeta.preparing import InputFormat
-from dbeta.reading_ahead import AHEAD, FEWEST_FILES
-from dbeta.workers import KILLED, default_workers, map_in_workers
+from dbeta.evaluation.benchmarks.readers import Prepared, prepare_record
+from dbeta.inference.dbeta import DBeta
+from dbeta.inference.loader import AHEAD, FEWEST_FILES
+from dbeta.signal.preprocess import InputFormat
+from dbeta.utils.files import replacing
+from dbeta.utils.fingerprints import DIGEST_SIZE
+from dbeta.utils.workers import KILLED, default_workers, map_in_workers
 
 Progress = Callable[[int, int], None]
 
@@ -171,7 +167,7 @@ class _Job:
 
     def __init__(self, name: str, model: DBeta, which: int, cache: Path | None) -> None:
         self.name, self.model, self.which = name, model, which
-        self.file = None if cache is None else cache / f"{model_fingerprint(model)}.safetensors"
+        self.file = None if cache is None else cache / f"{model.ecg_embedding_fingerprint()}.safetensors"
         self.known = _read_cache(self.file, model.model.config.hidden_size)
         self.before = len(self.known)
         self.order: list[bytes] = []
@@ -202,28 +198,6 @@ class _Job:
         return np.stack([self.known[digest] for digest in self.order])
 
 
-def model_fingerprint(model: DBeta) -> str:
-    """A name for how a model embeds ECGs, its weights, settings and precision: 32 hexadecimal digits."""
-    inner = model.model
-    if isinstance(inner, DualEncoder):
-        parts: list[torch.nn.Module] = [inner.ecg_tower]
-    else:
-        parts = [inner.ecg_encoder, inner.ecg_proj, inner.ecg_pooler]
-    settings = {name: value for name, value in inner.config.to_dict().items() if name != "_name_or_path"}
-    found = hashlib.blake2b(json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=DIGEST)
-    found.update(repr((type(inner).__name__, inner.dtype, model.processor.input_format)).encode())
-    for part in parts:
-        for name, value in part.state_dict().items():
-            found.update(name.encode())
-            if isinstance(value, torch.Tensor) and not value.is_quantized:
-                found.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-            else:  # of int8 modules
-                packed = io.BytesIO()
-                torch.save(value, packed)
-                found.update(packed.getvalue())
-    return found.hexdigest()
-
-
 def _read_cache(file: Path | None, dimension: int) -> dict[bytes, np.ndarray]:
     if file is None or not file.is_file():
         return {}
@@ -232,21 +206,18 @@ def _read_cache(file: Path | None, dimension: int) -> dict[bytes, np.ndarray]:
         keys, embeds = tensors["keys"], tensors["embeds"]
     except Exception:  # a damaged cache is no cache
         return {}
-    if keys.shape != (len(embeds), DIGEST) or embeds.shape[1:] != (dimension,):
+    if keys.shape != (len(embeds), DIGEST_SIZE) or embeds.shape[1:] != (dimension,):
         return {}
     return {key.tobytes(): row for key, row in zip(keys, embeds, strict=True)}
 
 
 def _write_cache(file: Path, known: Mapping[bytes, np.ndarray]) -> None:
-    keys = np.frombuffer(b"".join(known), np.uint8).reshape(len(known), DIGEST)
-    partial_file = file.with_name(f".{file.name}.{os.getpid()}.partial")
+    keys = np.frombuffer(b"".join(known), np.uint8).reshape(len(known), DIGEST_SIZE)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"keys": keys.copy(), "embeds": np.stack(list(known.values()))}, partial_file)
-        partial_file.replace(file)
+        with replacing(file) as partial:
+            save_file({"keys": keys.copy(), "embeds": np.stack(list(known.values()))}, partial)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial_file.unlink(missing_ok=True)
         warnings.warn(f"{file}: embeddings could not be kept ({error.strerror})", DBetaWarning, stacklevel=2)
 
 

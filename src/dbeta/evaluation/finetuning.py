@@ -16,14 +16,14 @@ import torch
 from dbeta.errors import DBetaError
 from dbeta.evaluation.assess import Assessment, assess
 from dbeta.evaluation.benchmarks import Benchmark
-from dbeta.evaluation.embeddings import Embedded, model_fingerprint, read_signals
+from dbeta.evaluation.embeddings import Embedded, read_signals
 from dbeta.evaluation.identification import gallery_and_queries, identification
 from dbeta.evaluation.metrics import RESAMPLES
 from dbeta.evaluation.probe import check_splits, without_recording
 from dbeta.evaluation.result import Result, beside, brief, data_fingerprint, describe, first, first_name, result
 from dbeta.evaluation.run import RANDOM, Bar, check_measurable, check_models, no_bar, without_repeats
 from dbeta.evaluation.zero_shot import random_twin
-from dbeta.inference import DBeta
+from dbeta.inference.dbeta import DBeta
 from dbeta.training.finetune import LEAD_SETS, Classifier, Settings, finetune, lead_mask, predict, save_encoder
 
 #: Inside the output folder, while the work lasts.
@@ -86,7 +86,7 @@ def evaluate_finetune(
         signals = signals[keep] if len(keep) < len(signals) else signals
         labels = known.benchmark.labels.astype(np.int64)
         steps = work / _run_name(name, model, embedded, settings, leads=count)
-        network = finetune(model, signals, labels, train, validation, steps, leads=count, settings=settings)
+        network = finetune(model.model, signals, labels, train, validation, steps, leads=count, settings=settings)
         found[name, count] = assess(
             test,
             predict(network, signals, tested),
@@ -97,7 +97,15 @@ def evaluate_finetune(
         if name != RANDOM:
             folder = output / f"{_plain(name)}-{count}-leads"
             about = {"fine-tuned on": benchmark.name, "leads": ", ".join(LEAD_SETS[count]), "from": name}
-            save_encoder(network, model, folder, benchmark.classes, benchmark.dataset, about)
+            save_encoder(
+                network,
+                model.model.config,
+                model.processor,
+                folder,
+                classes=benchmark.classes,
+                dataset=benchmark.dataset,
+                about=about,
+            )
     top: dict[str, tuple[Assessment, dict[str, Any]]] = {name: (found[name, leads[0]], {}) for name in models}
     by_leads = {
         str(count): brief(found[first_name(models), count].metrics) | {"names": list(LEAD_SETS[count])}
@@ -162,9 +170,8 @@ def evaluate_finetuned_identification(
 
 def _run_name(name: str, model: DBeta, embedded: Embedded, settings: Settings, leads: int) -> str:
     """A folder for a run's checkpoints, another one whenever anything is another that the run follows from."""
-    facts = repr(
-        (model_fingerprint(model), data_fingerprint(embedded), asdict(settings), leads, embedded.benchmark.name)
-    )
+    fingerprints = model.ecg_embedding_fingerprint(), data_fingerprint(embedded)
+    facts = repr((*fingerprints, asdict(settings), leads, embedded.benchmark.name))
     return f"{_plain(name)}-{leads}-{hashlib.blake2b(facts.encode(), digest_size=8).hexdigest()}"
 
 
@@ -198,4 +205,4 @@ def _finetune_patients(
     targets[rows] = patient
     last = np.array([rows[np.flatnonzero(patient == i)[-1]] for i in range(len(names))])
     train = np.setdiff1d(rows, last)
-    return finetune(model, signals, targets, train, last, work, settings=settings, patients=True)
+    return finetune(model.model, signals, targets, train, last, work, settings=settings, patients=True)

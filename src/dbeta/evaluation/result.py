@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,10 +13,11 @@ import pandas as pd
 
 from dbeta.evaluation.assess import Assessment
 from dbeta.evaluation.benchmarks import Benchmark
-from dbeta.evaluation.embeddings import Embedded, model_fingerprint
+from dbeta.evaluation.embeddings import Embedded
 from dbeta.evaluation.metrics import compare
-from dbeta.inference import DBeta
+from dbeta.inference.dbeta import DBeta
 from dbeta.training.finetune import UNKNOWN
+from dbeta.utils.fingerprints import benchmark_fingerprint
 
 #: Libraries whose versions a report names.
 LIBRARIES = ("dbeta", "torch", "transformers", "scikit-learn", "numpy", "ecgbench", "wfdb")
@@ -68,7 +68,7 @@ def describe(
             "data_fingerprint": data_fingerprint(embedded),
             "models": {
                 name: {
-                    "fingerprint": model_fingerprint(model),
+                    "fingerprint": model.ecg_embedding_fingerprint(),
                     "precision": str(model.model.dtype).removeprefix("torch."),
                     "trained_on": model.model.config.trained_on,
                     "in_domain": in_domain(model, benchmark),
@@ -89,16 +89,9 @@ def in_domain(model: DBeta, benchmark: Benchmark) -> bool | None:
 
 
 def data_fingerprint(embedded: Embedded) -> str:
-    """A name for what was evaluated on, samples, labels and splits: 32 hexadecimal digits."""
-    found = hashlib.blake2b(digest_size=16)
-    records = embedded.benchmark.records
-    order = np.argsort(records["record_id"].to_numpy(str))
-    found.update(repr(embedded.benchmark.classes).encode())
-    for i in order:
-        row = records.iloc[i]
-        found.update(f"{row['record_id']} {row['patient_id']} {row['split']} ".encode())
-        found.update(embedded.digests[i] + embedded.benchmark.labels[i].tobytes())
-    return found.hexdigest()
+    """A name for what was evaluated on (see `benchmark_fingerprint`)."""
+    benchmark = embedded.benchmark
+    return benchmark_fingerprint(benchmark.records, benchmark.labels, benchmark.classes, embedded.digests)
 
 
 def brief(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dbeta.corpus.reports import clean_report
+from dbeta.corpus.report_text import clean_report
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks import Benchmark
 from dbeta.evaluation.metrics import RESAMPLES, interval
 from dbeta.evaluation.zero_shot import unit
-from dbeta.inference import DBeta
+from dbeta.inference.dbeta import DBeta
 
 DEPTHS = (1, 5, 10)
 

@@ -22,7 +22,7 @@ from dbeta.evaluation.probe import check_splits, few_shot, probe, without_record
 from dbeta.evaluation.result import Result, beside, brief, describe, first, first_name, result
 from dbeta.evaluation.retrieval import retrieval
 from dbeta.evaluation.zero_shot import random_twin, zero_shot, zero_shot_baselines
-from dbeta.inference import DBeta
+from dbeta.inference.dbeta import DBeta
 
 RANDOM = "random"
 #: Names of rows that are no model's.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dbeta.console import NOTICE
 from dbeta.evaluation.figures import series_of
 from dbeta.evaluation.metrics import FEW_POSITIVES
+from dbeta.utils.notice import NOTICE
 
 _TASKS = {
     "zero-shot": "Words alone rank the recordings; nothing is fitted to this benchmark.",

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from dbeta.conditions.registry import Condition
 from dbeta.evaluation.assess import Assessment, assess, reader_figures
 from dbeta.evaluation.benchmarks import Benchmark
-from dbeta.evaluation.conditions import Condition
 from dbeta.evaluation.metrics import RESAMPLES, mean_of, resample, score_labels, summarize
-from dbeta.inference import DBeta
+from dbeta.inference.dbeta import DBeta
 from dbeta.model import DBetaModel
 
 #: Ways of putting a condition into words → what they are.

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dbeta.model.parallel import mean_over_all, rank
+from dbeta.model.distributed import mean_over_all, rank
 
 #: Label of a text token that MLM does not predict (the convention of `torch.nn.functional.cross_entropy`).
 IGNORED = -100

@@ -18,10 +18,10 @@ from transformers.utils import ModelOutput
 from dbeta.errors import DBetaError
 from dbeta.model import losses
 from dbeta.model.config import DBetaConfig
+from dbeta.model.distributed import gather
 from dbeta.model.ecg_encoder import ECGEncoder
 from dbeta.model.fusion import Fusion, Pooler
 from dbeta.model.heads import ETMHead, MEMHead, MLMHead
-from dbeta.model.parallel import gather
 from dbeta.model.text_encoder import TextEncoder
 
 #: Groups of similar length in which many texts are embedded.

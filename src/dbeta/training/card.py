@@ -66,9 +66,7 @@ def write_card(
 def _describe(corpus: Path, simulation: dict[str, Any]) -> str:
     if str(corpus) == SIMULATED:
         settings = ", ".join(f"{name} {value}" for name, value in simulation.items())
-        return (
-            f"- `simulated`: ECGs of `dbeta.corpus.simulate`, made as they were asked for ({settings or 'defaults'})."
-        )
+        return f"- `simulated`: ECGs of `dbeta.simulation`, made as they were asked for ({settings or 'defaults'})."
     counts = read_counts(corpus)
     splits = ", ".join(f"{n:,} {split}" for split, n in counts["splits"].items())
     return (

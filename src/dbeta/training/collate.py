@@ -15,15 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dbeta.conditions.wordings import wordings, write_report
 from dbeta.corpus.negatives import Negatives, record_text
-from dbeta.corpus.reports import wordings, write_report
 from dbeta.corpus.store import decode_signal
 from dbeta.ecg import FLAT, LEADS
 from dbeta.errors import DBetaWarning
 from dbeta.model import DBetaConfig
 from dbeta.model.losses import IGNORED
-from dbeta.preparing import prepare_signal
-from dbeta.processing import DBetaProcessor
+from dbeta.model.processor import DBetaProcessor
+from dbeta.signal.preprocess import prepare_signal
 from dbeta.training.pairs import RULES, Record, Text, batch_signs, encode_facts, pair_sign
 
 #: A report that is drawn for a negative and turns out to hold is drawn again so often; then the pair stays aligned.

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from datasets import Dataset, concatenate_datasets
 
+from dbeta.conditions.wordings import wordings, write_report
 from dbeta.corpus.negatives import Negatives
-from dbeta.corpus.reports import wordings, write_report
-from dbeta.corpus.simulate.rows import SimulatedRows
 from dbeta.corpus.store import CorpusRows, load_corpus, read_counts
 from dbeta.errors import DBetaError
+from dbeta.simulation.dataset import SimulatedRows
 from dbeta.training.recipe import SIMULATED, Recipe
 from dbeta.training.validation import Validation
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaModel
 from dbeta.model.config import DBetaConfig
-from dbeta.model.parallel import world_size
-from dbeta.processing import DBetaProcessor
+from dbeta.model.distributed import world_size
+from dbeta.model.processor import DBetaProcessor
 from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import load_data
 from dbeta.training.flops import count_flops

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,13 +24,16 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from torch.utils.data import Dataset
 from transformers import EvalPrediction, PrinterCallback, Trainer, TrainingArguments
 
-from dbeta.checkpoint import WEIGHTS_FILE, fastest_dtype
+from dbeta.checkpoints.names import WEIGHTS_FILE
+from dbeta.checkpoints.read import fastest_dtype
 from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError
-from dbeta.inference import DBeta
 from dbeta.model.config import DBetaConfig
-from dbeta.model.towers import DualEncoder, ECGTower
+from dbeta.model.dual_encoder import DualEncoder, ECGTower
+from dbeta.model.modeling import DBetaModel
+from dbeta.model.processor import DBetaProcessor
 from dbeta.training.trainer import last_checkpoint, remove_incomplete
+from dbeta.utils.files import replacing
 
 #: The lead sets of the PhysioNet/CinC Challenge 2021 (Reyna et al. 2021), and lead I alone.
 LEAD_SETS: dict[int, tuple[str, ...]] = {
@@ -159,18 +161,17 @@ class Recordings(Dataset):
         return {"ecg": np.asarray(self.signals[row]), "labels": self.targets[row]}
 
 
-def load_trainable(model: DBeta) -> ECGTower:
+def load_trainable(model: DualEncoder | DBetaModel) -> ECGTower:
     """A checkpoint's ECG tower in float32, with everything to be trained; for a random model, its own copy.
 
     The tower that inference uses has its weight norm folded and lies in the precision that was asked for.
     """
-    inner = model.model
-    tower = ECGTower(inner.config)
-    if isinstance(inner, DualEncoder):
-        with safe_open(inner.weights, framework="pt") as file:
+    tower = ECGTower(model.config)
+    if isinstance(model, DualEncoder):
+        with safe_open(model.weights, framework="pt") as file:
             state = {name: file.get_tensor(name).float() for name in tower.state_dict()}
     else:
-        state = {name: value.float() for name, value in inner.state_dict().items() if name in tower.state_dict()}
+        state = {name: value.float() for name, value in model.state_dict().items() if name in tower.state_dict()}
     tower.load_state_dict(state)
     return tower
 
@@ -187,7 +188,7 @@ def lead_mask(config: DBetaConfig, count: int) -> Tensor:
 
 
 def finetune(
-    model: DBeta,
+    model: DualEncoder | DBetaModel,
     signals: np.ndarray,
     targets: np.ndarray,
     train: np.ndarray,
@@ -220,7 +221,7 @@ def finetune(
     with torch.random.fork_rng():
         torch.manual_seed(settings.seed)
         classes = int(targets.max()) + 1 if patients else targets.shape[1]
-        mask = lead_mask(model.model.config, leads)
+        mask = lead_mask(model.config, leads)
         network = Classifier(
             load_trainable(model), classes, mask, patients=patients, lead_dropout=settings.lead_dropout
         )
@@ -270,7 +271,8 @@ def finetune(
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     if not all(map(math.isfinite, losses)):
         raise DBetaError(DIVERGED)
-    return network.eval()
+    # Without the mixed precision of training, so that it predicts what the saved encoder gives
+    return trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False).eval()
 
 
 def _macro(prediction: EvalPrediction) -> dict[str, float]:
@@ -295,39 +297,46 @@ def predict(network: Classifier, signals: np.ndarray, rows: np.ndarray, batch_si
 
 
 def save_encoder(
-    network: Classifier, model: DBeta, folder: Path, classes: Sequence[str], dataset: str, about: Mapping[str, Any]
+    network: Classifier,
+    config: DBetaConfig,
+    processor: DBetaProcessor,
+    folder: Path,
+    *,
+    classes: Sequence[str],
+    dataset: str,
+    about: Mapping[str, Any],
 ) -> None:
     """Write the fine-tuned encoder as a checkpoint that `dbeta.load` reads, with its head beside it.
 
     Args:
         network: fine-tuned.
-        model: that it came from; gives the processor.
+        config: of the model that it came from.
+        processor: of that model.
         folder: to write; replaced as a whole.
         classes: of the head.
         dataset: that it was fine-tuned on; `trained_on` of its configuration names it from now on.
         about: what the model card says of it.
     """
-    before = model.model.config.trained_on
+    before = config.trained_on
     seen = [*([UNKNOWN] if before is None else before), dataset]
-    config = DBetaConfig.from_dict(model.model.config.to_dict() | {"parts": "ecg", "trained_on": sorted(set(seen))})
+    config = DBetaConfig.from_dict(config.to_dict() | {"parts": "ecg", "trained_on": sorted(set(seen))})
     leads = [lead for lead, there in zip(config.leads, network.leads.tolist(), strict=True) if there]
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    config.save_pretrained(partial)
-    model.processor.save_pretrained(partial)
-    state = {name: value.detach().cpu().contiguous() for name, value in network.tower.state_dict().items()}
-    save_file(state, partial / WEIGHTS_FILE, metadata={"format": "pt"})
-    head = {name: value.detach().cpu().contiguous() for name, value in network.head.state_dict().items()}
-    save_file(head, partial / HEAD_FILE, metadata={"classes": json.dumps(list(classes)), "leads": json.dumps(leads)})
-    lines = "\n".join(f"- {name}: {value}" for name, value in about.items())
-    text = (
-        f"# {folder.name}",
-        "An ECG encoder fine-tuned by `dbeta evaluate finetune`. Research use only. Not a medical device.",
-        lines,
-        f"`{HEAD_FILE}` holds the linear head on its embedding, with the names of its classes and of the leads it was "
-        f"trained with ({', '.join(leads)}); set the others to zero before it reads a recording.",
-    )
-    (partial / "README.md").write_text("\n\n".join(text) + "\n")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    with replacing(folder) as partial:
+        partial.mkdir()
+        config.save_pretrained(partial)
+        processor.save_pretrained(partial)
+        state = {name: value.detach().cpu().contiguous() for name, value in network.tower.state_dict().items()}
+        save_file(state, partial / WEIGHTS_FILE, metadata={"format": "pt"})
+        head = {name: value.detach().cpu().contiguous() for name, value in network.head.state_dict().items()}
+        save_file(
+            head, partial / HEAD_FILE, metadata={"classes": json.dumps(list(classes)), "leads": json.dumps(leads)}
+        )
+        lines = "\n".join(f"- {name}: {value}" for name, value in about.items())
+        text = (
+            f"# {folder.name}",
+            "An ECG encoder fine-tuned by `dbeta evaluate finetune`. Research use only. Not a medical device.",
+            lines,
+            f"`{HEAD_FILE}` holds the linear head on its embedding, with the names of its classes and of the leads it "
+            f"was trained with ({', '.join(leads)}); set the others to zero before it reads a recording.",
+        )
+        (partial / "README.md").write_text("\n\n".join(text) + "\n")

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dbeta.model.distributed import gather, rank
 from dbeta.model.losses import ets_labels
-from dbeta.model.parallel import gather, rank
 
 #: How signs are found: as published, +1 for the aligned pair alone; also for equal texts; or by what texts state.
 RULES = ("pair", "equal", "entailment")

@@ -20,15 +20,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from dbeta.checkpoint import BUNDLED, PANEL_FILE, save_text_embeddings
-from dbeta.corpus.simulate.rows import SOURCE
+from dbeta.checkpoints.names import BUNDLED, PANEL_FILE
+from dbeta.checkpoints.text_embeddings import save_text_embeddings
 from dbeta.corpus.store import read_counts
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.model.config import PRESETS
-from dbeta.model.parallel import world_size
-from dbeta.processing import DBetaProcessor
+from dbeta.model.distributed import world_size
+from dbeta.model.processor import DBetaProcessor
+from dbeta.simulation.dataset import SOURCE
 from dbeta.training.card import write_card
 from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import Data, is_simulated, load_data, panel_rows

@@ -11,7 +11,7 @@ import torch
 import yaml
 from transformers import TrainingArguments
 
-from dbeta.checkpoint import fastest_dtype, named_folder
+from dbeta.checkpoints.read import fastest_dtype, named_folder
 from dbeta.errors import DBetaError
 from dbeta.model.config import PRESETS
 

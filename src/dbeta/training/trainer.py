@@ -21,9 +21,9 @@ from torch.utils.data import SequentialSampler
 from transformers import Trainer
 
 from dbeta.errors import DBetaError
+from dbeta.model.distributed import rank, world_size
 from dbeta.model.losses import IGNORED
-from dbeta.model.parallel import rank, world_size
-from dbeta.processing import DBetaProcessor
+from dbeta.model.processor import DBetaProcessor
 from dbeta.training.collate import finish_batch
 from dbeta.training.flops import count_flops, matrix_peak
 from dbeta.training.muon import Muon, hidden_matrices

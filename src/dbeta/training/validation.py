@@ -18,10 +18,10 @@ from torch.nn.functional import normalize
 
 from dbeta.corpus.store import decode_signal
 from dbeta.errors import DBetaWarning
-from dbeta.inference import DBeta
 from dbeta.model import DBetaModel
-from dbeta.model.parallel import rank, world_size
-from dbeta.processing import DBetaProcessor
+from dbeta.model.distributed import rank, world_size
+from dbeta.model.embed import embed_signals, embed_texts
+from dbeta.model.processor import DBetaProcessor
 
 #: A validation finding with fewer positives than this says more about chance than about the model.
 FEWEST_POSITIVES = 10
@@ -30,10 +30,14 @@ FEWEST_POSITIVES = 10
 def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batch_size: int = 64) -> Tensor:
     """Embeddings of a corpus's recordings, unit length: (n, D) float32 on the CPU; processes share the work."""
     mine = range(rank(), len(corpus), world_size())
-    with evaluating(model, processor, batch_size) as dbeta, warnings.catch_warnings():
+    embeds = np.zeros((len(mine), model.config.hidden_size), np.float32)
+    with evaluating(model), warnings.catch_warnings():
         # What is odd about a recording was reported when the corpus was built
         warnings.simplefilter("ignore", DBetaWarning)
-        embeds = dbeta.embed(decode_signal(corpus[i]) for i in mine)
+        for start in range(0, len(mine), batch_size):
+            rows = mine[start : start + batch_size]
+            signals = [processor.signal(decode_signal(corpus[i])) for i in rows]
+            embeds[start : start + len(rows)] = embed_signals(model, signals)
     if world_size() > 1:
         whole = np.empty((len(corpus), embeds.shape[1]), np.float32)
         for first, part in enumerate(gather_object([embeds])):
@@ -43,11 +47,12 @@ def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batc
 
 
 @contextmanager
-def evaluating(model: DBetaModel, processor: DBetaProcessor, batch_size: int = 64) -> Iterator[DBeta]:
-    """The model as inference uses it, put back into training afterwards if it was."""
+def evaluating(model: DBetaModel) -> Iterator[None]:
+    """The model in evaluation mode, put back into training afterwards if it was."""
     was_training = model.training
+    model.eval()
     try:
-        yield DBeta(model, processor, batch_size=batch_size)
+        yield
     finally:
         model.train(was_training)
 
@@ -105,8 +110,8 @@ def zero_shot_auroc(model: DBetaModel, processor: DBetaProcessor, validation: Va
     if not names:
         return float("nan")
     embeds = embed_corpus(model, processor, validation.corpus)
-    with evaluating(model, processor) as dbeta:
-        prompts = normalize(torch.from_numpy(dbeta.embed_text(names)), dim=-1)
+    with evaluating(model):
+        prompts = normalize(torch.from_numpy(embed_texts(model, processor, names, 64)), dim=-1)  # (findings, D)
     scores = (embeds @ prompts.T).numpy()
     figures = []
     for name, column in zip(names, scores.T, strict=True):

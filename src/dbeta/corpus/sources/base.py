@@ -10,8 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from dbeta.conditions.registry import find_condition
 from dbeta.errors import DBetaError
-from dbeta.evaluation.conditions import find_condition
 
 #: With so many records, 2.5 % are enough for validation and for test; with fewer, 10 % are.
 MANY_RECORDS = 100_000

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from dbeta.conditions.registry import find_condition
 from dbeta.corpus.sources.base import Source, all_findings, ecgbench_labels, finding_name, hashed_splits
-from dbeta.evaluation.conditions import find_condition
 
 #: The challenge's abbreviations whose names `conditions.yaml` does not know, and what they mean there. The pairs that
 #: the challenge scores as one (CLBBB and LBBB, CRBBB and RBBB, PAC and SVPB, PVC and VPB) have one name.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from dbeta.corpus.reports import clean_report
+from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.sources.base import Source, all_findings, finding_name, hashed_splits, reading
 from dbeta.errors import DBetaError
 

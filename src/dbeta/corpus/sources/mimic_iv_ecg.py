@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dbeta.corpus.reports import clean_report
+from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.sources.base import Source, hashed_splits, read_columns
 
 #: MIMIC-IV's own table of patients, which carries age and sex; it is no part of MIMIC-IV-ECG.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dbeta.corpus.reports import clean_report
+from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.sources.base import Source, all_findings, ecgbench_labels, finding_name
 from dbeta.errors import DBetaError
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dbeta.conditions.registry import Condition
 from dbeta.corpus.sources.base import Source, hashed_splits
 from dbeta.errors import DBetaError
-from dbeta.evaluation.conditions import Condition
 
 #: What is known of a record besides its recording and labels.
 RECORD_COLUMNS = ("record_id", "patient_id", "split", "age", "sex", "device", "report")

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dbeta.conditions.registry import condition_of_label
 from dbeta.corpus.sources.base import reading
 from dbeta.corpus.sources.challenge_2021 import UNDIVIDED, read_challenge_2021
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks.base import Benchmark, label_matrix
 from dbeta.evaluation.benchmarks.readers import FileReader
-from dbeta.evaluation.conditions import condition_of_label
 
 #: The scored classes by the challenge's abbreviations → SNOMED codes, several where the challenge scores them as one.
 CLASSES: dict[str, tuple[str, ...]] = {

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from dbeta.conditions.registry import condition_of_label
 from dbeta.corpus.sources.base import hashed_splits, read_columns
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks.base import Benchmark, label_matrix, with_labels
 from dbeta.evaluation.benchmarks.readers import FileReader
-from dbeta.evaluation.conditions import condition_of_label
 
 #: CPSC2018's classes as MERL calls them, in CPSC2018's own order: 1 … 9 of its REFERENCE.csv → SNOMED code.
 CPSC2018 = {

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dbeta.conditions.registry import condition_of_label, plain_condition
 from dbeta.corpus.sources.base import hashed_splits, read_columns, reading
 from dbeta.corpus.sources.code_15 import FINDINGS, exam_places, read_code_15
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks.base import Benchmark, label_matrix
 from dbeta.evaluation.benchmarks.readers import FileReader
-from dbeta.evaluation.conditions import condition_of_label, plain_condition
 
 ABNORMALITIES = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
 #: Records of CODE-test.

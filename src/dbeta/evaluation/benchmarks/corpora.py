@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dbeta.conditions.registry import condition_of_label, find_condition, plain_condition
 from dbeta.corpus.sources.base import Source
 from dbeta.corpus.store import load_corpus, read_counts
 from dbeta.errors import DBetaError
@@ -14,7 +15,6 @@ from dbeta.evaluation.benchmarks.challenge_2021 import CLASSES as CHALLENGE_CLAS
 from dbeta.evaluation.benchmarks.code import FINDINGS as CODE_FINDINGS
 from dbeta.evaluation.benchmarks.ptb_xl import ptb_xl_conditions, ptb_xl_labels
 from dbeta.evaluation.benchmarks.readers import CorpusReader
-from dbeta.evaluation.conditions import condition_of_label, find_condition, plain_condition
 
 
 def is_corpus(raw: Path) -> bool:

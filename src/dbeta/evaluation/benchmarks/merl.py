@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dbeta.conditions.registry import SUPER_CLASSES, condition_of_label
 from dbeta.corpus.sources.base import Source, reading
 from dbeta.corpus.sources.ptb_xl import OLDEST, read_ptb_xl
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks.base import Benchmark, assign_test_split, keep_present, label_matrix
 from dbeta.evaluation.benchmarks.ptb_xl import SUB_CLASSES, TASKS
 from dbeta.evaluation.benchmarks.readers import FileReader
-from dbeta.evaluation.conditions import SUPER_CLASSES, condition_of_label
 
 #: Benchmark → the last column of its split file before the labels.
 LAST_COLUMN = {

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from dbeta.conditions.registry import SUPER_CLASSES, Condition, condition_of_label
 from dbeta.corpus.sources.ptb_xl import TEST_FOLD, VALIDATION_FOLD, read_ptb_xl, read_ptb_xl_table
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks.base import Benchmark, keep_present, label_matrix, with_labels
 from dbeta.evaluation.benchmarks.readers import FileReader
-from dbeta.evaluation.conditions import SUPER_CLASSES, Condition, condition_of_label
 
 #: Diagnostic sub-class (as MERL writes it, without underscores at its ends) → its super-class and its statements, as
 #: `scp_statements.csv` of PTB-XL 1.0.3 has them.

@@ -15,10 +15,8 @@ from dbeta.corpus.records import open_record
 from dbeta.corpus.store import decode_signal
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.preparing import InputFormat, prepare_signal
-
-#: Bytes of a recording's digest.
-DIGEST = 16
+from dbeta.signal.preprocess import InputFormat, prepare_signal
+from dbeta.utils.fingerprints import DIGEST_SIZE
 
 
 @dataclass(frozen=True)
@@ -88,4 +86,4 @@ def prepare_record(row: dict[str, Any], reader: Any, formats: Sequence[InputForm
             return Prepared([], [], str(error))
         except Exception as error:  # what no reader foresaw must not end an evaluation of hours
             return Prepared([], [], f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
-    return Prepared(signals, [hashlib.blake2b(one.tobytes(), digest_size=DIGEST).digest() for one in signals])
+    return Prepared(signals, [hashlib.blake2b(one.tobytes(), digest_size=DIGEST_SIZE).digest() for one in signals])

@@ -1,0 +1,1 @@
+"""Archives of recordings: batches that can be resumed, tables of results, indexes."""

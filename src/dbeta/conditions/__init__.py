@@ -1,0 +1,1 @@
+"""Conditions in words: names, wordings, statements and benchmark labels. Loads no torch."""

@@ -1,0 +1,1 @@
+"""Inference: embeddings, findings and search, from a loaded checkpoint."""

@@ -1,0 +1,1 @@
+"""dbeta in other libraries: transformers and scikit-learn."""

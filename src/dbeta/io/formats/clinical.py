@@ -1,0 +1,74 @@
+"""The vendors' XML, SCP-ECG and MFER, through `ecgdatakit`: the rhythm strip, never the median beat.
+
+What the library does not do, and is done here: it rounds sampling rates to whole Hz, keeps the calibration pulse at
+the end of Philips files, and leaves the rhythm statement of HL7 aECG out of the interpretation.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dbeta.io.formats.base import Options, Recording, known_lead, parsing, patient_facts
+from dbeta.io.identity import Identity
+
+
+def _read(file: Path, options: Options, kind: str, parser: str) -> Recording:
+    from ecgdatakit.parsing.parser import FileParser
+
+    with parsing(kind, file):
+        parse = next(one for one in FileParser().parsers if one.__name__ == parser)().parse
+        body = parse(file)
+        leads = [lead.to_physical() if lead.resolution_unit and lead.resolution else lead for lead in body.leads]
+        signal = [np.asarray(lead.samples, dtype=np.float64) for lead in leads]
+        names = [lead.label for lead in leads]
+        # Counts without a calibration have no unit, and are refused for that
+        units = ["" if lead.is_raw else lead.units for lead in leads]
+        rate = next((lead.sampling_rate for lead in leads if known_lead(lead.label)), None)
+        rate = _exact_rate(body.raw_metadata, rate) if rate else None
+    if body.source_format == "sierra_xml" and len({len(row) for row in signal}) == 1:
+        signal = list(_without_calibration_pulse(np.stack(signal)))
+    device = f"{body.recording.device.manufacturer} {body.recording.device.model}".strip()
+    meta = patient_facts(body.patient.age, body.patient.sex) | ({"device": device} if device else {})
+    return Recording(signal, names, rate, units, None, _report(body), _identity(body), meta)
+
+
+read_aecg = partial(_read, kind="HL7 aECG", parser="HL7aECGParser")
+read_philips = partial(_read, kind="Philips XML", parser="SierraXMLParser")
+read_muse = partial(_read, kind="GE MUSE XML", parser="GEMuseXMLParser")
+read_mortara = partial(_read, kind="Mortara XML", parser="MortaraEL250Parser")
+read_scp = partial(_read, kind="SCP-ECG", parser="SCPECGParser")
+read_mfer = partial(_read, kind="MFER", parser="MFERParser")
+
+
+def _exact_rate(said: dict[str, Any], rounded: float) -> float:
+    exact = said.get("rhythm_time", {}).get("sampling_rate_exact")
+    if interval := said.get("rhythm_sample_interval_us"):
+        exact = 1e6 / interval
+    exact = exact or next(iter(said.get("sampling_rates", ())), None)
+    return exact if exact and abs(exact - rounded) <= 0.5 else rounded
+
+
+def _report(body: Any) -> str:
+    # Only the statement: its reason ("QRSd >115mS, not LBBB/RBBB") names findings that are absent
+    said = [text.strip() for text, _ in body.interpretation.statements]
+    if body.source_format == "hl7_aecg":
+        said.insert(0, body.annotations.get("rhythm", "").strip())
+    return "; ".join(dict.fromkeys(text for text in said if text))
+
+
+def _identity(body: Any) -> Identity:
+    patient, recording = body.patient, body.recording
+    born = patient.birth_date.date().isoformat() if patient.birth_date else ""
+    staff = (recording.technician, recording.referring_physician, body.interpretation.interpreter)
+    name = f"{patient.first_name} {patient.last_name}".strip()
+    return Identity(patient.patient_id, name, born, tuple(text for text in staff if text))
+
+
+def _without_calibration_pulse(signal: np.ndarray) -> np.ndarray:
+    """Philips ends its 11 s with a 1 mV pulse: a stretch in which all leads are equal, which an ECG never has."""
+    differ = np.flatnonzero(np.ptp(signal, axis=0) > 0)
+    return signal[:, : differ[-1] + 1] if differ.size else signal

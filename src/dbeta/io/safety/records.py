@@ -1,0 +1,180 @@
+"""WFDB headers, DICOM, MFER, SCP-ECG and tables: a short check each."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from dbeta.errors import DBetaError
+from dbeta.io.safety.limits import (
+    INFLATED,
+    MFER_CHANNELS,
+    MFER_TAGS,
+    MIB,
+    TABLE_CELLS,
+    TABLE_ROW,
+    WHOLE_FILES,
+    check_channels,
+    check_values,
+    inflate,
+    links_outside,
+)
+
+#: File, format, and of that what may follow it: samples a frame, skew in frames, offset in bytes.
+_SIGNAL_LINE = re.compile(r"(\S+)\s+\d+(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?(?:\s.*)?")
+
+
+def check_wfdb(header: Path) -> None:
+    """Names and formats in a header, before wfdb opens what it names."""
+    lines = _lines(header)
+    if any(len(word) > 60 for word in lines[0].split()):
+        raise DBetaError("cannot be read as a WFDB header (no number is so long); get or export the file again")
+    if "/" in lines[0].split()[0]:
+        return
+    check_channels(len(lines) - 1)
+    for line in lines[1:]:
+        name = line.split()[0]
+        if not re.fullmatch(r"[^/\\]{1,200}", name) or name in (".", ".."):
+            raise DBetaError(
+                f"cannot be read as a WFDB header ({name[:80]!r} is no file beside it); get or export the file again"
+            )
+        signal = header.with_name(name)
+        if signal.is_symlink() and links_outside(signal, header.parent, header.resolve().parent):
+            raise DBetaError(f"names the signal file {name}, a link out of its folder; put the file itself there")
+
+
+def check_wfdb_stretch(header: Path, begin: int, end: int | None) -> None:
+    """Refuse a stretch that is too long to be held at once.
+
+    Args:
+        header: of the record.
+        begin: first sample.
+        end: the one after the last; None for all there are.
+
+    Raises:
+        DBetaError: it is too long.
+    """
+    lines = _lines(header)
+    stated = [match.groups("1") for match in map(_SIGNAL_LINE.fullmatch, lines[1:]) if match]
+    frame = sum(int(samples[:9]) for _, samples, _, _ in stated)
+    skew = max((int(shift[:9]) for _, _, shift, _ in stated), default=0)
+    if end is None:
+        files = [header.with_name(name) for name, *_ in stated]
+        # No format needs less than a byte a sample
+        end = sum(file.stat().st_size for file in set(files) if file.is_file()) // max(frame, 1) + 1
+        words = lines[0].split()
+        end = int(words[3]) if len(words) > 3 and words[3].isdecimal() else end
+    check_values((end - begin + skew) * frame)
+
+
+def _lines(header: Path) -> list[str]:
+    lines = [line.strip() for line in header.read_text("ascii", errors="replace").splitlines()]
+    return [line for line in lines if line and not line.startswith("#")] or ["?"]
+
+
+def check_dicom(file: Path) -> None:
+    """A data set that was deflated as a whole is inflated by pydicom without limit."""
+    from pydicom.filereader import read_dataset, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    with file.open("rb") as stream:
+        try:
+            read_preamble(stream, force=True)
+            meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
+            deflated = meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
+        except Exception:  # what the parser will say
+            return
+        if deflated:
+            inflate(iter(lambda: stream.read(MIB), b""), WHOLE_FILES["DICOM"], -zlib.MAX_WBITS)
+
+
+def check_mfer(file: Path) -> None:
+    """Tags, lengths and values: no more channels or frames than recorders have, no deep nesting.
+
+    Source: MFER Part 1, table 5-64 (https://www.mfer.org).
+    """
+    with file.open("rb") as stream:
+        _MFERScreen(stream).walk(file.stat().st_size, 0)
+
+
+class _MFERScreen:
+    _ORDER, _CHANNELS, _SAMPLES, _ATTRIBUTES, _GROUP, _END = 0x01, 0x05, 0x1E, 0x3F, 0x67, 0x80
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.order: Literal["big", "little"] = "big"
+        self.tags, self.channels, self.all_channels = 0, 1, 0
+
+    def walk(self, end: int, depth: int) -> None:
+        stream = self.stream
+        while stream.tell() < end and (tag := stream.read(1)[0]) != self._END:
+            self.tags += 1
+            if self.tags > MFER_TAGS or self.all_channels > MFER_CHANNELS:
+                raise DBetaError("is no recording, or in more parts than any recorder writes; export the file again")
+            if tag == 0:
+                continue
+            if tag == self._ATTRIBUTES:  # of one channel, whose number comes in 7-bit bytes
+                while (byte := stream.read(1)) and byte[0] & 0x80:
+                    pass
+            length = int.from_bytes(stream.read(1), "big")
+            inside = length == 0x80
+            if inside:  # up to an end mark
+                length = end - stream.tell()
+            elif length > 0x80:
+                length = int.from_bytes(stream.read(length & 0x7F), "big")
+            start = stream.tell()
+            if start + length > end:
+                return
+            if inside or tag == self._GROUP:
+                if depth > 4:
+                    raise DBetaError("has definitions nested deeper than any recorder writes; export the file again")
+                self.walk(start + length, depth + 1)
+                if inside:
+                    continue
+            self._take(tag, length)
+            stream.seek(start + length)
+
+    def _take(self, tag: int, length: int) -> None:
+        if tag == self._SAMPLES:
+            self.all_channels += self.channels
+        elif tag == self._ORDER and length:
+            self.order = "little" if self.stream.read(1) == b"\1" else "big"
+        elif tag == self._CHANNELS and length <= 4:
+            self.channels = int.from_bytes(self.stream.read(length), self.order) or 1
+            check_channels(self.channels)
+
+
+def check_scp(file: Path) -> None:
+    """The leads' sizes are 16 bits, so only the number of beats to add to each lead needs a limit."""
+    content = file.read_bytes()
+    size = min(int.from_bytes(content[10:14], "little"), len(content))
+    for at in range(22, 6 + size, 10):
+        section = int.from_bytes(content[at : at + 2], "little")
+        length = int.from_bytes(content[at + 2 : at + 6], "little")
+        if section == 4 and length > MIB // 4:
+            raise DBetaError(f"lists beats in {length:,} bytes, more than any SCP-ECG recording has; export it again")
+
+
+def check_table(file: Path) -> None:
+    """A first row within reason: every cell of it costs a hundred times its size."""
+    with file.open("rb") as stream:
+        first = stream.readline(TABLE_ROW + 1)
+    if len(first) > TABLE_ROW or max(map(first.count, (b",", b";", b"\t", b"|"))) > TABLE_CELLS:
+        raise DBetaError("has a first row longer than any table of leads; write a column for each lead")
+
+
+def check_parquet(file: Path) -> None:
+    """The sizes in the footer, as a few bytes may stand for billions of equal values."""
+    import pyarrow.parquet as pq
+
+    try:
+        meta = pq.read_metadata(file)
+        groups = [meta.row_group(number) for number in range(meta.num_row_groups)]
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise DBetaError(f"cannot be read as Parquet ({reason}); get or export the file again") from error
+    check_values(meta.num_rows)
+    if meta.num_columns > TABLE_CELLS or max((group.total_byte_size for group in groups), default=0) > 2 * INFLATED:
+        raise DBetaError("unpacks to far more than any recording of its kind; get or export the file again")

@@ -1,0 +1,295 @@
+"""What the command line shows: tables on stdout; progress, notes and errors on stderr."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from dbeta.errors import DBetaError
+from dbeta.utils.notice import NOTICE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dbeta.signal.quality import Quality
+
+
+class Failures:
+    """Files that could not be done, named at the end so that the others are not held up."""
+
+    def __init__(self) -> None:
+        """Start with none."""
+        self.messages: list[str] = []
+
+    @contextmanager
+    def of(self, file: Path) -> Iterator[None]:
+        """Note a `DBetaError` of this file instead of raising it."""
+        try:
+            yield
+        except DBetaError as error:
+            self.add(file, str(error))
+
+    def add(self, file: str | Path, message: str) -> None:
+        """Note what is wrong with a file."""
+        if str(file) not in message:
+            message = f"{file}: {message.removeprefix(f'{Path(file).name}: ')}"
+        self.messages.append(message)
+
+    def end(self) -> None:
+        """Name the failures, if any, and exit with 1."""
+        for message in self.messages:
+            complain(message)
+        if self.messages:
+            raise typer.Exit(1)
+
+
+def print_findings(table: pd.DataFrame) -> None:
+    """The findings of one recording."""
+    long = "peak" in table
+    view = Table(title=escape(str(table["record"].iloc[0])), title_justify="left", title_style="bold")
+    view.add_column("condition")
+    for column in ("score", "percentile", *(("strongest at", "with score") if long else ())):
+        view.add_column(column, justify="right")
+    view.add_column("signal")
+    for row in table.to_dict("records"):
+        peak = (_clock(row["peak_at"]), f"{row['peak']:+.2f}") if long else ()
+        percentile = _percent(row["percentile"])
+        view.add_row(escape(row["condition"]), f"{row['score']:+.2f}", percentile, *peak, row["quality"])
+    Console().print(view)
+
+
+def print_quality(quality: Quality, peak_to_peak: dict[str, float | None]) -> None:
+    """The signal of each lead."""
+    view = Table(title="signal", title_justify="left", title_style="bold")
+    view.add_column("lead")
+    view.add_column("quality")
+    columns = {"beats": "beats/rest", "noise": "noise µV", "mains": "mains µV", "wander": "wander µV"}
+    for column in ("peak to peak mV", *columns.values()):
+        view.add_column(column, justify="right")
+    view.add_column("problems")
+    for row in quality.rows():
+        size = peak_to_peak.get(row["lead"])
+        values = [row[name] if name == "beats" or row[name] is None else 1000 * row[name] for name in columns]
+        texts = ["–" if value is None else f"{value:.{int(i == 0)}f}" for i, value in enumerate(values)]
+        problems = ", ".join(row["problems"])
+        view.add_row(row["lead"], row["quality"], "–" if size is None else f"{size:.2f}", *texts, problems)
+    Console().print(view)
+
+
+#: Conditions that a line of `print_windows` has room for.
+SHOWN = 3
+
+
+def print_windows(table: pd.DataFrame) -> None:
+    """What fits each window of one recording best."""
+    title = f"{table['record'].iloc[0]}: score (percentile) of what fits each window best"
+    view = Table(title=escape(title), title_justify="left", title_style="bold")
+    view.add_column("start", justify="right", no_wrap=True)
+    view.add_column("condition")
+    view.add_column("signal")
+    for start, rows in table.groupby("start", sort=False):
+        best = rows.head(SHOWN).to_dict("records")
+        texts = [f"{row['condition']} {row['score']:+.2f} ({_percent(row['percentile'])})" for row in best]
+        view.add_row(_clock(float(str(start))), escape(", ".join(texts)), best[0]["quality"])
+    Console().print(view)
+
+
+def _percent(percentile: float) -> str:
+    return "–" if percentile != percentile else f"{percentile:.0f}"
+
+
+def _clock(seconds: float) -> str:
+    """As in 3:20:10, hours, minutes and seconds since the recording began."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def print_metrics(result: dict[str, Any]) -> None:
+    """An evaluation's figures, those of each class beside the baselines'."""
+    console = Console()
+    title = f"{result['task']} on {result['benchmark']}: {result['n_records']} test records"
+    if "classes" in result:
+        console.print(_class_table(result, title))
+    else:
+        console.print(_figure_table(result, title))
+    console.print(f"[dim]{escape(result['protocol'])}. {NOTICE}[/]")
+    for line in result["notes"]:
+        note(line)
+    if result["missing"]:
+        note(f"{result['missing']} recordings are missing and left out")
+    if result["unread"]:
+        note(f"{len(result['unread'])} recordings could not be read and are left out: see metrics.json")
+
+
+def _text(figure: list[float] | None) -> str:
+    return "–" if figure is None else f"{figure[0]:.3f} ({figure[1]:.3f}–{figure[2]:.3f})"
+
+
+def _class_table(result: dict[str, Any], title: str) -> Table:
+    view = Table(title=title, title_justify="left", title_style="bold")
+    view.add_column("class")
+    # As many as a terminal has room for; the report has them all
+    baselines = {name: one for name, one in result["baselines"].items() if name in ("random", "normality")}
+    beside = {**result.get("others", {}), **baselines}
+    for column in ("positives", "AUROC (95 % interval)", "AUPRC", *map(escape, beside)):
+        view.add_column(column, justify="right", no_wrap=column.startswith("AUROC"))
+    for name, one in result["classes"].items():
+        others = [one["auprc"], *(other["classes"][name]["auroc"] for other in beside.values())]
+        view.add_row(escape(name), str(one["positives"]), _text(one["auroc"]), *(_text(other)[:5] for other in others))
+    view.add_section()
+    macro = result["macro"]
+    others = [macro["auprc"], *(other["macro"]["auroc"] for other in beside.values())]
+    view.add_row("macro", "", _text(macro["auroc"]), *(_text(other)[:5] for other in others))
+    return view
+
+
+def _figure_table(result: dict[str, Any], title: str) -> Table:
+    """Figures that are not of classes: [value, low, high] by name, in groups or not."""
+    view = Table(title=title, title_justify="left", title_style="bold")
+    for column in ("", "value (95 % interval)", "chance"):
+        view.add_column(column, justify="left" if not column else "right")
+    chance = result["chance"]
+    for name, one in result.items():
+        if name == "accuracy@1":
+            view.add_row(name, _text(one), f"{chance:.3f}")
+        elif isinstance(chance, dict) and name in chance:
+            for figure, value in one.items():
+                view.add_row(f"{name.replace('_', ' ')}, {figure}", _text(value), f"{chance[name][figure]:g}")
+    return view
+
+
+def print_estimate(found: dict[str, Any]) -> None:
+    """A dry run: the resolved recipe, then what it asks for."""
+    import yaml
+
+    figures = found["estimate"]
+
+    def text(value: Any, pattern: str) -> str:
+        return "unknown until the corpus is built" if value is None else pattern.format(value)
+
+    print(yaml.safe_dump(found["recipe"], sort_keys=False))
+    view = Table(title="dry run", title_justify="left", title_style="bold", show_header=False)
+    for row in (
+        ("parameters", f"{figures['parameters'] / 1e6:.1f} M"),
+        ("training records", text(figures["records"], "{:,}")),
+        ("records per step", f"{figures['batch']:,}"),
+        ("steps", text(figures["steps"], "{:,}")),
+        ("arithmetic per record", f"{figures['flops_per_record'] / 1e9:.1f} GFLOP"),
+        ("weights, gradients, Adam", f"{figures['state_gib']:.2f} GiB"),
+        ("a step's activations", f"about {figures['activations_gib']:.1f} GiB a device"),
+        ("time per step", f"{figures['seconds_per_step']:.2f} s on {figures['device']}"),
+        ("time in all", text(figures["hours"], "about {:.1f} h, without evaluation")),
+    ):
+        view.add_row(*row)
+    Console().print(view)
+    for problem in figures["problems"]:
+        note(f"the run would not start yet: {problem}")
+
+
+class Rate(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        """As in "12.3/s"; nothing before the first is done."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s")
+
+
+#: Seconds from one line of progress to the next where there is no terminal.
+LINE_SECONDS = 60.0
+
+
+class Advance:
+    """Moves a progress bar.
+
+    Args:
+        bar: the bars of a run.
+        task: its own.
+        lines: what the lines of progress begin with, which are written instead of the bar; None for no lines.
+    """
+
+    def __init__(self, bar: Progress, task: TaskID, lines: str | None = None) -> None:
+        """Nothing is done yet."""
+        self.bar, self.task, self.lines = bar, task, lines
+        self.inner: TaskID | None = None
+        self.begun = False
+        self.before = self.done = self.total = 0
+        self.since = self.said = time.monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        """So many are done, of so many in all; what was done before the first call does not count for the rate."""
+        if not self.begun:
+            self.bar.reset(self.task, total=total, completed=done)
+            self.begun = True
+            self.before, self.since = done, time.monotonic()
+        self.bar.update(self.task, completed=done, total=total)
+        self.done, self.total = done, total
+        self._say()
+
+    def within(self, name: str, done: int, total: int) -> None:
+        """So much of one item is done: a second bar, as long as that takes."""
+        if self.inner is None:
+            self.inner = self.bar.add_task(escape(name), total=total)
+        self.bar.update(self.inner, completed=done, total=total, description=escape(name))
+        if done >= total:
+            self.bar.remove_task(self.inner)
+            self.inner = None
+        self._say()
+
+    def _say(self) -> None:
+        """A line of progress, if it is time for one."""
+        now = time.monotonic()
+        if self.lines is None or now - self.said < LINE_SECONDS:
+            return
+        self.said = now
+        rate = (self.done - self.before) / max(now - self.since, 1e-9)
+        text = f"{self.lines}: {self.done} of {self.total}"
+        note(f"{text}, {rate:.1f}/s, {_clock((self.total - self.done) / rate)} remaining" if rate else text)
+
+
+@contextmanager
+def progress(label: str, *, lines: bool = False) -> Iterator[Advance]:
+    """A progress bar on stderr; yields a function of (done, in all).
+
+    Args:
+        label: what is done.
+        lines: write a line now and then where stderr is no terminal, as in a cluster's log; otherwise silent there.
+    """
+    columns = (
+        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate()),
+        *(TimeElapsedColumn(), TextColumn("remaining"), TimeRemainingColumn()),
+    )
+    terminal = sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=not terminal) as bar:
+        yield Advance(bar, bar.add_task(label, total=None), label if lines and not terminal else None)
+
+
+def note(message: str) -> None:
+    """A line for people, on stderr."""
+    print(message, file=sys.stderr)
+
+
+def complain(error: DBetaError | str) -> None:
+    """One line on stderr, whatever the name of the file."""
+    note("error: " + " ".join(str(error).splitlines()))

@@ -1,0 +1,98 @@
+"""Simulated ECGs as the rows of a corpus, made when they are asked for: nothing is stored.
+
+Special here: row i is the same whoever asks, in whichever company, so that training can be resumed and shared.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from dbeta.errors import DBetaError
+from dbeta.simulation.diseases import MIXES
+from dbeta.simulation.reports import write_simulated_report
+from dbeta.simulation.simulation import RATE, Simulation, check_numbers, simulate
+
+#: How an evaluation, a card or a corpus calls where these records come from.
+SOURCE = "simulated"
+#: Measures that a report may tell.
+TOLD = ("rate", "pr", "qrs", "qt", "qtc", "axis")
+
+
+class SimulatedRows:
+    """An endless-looking corpus: `count` records of a seed and a mix.
+
+    Args:
+        count: records.
+        seed: of the simulation.
+        mix: how common diseases are (`dbeta.simulation.diseases.MIXES`).
+        untold: findings that are undetermined in every row, for names that a simulation uses in another sense than the
+            readers of a corpus beside it.
+    """
+
+    def __init__(self, count: int, seed: int = 0, mix: str = "balanced", untold: Sequence[str] = ()) -> None:
+        """Keep what the rows follow from.
+
+        Raises:
+            DBetaError: the mix or a finding is unknown, or a number is out of its range.
+        """
+        if mix not in MIXES:
+            raise DBetaError(f"simulation: unknown mix {mix!r}; choose one of {', '.join(MIXES)}")
+        check_numbers(1, records=count)
+        check_numbers(seed=seed)
+        if isinstance(untold, str):
+            raise DBetaError(f"simulation: untold should be a list of findings, not {untold!r}")
+        self.count, self.seed, self.mix, self.untold = count, seed, mix, tuple(untold)
+        if self.untold and (strange := sorted(set(self.untold).difference(self.vocabulary))):
+            raise DBetaError(f"simulation: untold has {strange[0]!r}, which is no finding that the simulator decides")
+
+    def __len__(self) -> int:
+        """How many they are."""
+        return self.count
+
+    def __getitem__(self, wanted: Sequence[int]) -> dict[str, list[Any]]:
+        """Columns of the rows at these places, as `dbeta.corpus.store` describes them."""
+        simulation = simulate(self.seed, list(wanted), self.mix)
+        simulation.findings.hide(self.untold, torch.ones(len(wanted), dtype=torch.bool))
+        return rows_of(simulation, self.seed, list(wanted))
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """Every finding that the simulator decides."""
+        return sorted(simulate(0, [0]).findings)
+
+
+def rows_of(simulation: Simulation, seed: int, records: Sequence[int]) -> dict[str, list[Any]]:
+    """Corpus columns of simulated records.
+
+    Args:
+        simulation: of B records.
+        seed: that it was made with; their reports follow from it too.
+        records: (B,) their numbers.
+    """
+    microvolts = simulation.signals.mul(1000).round_().clamp_(-32767, 32767).to(torch.int16).cpu().numpy()
+    names = list(simulation.findings)
+    table = torch.stack([simulation.findings[name] for name in names], dim=1).cpu().numpy()  # (B, F)
+    told = {name: getattr(simulation.measures, name).tolist() for name in TOLD}
+    mirror = simulation.recordings.mirror.tolist()
+    age, male = simulation.patients.age.round().tolist(), simulation.patients.male.tolist()
+    rows: dict[str, list[Any]] = {name: [] for name in ("report", "findings", "unknown")}
+    for i, record in enumerate(records):
+        signs = dict(zip(names, table[i].tolist(), strict=True))
+        measures = {name: values[i] for name, values in told.items()}
+        if not math.isnan(mirror[i]):  # what a machine would print
+            measures["axis"] = (mirror[i] - measures["axis"] + 180) % 360 - 180
+        rows["report"].append(write_simulated_report(signs, measures, random.Random(f"{seed} {record}")))
+        rows["findings"].append([name for name, sign in signs.items() if sign > 0])
+        rows["unknown"].append([name for name, sign in signs.items() if sign == 0])
+    return rows | {
+        "signal": [np.ascontiguousarray(one).view(np.uint8).data for one in microvolts.reshape(len(records), -1)],
+        "sampling_rate": [RATE] * len(records),
+        "age": age,
+        "sex": ["male" if one else "female" for one in male],
+    }

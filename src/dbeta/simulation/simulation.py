@@ -1,0 +1,183 @@
+"""A seed and record numbers → simulated ECGs with all that is known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral
+
+import torch
+from torch import Tensor
+
+from dbeta.ecg import LEADS
+from dbeta.errors import DBetaError
+from dbeta.simulation.batched import taken, together
+from dbeta.simulation.diseases import MIXES
+from dbeta.simulation.draws import Draws
+from dbeta.simulation.findings import Findings, decide_findings
+from dbeta.simulation.measures import Measures, measure
+from dbeta.simulation.patients import Patients, draw_patients
+from dbeta.simulation.recording import CHEST_SWAP, TREMBLES, WANDERS, Recordings, record
+from dbeta.simulation.render import Clean, render
+from dbeta.simulation.rhythm import Beats, draw_beats
+from dbeta.simulation.torso import all_leads
+
+#: Records whose signals are made at a time: what they take fits into a cache.
+AT_ONCE = 64
+#: Numbers are below this: generators of random numbers take no larger ones.
+MOST = 2**63
+#: Of every recording.
+SECONDS, RATE = 10.0, 500.0
+#: Findings by parts of their names that nobody can read without these leads.
+NEEDED = {
+    ("I", "II"): (
+        *("axis", "fascicular", "inferior", "lateral", "posterior", "qrs voltage", "hypertrophy", "q waves", "p wave"),
+        *("st elevation", "st depression", "t-wave", "t waves", "st-t", "atrial enlargement", "lead reversal"),
+        *("myocardial infarction", "abnormal qrs", "normal ecg"),
+    ),
+    ("V1", "V2"): ("right bundle branch", "bundle branch block", "right ventricular", "septal", "posterior", "brugada"),
+    ("V2", "V3", "V4"): ("anterior", "septal", "anterolateral", "r-wave progression", "rotation"),
+    ("V5", "V6"): ("lateral", "left bundle branch"),
+    ("V1", "V2", "V3", "V4", "V5", "V6"): (
+        *("left ventricular hypertrophy", "qrs voltage", "abnormal qrs", "normal ecg", "q waves", "atrial enlargement"),
+        *("st elevation", "st depression", "t-wave", "t waves", "infarction of any", "st-elevation myocardial"),
+    ),
+}
+#: Findings that exchanged precordial electrodes do not touch, besides those.
+LIMB_FINDINGS = frozenset(
+    (
+        *("left axis deviation", "right axis deviation", "left anterior fascicular block", "fascicular block"),
+        *("left posterior fascicular block", "inferior myocardial infarction", "right atrial enlargement"),
+    )
+)
+#: Findings that exchanged electrodes do not touch.
+RHYTHM_FINDINGS = frozenset(
+    (
+        *("sinus bradycardia", "sinus tachycardia", "sinus arrhythmia", "bradycardia", "atrial fibrillation"),
+        *("premature ventricular complex", "premature complexes", "bigeminy", "trigeminy", "first-degree av block"),
+        "sinus pause",
+        *("prolonged pr interval", "second-degree av block", "third-degree av block", "atrioventricular block"),
+        *("right bundle branch block", "left bundle branch block", "bundle branch block", "long qt interval"),
+    )
+)
+
+
+def check_numbers(least: int = 0, **numbers: int) -> None:
+    """Refuse a seed or a number that is none.
+
+    Raises:
+        DBetaError: one is not whole, below `least` or too large.
+    """
+    for name, number in numbers.items():
+        if isinstance(number, bool) or not isinstance(number, int) or not least <= number < MOST:
+            raise DBetaError(
+                f"simulation: {name} should be a whole number of at least {least} and below 2^63, not {number!r}"
+            )
+
+
+@dataclass
+class Simulation:
+    """B simulated ECGs.
+
+    Attributes:
+        signals: (B, 12, T) mV, recorded: `recordings` does not hold them once more.
+        clean: noise-free complexes; its leads only where they were asked for (`keep_clean`).
+        patients: what was asked for.
+        measures: what the noise-free signal shows.
+        findings: by name, (B,) int8: 1 present, −1 absent, 0 undetermined.
+        recordings: what went wrong in recording.
+    """
+
+    signals: Tensor
+    clean: Clean
+    patients: Patients
+    measures: Measures
+    findings: Findings
+    recordings: Recordings
+
+
+@torch.no_grad()
+def simulate(
+    seed: int,
+    records: Sequence[int],
+    mix: str = "balanced",
+    device: torch.device | str = "cpu",
+    *,
+    keep_clean: bool = False,
+) -> Simulation:
+    """Simulate ECGs of 10 s at 500 Hz.
+
+    A record follows from the seed, its number and the mix, whatever is simulated beside it: its findings are the same,
+    its samples to within one step of the machine that records them, as sums are rounded in another order.
+
+    Args:
+        seed: of the simulation, 0 or more.
+        records: (B,) numbers of records, 0 or more.
+        mix: how common diseases are (`dbeta.simulation.diseases.MIXES`).
+        device: where to compute.
+        keep_clean: leave the noise-free leads in `clean`, for a little time and memory.
+
+    Raises:
+        DBetaError: the mix is unknown, there is no record, or a number is out of its range.
+    """
+    check_numbers(seed=seed)
+    if mix not in MIXES:
+        raise DBetaError(f"simulation: unknown mix {mix!r}; choose one of {', '.join(MIXES)}")
+    if len(records) == 0:
+        raise DBetaError("simulation: there is nothing to simulate; name at least one record")
+    if not all(isinstance(one, Integral) and 0 <= one < MOST for one in records):
+        raise DBetaError("simulation: records should be whole numbers of at least 0 and below 2^63")
+    draws = Draws(seed, records, device)
+    patients = draw_patients(draws, mix)
+    beats = draw_beats(patients.rhythm, SECONDS, patients.uniform, patients.normal)
+    signals = torch.empty(len(draws), len(LEADS), round(SECONDS * RATE), device=draws.device)
+    parts = [
+        _recorded(draws.part(rows), taken(patients, rows), taken(beats, rows), signals[rows], keep_clean)
+        for rows in (slice(start, start + AT_ONCE) for start in range(0, len(draws), AT_ONCE))
+    ]
+    clean, measures, recordings = (together(some) for some in zip(*parts, strict=True))
+    findings = decide_findings(patients, measures)
+    _decide_recording(findings, recordings)
+    return Simulation(signals, clean, patients, measures, findings, recordings)
+
+
+def _recorded(
+    draws: Draws, patients: Patients, beats: Beats, out: Tensor, keep_clean: bool
+) -> tuple[Clean, Measures, Recordings]:
+    """Signals of a few records, the recorded ones into `out` (B, 12, T)."""
+    clean = render(
+        *(patients.heart, beats, patients.matrices, SECONDS, RATE, patients.focus),
+        rhythm=patients.rhythm,
+        fast=patients.fast,
+    )
+    measures = measure(patients, beats, clean, SECONDS, RATE)
+    leads = clean.measured
+    clean.measured = leads.clone() if keep_clean else leads[..., :0]
+    recordings = record(draws, leads, RATE)
+    all_leads(recordings.measured, out=out)
+    recordings.measured = recordings.measured[..., :0]
+    return clean, measures, recordings
+
+
+def _decide_recording(findings: Findings, recordings: Recordings) -> None:
+    """Findings of the recording itself, and what it hides of the heart."""
+    of_recording = {"baseline wander", "muscle artifact"} | recordings.exchanged.keys()
+    findings.decide("baseline wander", recordings.wander > WANDERS, (recordings.wander - WANDERS).abs() < 0.05)
+    findings.decide("muscle artifact", recordings.tremor > TREMBLES, (recordings.tremor - TREMBLES).abs() < 0.02)
+    for name, where in recordings.exchanged.items():
+        findings.decide(name, where)
+    for name, where in recordings.exchanged.items():
+        untouched = RHYTHM_FINDINGS | of_recording | (LIMB_FINDINGS if name == CHEST_SWAP else set())
+        findings.hide(tuple(findings.keys() - untouched - {"conduction disturbance"}), where)
+        findings.hide(("conduction disturbance",), where, absent_only=True)  # blocks that are seen remain
+    _hide_what_is_lost(findings, recordings.flat)
+
+
+def _hide_what_is_lost(findings: Findings, flat: Tensor) -> None:
+    """Make undetermined what only leads that show nothing would show."""
+    for leads, words in NEEDED.items():
+        gone = flat[:, [LEADS.index(lead) for lead in leads]].any(dim=1)
+        names = [name for name in findings if any(word in name for word in words)]
+        # Which fascicle is blocked, limb leads say
+        findings.hide(tuple(name for name in names if leads == ("I", "II") or "fascicular" not in name), gone)
+    findings.hide(("myocardial infarction",), flat.any(dim=1))

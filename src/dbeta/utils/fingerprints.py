@@ -1,0 +1,150 @@
+"""Fingerprints: short names for content, by which a result is known to belong to what it was computed from.
+
+- `checkpoint_fingerprint`: a checkpoint's weights file and input format. Kept in an index and a batch run's plan.
+- `ecg_embedding_fingerprint`: how a model in memory embeds ECGs, precision included. Kept in evaluations.
+- `text_embedding_fingerprint`: how a checkpoint embeds texts. Kept in `text_embeddings.safetensors`.
+- `source_fingerprint`: the records of a raw dataset, in order. Kept in the plan of a corpus build.
+- `training_texts_fingerprint`: the texts of a corpus's training split. Kept in its table of negatives.
+- `benchmark_fingerprint`: samples, labels and splits of an evaluation. Kept in `metrics.json`.
+
+Torch is imported only by the functions that look into a model, so that plans and corpora can be named without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Bytes of the digests by which recordings and models are told apart in evaluations.
+DIGEST_SIZE = 16
+
+
+def checkpoint_fingerprint(weights: Path, input_format: object) -> str:
+    """Name a checkpoint's weights, whatever precision they are computed in.
+
+    The file is read, not the weights in memory: there, the folded weight norm depends on the number of threads.
+
+    Args:
+        weights: the checkpoint's `model.safetensors`.
+        input_format: the processor's; its `repr` counts.
+    """
+    with weights.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(repr(input_format).encode())
+    return digest.hexdigest()
+
+
+def ecg_embedding_fingerprint(parts: Sequence[Any], config: Any, about: tuple[object, ...]) -> str:
+    """Name how a model in memory embeds ECGs: 32 hexadecimal digits.
+
+    Args:
+        parts: modules an ECG passes through, in order.
+        config: the model's `DBetaConfig`.
+        about: whatever else decides the result, such as the precision; its `repr` counts.
+    """
+    import torch
+
+    settings = {name: value for name, value in config.to_dict().items() if name != "_name_or_path"}
+    digest = hashlib.blake2b(json.dumps(settings, sort_keys=True, default=str).encode(), digest_size=DIGEST_SIZE)
+    digest.update(repr(about).encode())
+    for part in parts:
+        for name, value in part.state_dict().items():
+            digest.update(name.encode())
+            if isinstance(value, torch.Tensor) and not value.is_quantized:
+                digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            else:  # of int8 modules
+                packed = io.BytesIO()
+                torch.save(value, packed)
+                digest.update(packed.getvalue())
+    return digest.hexdigest()
+
+
+def text_embedding_fingerprint(weights: Path, settings: Sequence[object], tokenizer: Path | None) -> str:
+    """Name how a checkpoint embeds texts: tokenizer, settings, and the first row of each tensor (training changes it).
+
+    Whole tensors are not read: skipping T5 is what stored text embeddings are for.
+
+    Args:
+        weights: the checkpoint's `model.safetensors`.
+        settings: of the text encoder and the processor; JSON values.
+        tokenizer: the checkpoint's `tokenizer.json`, if it has one.
+    """
+    from safetensors import safe_open
+
+    digest = hashlib.sha256(json.dumps(list(settings), sort_keys=True, default=str).encode())
+    with safe_open(weights, framework="np") as file:
+        for name in sorted(name for name in file.keys() if name.startswith("text_")):  # noqa: SIM118
+            digest.update(name.encode() + file.get_slice(name)[:1].tobytes())
+    if tokenizer is not None:
+        digest.update(tokenizer.read_bytes())
+    return digest.hexdigest()
+
+
+def source_fingerprint(table: pd.DataFrame, lists: Iterable[str]) -> str:
+    """Name a table of records: the same for the same records in the same order.
+
+    Args:
+        table: a row for each record.
+        lists: names of the columns that hold lists of strings.
+    """
+    import pandas as pd
+
+    lists = set(lists)
+    digest = hashlib.sha256("\x1f".join(table.columns).encode())
+    for name in sorted(table.columns):
+        column = table[name]
+        if name in lists:
+            column = column.map("\x1f".join)
+        elif column.dtype.kind not in "fiu":
+            column = column.fillna("").astype(str)
+        digest.update(pd.util.hash_pandas_object(column, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def training_texts_fingerprint(tables: Iterable[Any]) -> str:
+    """Name the records of a training split and their texts.
+
+    Args:
+        tables: `pyarrow` tables with the columns `record_id`, `report` and `findings`.
+    """
+    import pyarrow.compute as pc
+
+    digest = hashlib.blake2b(digest_size=16)
+    for table in tables:
+        table = table.combine_chunks()
+        digest.update("\n".join(table["record_id"].to_pylist()).encode() + b"\0")
+        digest.update("\n".join(table["report"].to_pylist()).encode() + b"\0")
+        # Lists are slow to read, and count only where they stand for a text
+        lists = table.filter(pc.equal(table["report"], ""))["findings"].to_pylist()
+        digest.update(json.dumps([sorted(one) for one in lists]).encode())
+    return digest.hexdigest()
+
+
+def benchmark_fingerprint(
+    records: pd.DataFrame, labels: np.ndarray, classes: Sequence[str], digests: Sequence[bytes]
+) -> str:
+    """Name what a model was evaluated on, samples, labels and splits: 32 hexadecimal digits.
+
+    Args:
+        records: (n rows) with `record_id`, `patient_id` and `split`.
+        labels: (n, C).
+        classes: (C,) names.
+        digests: (n,) of the prepared signals.
+    """
+    found = hashlib.blake2b(digest_size=16)
+    order = np.argsort(records["record_id"].to_numpy(str))
+    found.update(repr(classes).encode())
+    for i in order:
+        row = records.iloc[i]
+        found.update(f"{row['record_id']} {row['patient_id']} {row['split']} ".encode())
+        found.update(digests[i] + labels[i].tobytes())
+    return found.hexdigest()

@@ -1,0 +1,3 @@
+"""The notice that stands wherever results are shown."""
+
+NOTICE = "Research use only. Not a medical device."

@@ -1,0 +1,134 @@
+"""An index of recordings: words find them, and only the model that made it."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.torch import load_file, save_file
+
+from dbeta.errors import DBetaError
+from dbeta.inference.load import load
+from dbeta.inference.search import Index
+
+TEXTS = ("pause", "anterior st elevation")
+
+
+def refused(result):
+    """The line of a refusal."""
+    code, out, err = result
+    assert (code, out) == (1, ""), err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+@pytest.fixture
+def folder(tmp_path, make_ecg, write_record):
+    """Five recordings and a bad one."""
+    folder = tmp_path / "recordings"
+    folder.mkdir()
+    for seed in range(5):
+        write_record(folder, make_ecg(seed=seed, rate=50 + 20 * seed), f"r{seed}")
+    (folder / "r5.hea").write_text("nonsense")
+    return folder
+
+
+@pytest.fixture
+def index(run, folder, tmp_path, micro_checkpoint):
+    """Its index."""
+    code, out, err = run("index", folder, "--output", tmp_path / "index", "--model", micro_checkpoint)
+    assert (code, out) == (0, "")
+    assert err.splitlines() == [
+        f"5 recordings in {tmp_path / 'index'}",
+        f"1 of 6 recordings could not be used: see {tmp_path / 'index' / 'errors.csv'}",
+    ]
+    return tmp_path / "index"
+
+
+def test_an_index_of_nothing(run, folder, tmp_path, micro_checkpoint):
+    """Not one recording could be used, or a shard has none."""
+    listed = tmp_path / "list.txt"
+    listed.write_text(str(folder / "r5.hea"))
+    for name, options in (("failed", []), ("shard", ["--shard", "2/2"])):
+        code, _, err = run("index", "--list", listed, "-o", name, *options, "--model", micro_checkpoint)
+        assert code == 0, err
+        assert (tmp_path / name / "errors.csv").exists() == (name == "failed")
+        code, out, err = run("search", "pause", "--index", name, "--model", micro_checkpoint, "--json")
+        assert (code, json.loads(out)) == (0, []), err
+
+
+def test_hits_are_the_nearest(index, folder, micro_checkpoint):
+    assert sorted(file.name for file in index.iterdir()) == [
+        *("errors.csv", "index.faiss", "index.json", "records.parquet")
+    ]
+    assert pd.read_csv(index / "errors.csv")["file"].tolist() == [str(folder / "r5.hea")]
+    assert not list(index.parent.glob(".*partial"))
+    model = load(micro_checkpoint)
+    files = sorted(folder.glob("r[0-4].hea"))
+    embeds = model.embed(files)
+    embeds /= np.linalg.norm(embeds, axis=1, keepdims=True)
+    for text in TEXTS:
+        cosines = embeds @ model.embed_condition(text)
+        hits = model.search(text, index, k=3)
+        assert hits["file"].tolist() == [str(files[i]) for i in np.argsort(-cosines)[:3]]
+        np.testing.assert_allclose(hits["score"], np.sort(cosines)[::-1][:3], atol=1e-5)
+    assert len(model.search("pause", Index.load(index), k=50)) == 5
+    with pytest.raises(DBetaError, match="at least 1"):
+        model.search("pause", index, k=0)
+    with pytest.raises(DBetaError, match="empty"):
+        model.search(" ", index)
+
+
+def test_search_on_the_command_line(run, index, micro_checkpoint):
+    """The model that made the index is the default."""
+    code, out, err = run("search", "pause", "--index", index, "-k", 2, "--json")
+    assert (code, err) == (0, "")
+    expected = load(micro_checkpoint).search("pause", index, k=2)
+    assert [row["file"] for row in json.loads(out)] == expected["file"].tolist()
+    code, out, _ = run("search", "pause", "--index", index, "-k", 2)
+    assert code == 0
+    assert "Not a medical device" in out
+    assert expected["record"][0] in out
+
+
+def test_another_model_is_refused(run, index, micro_checkpoint, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in micro_checkpoint.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    weights = load_file(other / "model.safetensors")
+    name = next(name for name in weights if name.startswith("ecg_proj"))
+    save_file(weights | {name: weights[name] + 1}, other / "model.safetensors")
+    said = refused(run("search", "pause", "--index", index, "--model", other))
+    assert "was made by another model" in said
+    assert str(micro_checkpoint) in said
+
+
+def test_a_fingerprint_is_of_weights_not_of_precision(micro_checkpoint):
+    one, other = (load(micro_checkpoint, precision=precision) for precision in ("float32", "bfloat16"))
+    assert one.checkpoint_fingerprint() == other.checkpoint_fingerprint()
+
+
+def test_what_is_no_index(run, index, tmp_path, folder, micro_checkpoint):
+    assert "is no index" in refused(run("search", "pause", "--index", tmp_path / "none"))
+    assert "already exists" in refused(run("index", folder, "-o", index))
+    assert "does not exist" in refused(run("index", folder, "-o", tmp_path / "none" / "index"))
+    (index / "index.faiss").write_bytes(b"damaged")
+    said = refused(run("search", "pause", "--index", index, "--model", micro_checkpoint))
+    assert "cannot be read as an index" in said
+    about = json.loads((index / "index.json").read_text())
+    (index / "index.json").write_text(json.dumps(about | {"format": 0}))
+    assert "another version" in refused(run("search", "pause", "--index", index))
+
+
+def test_a_corpus(run, micro_corpus, micro_ptb_xl, tmp_path, micro_checkpoint):
+    code, _, err = run("index", micro_corpus, "-o", tmp_path / "index", "--model", micro_checkpoint)
+    assert code == 0, err
+    index = Index.load(tmp_path / "index")
+    assert len(index) == 34
+    model = load(micro_checkpoint)
+    best = model.search("sinus rhythm", index, k=1).loc[0]
+    embed = model.embed(next(micro_ptb_xl.rglob(f"{int(best['record']):05d}_hr.hea")))[0]
+    cosine = embed @ model.embed_condition("sinus rhythm") / np.linalg.norm(embed)
+    assert best["score"] == pytest.approx(cosine, abs=1e-3)
