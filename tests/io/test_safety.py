@@ -33,7 +33,7 @@ from dbeta.io.read import find_ecgs, read_ecg
 from dbeta.io.safety.limits import TABLE_VALUES, VALUES, shown
 from dbeta.io.units import millivolts
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from fuzz_seeds import make_seeds
 
