@@ -24,9 +24,10 @@ import numpy as np
 from dbeta.ecg import ECG, LEADS, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.io import detect
+from dbeta.io.catalog import HDF5
 from dbeta.io.formats.base import NO_LEAD, SLOWEST, Options, Recording, known_lead
-from dbeta.io.safety import refuse_hostile
 from dbeta.io.safety.limits import check_values, is_file, is_folder, links_outside, readable_name, shown
+from dbeta.io.screen import refuse_hostile
 from dbeta.io.units import BELIEVABLE, beat_amplitude, millivolts
 from dbeta.signal import lead_checks
 
@@ -100,7 +101,7 @@ def read_ecg(
             raise DBetaError(f"the unit (--units) {units!r} is none of voltage; write uV, mV, 1e-4 V or 200/mV")
         file = _find_file(path)
         kind = detect.choose_format(file)
-        if record is not None and kind is not detect.HDF5:
+        if record is not None and kind is not HDF5:
             raise DBetaError("holds a single recording; leave out --record, which is for HDF5 files")
         options = Options(sampling_rate, leads, record, start, duration, units)
         with np.errstate(all="ignore"):  # what overflows is no voltage, and is set to NaN below
