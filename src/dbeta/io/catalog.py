@@ -15,12 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from dbeta.io.formats.base import Options, Recording, known_lead
+from dbeta.io.formats.binary_tables import read_npy, read_parquet
 from dbeta.io.formats.clinical import read_aecg, read_mfer, read_mortara, read_muse, read_philips, read_scp
 from dbeta.io.formats.code_hdf5 import read_hdf5
 from dbeta.io.formats.dicom import read_dicom
 from dbeta.io.formats.holter import read_edf, read_ishne
 from dbeta.io.formats.matlab import read_matlab
-from dbeta.io.formats.tables import read_csv, read_npy, read_parquet, separator_of
+from dbeta.io.formats.text_layout import separator_of
+from dbeta.io.formats.text_tables import read_csv
 from dbeta.io.formats.wfdb_records import SIGNAL_LINE, read_wfdb
 from dbeta.io.head import FileHead
 from dbeta.io.safety.hdf5 import check_hdf5

@@ -9,7 +9,8 @@ from pathlib import Path
 from dbeta.errors import DBetaError
 from dbeta.io.catalog import CSV, FORMATS, PARQUET, Format
 from dbeta.io.formats.base import known_lead
-from dbeta.io.formats.tables import csv_columns, parquet_columns
+from dbeta.io.formats.binary_tables import parquet_columns
+from dbeta.io.formats.text_tables import csv_columns
 from dbeta.io.head import LONG_HEAD, FileHead
 from dbeta.io.safety.limits import is_file
 
