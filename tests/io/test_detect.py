@@ -12,7 +12,9 @@ from scipy.io import savemat
 from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError
 from dbeta.io import detect
+from dbeta.io.head import FileHead
 from dbeta.io.read import find_ecgs, read_ecg, search_folder
+from dbeta.io.screen import _possible_formats
 from ecg_files import (
     dicom_group,
     write_aecg,
@@ -201,3 +203,11 @@ def test_real_files_under_other_names(shared, tmp_path):
         copy = shutil.copy(path, tmp_path / f"{path.stem}.bin")
         assert detect.detect(copy).name == next(name for start, name in kinds.items() if path.name.startswith(start))
     assert len(find_ecgs(tmp_path)) == 9
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("name", ["a", "a.csv", "a.mat", "a.h5"])
+def test_the_check_of_the_recognised_format_applies(tmp_path, make_ecg, kind, name):
+    WRITERS[kind][0](tmp_path / name, make_ecg(seconds=4))
+    head = FileHead(tmp_path / name)
+    assert detect.recognise(head) in _possible_formats(head)

@@ -1,8 +1,11 @@
-"""DICOM waveforms, through `pydicom`: 12-lead, general and ambulatory ECG (PS3.3 A.34).
+"""DICOM waveforms: 12-lead, general and ambulatory ECG (PS3.3 A.34).
 
-What is special: a file may hold several multiplex groups. Averaged beats are left out; of the others the one with the
-most leads is taken, or, where a printout's columns (4 × 2.5 s) and its rhythm strip are groups of their own, all of
-them together, each at its place in time and NaN elsewhere.
+A file may hold several multiplex groups. Averaged beats are left out; of the others, the one with the most leads is
+read or, if the columns of a printout (4 × 2.5 s) and its rhythm strip are separate groups, all of them, each at its
+place in time and NaN elsewhere.
+
+`pydicom` parses the elements, but the samples are decoded here: its `waveform_array` returns padding as voltages and
+swaps the bytes of big-endian files, and `ecgdatakit` reads a single group (`tests/io/formats/test_libraries.py`).
 """
 
 from __future__ import annotations
