@@ -1,13 +1,13 @@
-"""Errors of leads and bad signals that `dbeta` finds, on real records, with the false alarms on untouched ones beside.
+"""Detection rate of lead errors and bad signals on real records, with the false alarms on unchanged records.
 
     python benchmarks/lead_checks.py FOLDER [--fold 9] [--records 200] [--original] [--json FILE]
     python benchmarks/lead_checks.py FOLDER --quality [--json FILE]
     python benchmarks/lead_checks.py FOLDER --fit
 
-FOLDER is PTB-XL in its own layout. Each error is made in each record: an alarm on it is a detection, whatever it says;
-it is put right if `fix_leads` gives the record back, a masked copy aside. Thresholds and constants were chosen on folds
+FOLDER is PTB-XL in its own layout. Each error is introduced into each record: any alarm counts as a detection; it is
+repaired if `fix_leads` restores the record, apart from a masked copy. Thresholds and constants were chosen on folds
 1–8, so report other folds. `--quality` counts the verdicts on folds 1–8, on which its thresholds were chosen, on
-fold 9, and on made noise. `--fit` prints the constants of `dbeta.signal.lead_checks.PRODUCTS` from folds 1–8.
+fold 9, and on synthetic noise. `--fit` prints the constants `dbeta.signal.lead_prediction.PRODUCTS` from folds 1–8.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ from rich.table import Table
 
 import dbeta
 from dbeta.ecg import ECG, INDEPENDENT_LEADS, LEADS
-from dbeta.signal.lead_checks import _REVERSALS, _matrix, _products, check_leads, fix_leads
+from dbeta.signal.lead_checks import check_leads, fix_leads, lead_products
+from dbeta.signal.lead_errors import repair_matrix
+from dbeta.signal.lead_prediction import REVERSALS
 from dbeta.signal.quality import assess_quality
 
 console = Console(width=110)
@@ -86,7 +88,7 @@ def lead_errors() -> dict[str, list[Repair]]:
         return {lead: {lead: -1.0}}
 
     chest = LEADS[6:]
-    arm, leg = _REVERSALS.values()
+    arm, leg = REVERSALS.values()
     left: Repair = {**swap("I", "II"), "III": {"III": -1.0}, **swap("aVL", "aVF")}
     return {
         "aVR and aVL exchanged": [swap("aVR", "aVL")],
@@ -125,7 +127,7 @@ def detect(records: list[ECG]) -> dict[str, Any]:
         found, right = 0, 0
         for i, ecg in enumerate(records):
             # The variants of an error in turn: each record once
-            wrong = ECG(_matrix(repairs[i % len(repairs)]) @ ecg.signal, ecg.sampling_rate)
+            wrong = ECG(repair_matrix(repairs[i % len(repairs)]) @ ecg.signal, ecg.sampling_rate)
             errors = check_leads(wrong)
             found += bool(errors)
             right += bool(errors) and gives_back(fix_leads(wrong, errors), ecg)
@@ -197,7 +199,7 @@ def fit(recordings: Iterator[ECG]) -> None:
     rows = [LEADS.index(lead) for lead in INDEPENDENT_LEADS]
     found = []
     for ecg in recordings:
-        products = _products(ecg)[0][:, rows][:, :, rows]
+        products = lead_products(ecg)[0][:, rows][:, :, rows]
         found.append(1000 * products / np.trace(products, axis1=1, axis2=2)[:, None, None])
     print(np.array2string(np.mean(found, axis=0), precision=1, separator=", ", suppress_small=True))
 

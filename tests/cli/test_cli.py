@@ -327,7 +327,7 @@ def write_bad(folder, name, make_ecg):
         ("text named .dcm", "not DICOM"),
         ("empty file", "is empty"),
         ("folder", "is a folder"),
-        ("unknown format", "no known format"),
+        ("unknown format", "has an unknown format"),
         ("20 Hz", "too slow"),
     ],
 )

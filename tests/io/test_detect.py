@@ -12,7 +12,9 @@ from scipy.io import savemat
 from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError
 from dbeta.io import detect
+from dbeta.io.head import FileHead
 from dbeta.io.read import find_ecgs, read_ecg, search_folder
+from dbeta.io.screen import _possible_formats
 from ecg_files import (
     dicom_group,
     write_aecg,
@@ -72,14 +74,18 @@ def test_a_file_is_read_for_what_it_is(tmp_path, make_ecg, kind, name):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.scp", b"<html><body>Not found</body></html>", "is not SCP-ECG, whatever its name says"),
-        ("a.xml", b"<html><body>Not found</body></html>", "is not an ECG in XML"),
-        ("a.xml", b'<?xml version="1.0"?><ECG><something/></ECG>', "is not an ECG in XML"),
+        ("a.scp", b"<html><body>Not found</body></html>", "is not SCP-ECG, despite its ending"),
+        ("a.xml", b"<html><body>Not found</body></html>", "is not HL7 aECG, Philips XML, GE MUSE XML or Mortara XML"),
+        (
+            "a.xml",
+            b'<?xml version="1.0"?><ECG><something/></ECG>',
+            "is not HL7 aECG, Philips XML, GE MUSE XML or Mortara XML",
+        ),
         ("a.dcm", b"\xff\xd8\xff\xe0" + b"picture" * 100, "is not DICOM"),
         ("a.mat", b"\x00" * 500, "is not a MATLAB file"),
-        ("a.txt", b"Dear colleague, thank you\nfor sending me, your patient\n", "of no known format"),
-        ("a.bin", bytes(range(256)) * 20, "of no known format"),
-        ("zeros", b"\x00" * 5000, "of no known format"),
+        ("a.txt", b"Dear colleague, thank you\nfor sending me, your patient\n", "has an unknown format"),
+        ("a.bin", bytes(range(256)) * 20, "has an unknown format"),
+        ("zeros", b"\x00" * 5000, "has an unknown format"),
         ("a.xml", b"PK\x03\x04" + b"x" * 500, "is compressed; unpack it first"),
         ("a.hea.gz", b"\x1f\x8b\x08" + b"x" * 500, "is compressed; unpack it first"),
     ],
@@ -197,3 +203,11 @@ def test_real_files_under_other_names(shared, tmp_path):
         copy = shutil.copy(path, tmp_path / f"{path.stem}.bin")
         assert detect.detect(copy).name == next(name for start, name in kinds.items() if path.name.startswith(start))
     assert len(find_ecgs(tmp_path)) == 9
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("name", ["a", "a.csv", "a.mat", "a.h5"])
+def test_the_check_of_the_recognised_format_applies(tmp_path, make_ecg, kind, name):
+    WRITERS[kind][0](tmp_path / name, make_ecg(seconds=4))
+    head = FileHead(tmp_path / name)
+    assert detect.recognise(head) in _possible_formats(head)

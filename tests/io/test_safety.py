@@ -33,7 +33,7 @@ from dbeta.io.read import find_ecgs, read_ecg
 from dbeta.io.safety.limits import TABLE_VALUES, VALUES, shown
 from dbeta.io.units import millivolts
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 
 from fuzz_seeds import make_seeds
 
@@ -232,7 +232,7 @@ def test_a_table_that_is_a_zip_archive_as_well_is_read_as_a_table(tmp_path, vali
     ("name", "head"), [("a.xml", b"<a>"), ("a.csv", b"I,II\n"), ("a.scp", b"\0" * 40), ("a.hea", b"a 12 500\n")]
 )
 def test_formats_that_are_loaded_as_a_whole_have_a_largest_size(tmp_path, refusal, name, head):
-    assert "too much for" in refusal(sparse(tmp_path / name, head, 10**12))
+    assert "MB that can be read of its format" in refusal(sparse(tmp_path / name, head, 10**12))
 
 
 # --- XML
@@ -652,7 +652,7 @@ def test_a_long_table_is_read_in_parts_only(tmp_path, refusal):
 
 @pytest.mark.parametrize(("name", "head", "size"), [("a.xml", b"<a>", 17), ("a.csv", b"I,II\n" * 1000, 129)])
 def test_the_largest_xml_and_table(tmp_path, refusal, name, head, size):
-    assert "too much for" in refusal(sparse(tmp_path / name, head, size * 2**20))
+    assert "MB that can be read of its format" in refusal(sparse(tmp_path / name, head, size * 2**20))
 
 
 # --- numbers

@@ -21,19 +21,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dbeta.ecg import ECG, LEADS, standard_lead_name
+from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.io import detect
-from dbeta.io.formats.base import NO_LEAD, SLOWEST, Options, Recording, known_lead
-from dbeta.io.safety import refuse_hostile
-from dbeta.io.safety.limits import check_values, is_file, is_folder, links_outside, readable_name, shown
-from dbeta.io.units import BELIEVABLE, beat_amplitude, millivolts
+from dbeta.io.catalog import HDF5
+from dbeta.io.convert import to_ecg
+from dbeta.io.formats.base import Options
+from dbeta.io.safety.limits import is_file, is_folder, links_outside, readable_name, shown
+from dbeta.io.screen import refuse_hostile
+from dbeta.io.units import millivolts
 from dbeta.signal import lead_checks
-
-#: What a flat lead may measure in any unit, by rounding.
-ROUNDING = 1e-6
-#: Seconds; anything shorter is no recording but a remnant or an averaged beat.
-SHORTEST = 0.1
 
 
 def read_ecg(
@@ -100,7 +97,7 @@ def read_ecg(
             raise DBetaError(f"the unit (--units) {units!r} is none of voltage; write uV, mV, 1e-4 V or 200/mV")
         file = _find_file(path)
         kind = detect.choose_format(file)
-        if record is not None and kind is not detect.HDF5:
+        if record is not None and kind is not HDF5:
             raise DBetaError("holds a single recording; leave out --record, which is for HDF5 files")
         options = Options(sampling_rate, leads, record, start, duration, units)
         with np.errstate(all="ignore"):  # what overflows is no voltage, and is set to NaN below
@@ -110,7 +107,7 @@ def read_ecg(
         else:
             recording.report = recording.identity.without(recording.report)
         with np.errstate(all="ignore"):
-            ecg = _to_ecg(recording, options, readable_name(file.name))
+            ecg = to_ecg(recording, options, readable_name(file.name))
         ecg.patient_id = recording.identity.patient_id or None if keep_identifiers else None
     except NoSignalError as error:
         raise NoSignalError(f"{path}: {shown(str(error))}", error.duration) from error.__cause__
@@ -222,89 +219,3 @@ def _find_file(path: Path) -> Path:
     except (OSError, ValueError) as error:
         raise DBetaError(f"cannot be opened ({error}); check the path") from error
     return path
-
-
-def _to_ecg(recording: Recording, options: Options, source: str) -> ECG:
-    rows, others = _standard_rows(recording.names, options.leads)
-    rate = recording.sampling_rate
-    if rate and options.sampling_rate and not math.isclose(rate, options.sampling_rate, rel_tol=1e-3):
-        raise DBetaError(f"is sampled at {rate:g} Hz, not at {options.sampling_rate:g}; leave out --fs")
-    rate = rate or options.sampling_rate
-    if not rate:
-        raise DBetaError("does not say its sampling rate; give it in Hz with --fs")
-    if rate < SLOWEST:
-        raise DBetaError(f"is sampled at {rate:g} Hz, as no ECG is; correct its sampling rate")
-    held = len(recording.signal[rows[0][0]])
-    total = recording.total or held
-    begin, end = options.stretch(rate, total)
-    if recording.total is not None:
-        begin, end = 0, held
-    if len({len(recording.signal[row]) for row, _ in rows}) > 1:
-        raise DBetaError("has leads of different length; export the twelve leads over the same time at the same rate")
-    check_values((end - begin) * len(rows))
-    with np.errstate(over="ignore", invalid="ignore"):
-        signal = np.empty((len(rows), max(min(end, held) - begin, 0)), np.float32)
-        for lead, (row, _) in zip(signal, rows, strict=True):  # one by one, as they may be mapped and of 64 bits
-            lead[:] = recording.signal[row][begin:end]
-            lead *= _millivolts(recording, row, options.units)
-            lead[~(np.abs(lead) < 1e9)] = np.nan  # no voltage, and its square would overflow
-    if signal.size == 0:
-        raise DBetaError("holds no samples; get the file again")
-    valid = ~np.isnan(signal)
-    if not valid.any():
-        raise NoSignalError("holds no valid sample in any of the twelve leads; get the file again", total / rate)
-    if total / rate < SHORTEST:
-        extent = f"{total / rate:.2g} s, at a sampling rate of {rate:g} Hz"
-        raise DBetaError(f"holds only {extent}; get or export the recording again")
-    amplitude = beat_amplitude(signal, rate)
-    if amplitude > ROUNDING and not BELIEVABLE[0] <= amplitude <= BELIEVABLE[1]:
-        if recording.unit_assumed:
-            raise DBetaError(f"has beats of {amplitude:.3g}, which cannot be mV; give their unit with --units, as uV")
-        recording.notes.append(f"its beats measure {amplitude:.3g} mV, as no heart's do; gain, unit or signal is wrong")
-    # Texts from the file end on terminals and in logs
-    said = {key: shown(value) if isinstance(value, str) else value for key, value in recording.meta.items()}
-    others, report = [shown(name, 60) for name in others], shown(recording.report, 20_000)
-    meta = said | {"source": source, "duration": total / rate}
-    if options.start > 0:
-        meta["start"] = options.start
-    if others:
-        meta["other_channels"] = others
-    for note in recording.notes:
-        warnings.warn(f"{source}: {note}", DBetaWarning, stacklevel=3)
-    return ECG(signal, rate, [lead for _, lead in rows], report, None, meta)
-
-
-def _millivolts(recording: Recording, row: int, given: str | None) -> float:
-    """What a channel's unit is in mV, by the file or, where it is silent, by the caller."""
-    unit = (recording.units[row] if recording.units else "mV") or given or ""
-    factor = millivolts(unit)
-    if factor is None:
-        raise DBetaError(
-            f"has lead {recording.names[row]} in {unit or 'no unit'!r}; it must be in uV, mV or V, or told by --units"
-        )
-    if given and not math.isclose(factor, millivolts(given) or 0, rel_tol=1e-3):
-        raise DBetaError(f"is in {unit}, not in {given}; leave out --units")
-    return factor
-
-
-def _standard_rows(names: Sequence[str], given: Sequence[str] | None) -> tuple[list[tuple[int, str]], list[str]]:
-    """The channels that are standard leads, as (row, lead), and the names of the others."""
-    leads = [known_lead(name) for name in names]
-    if given is not None:
-        told = [None if name == NO_LEAD else standard_lead_name(name) for name in given]
-        if len(told) != len(names):
-            raise DBetaError(
-                f"has {len(names)} leads but --leads names {len(told)}; name each once, in order, and {NO_LEAD} for "
-                "a channel that is none of the twelve"
-            )
-        if any(own not in (None, other) for own, other in zip(leads, told, strict=True)):
-            raise DBetaError(f"says that its leads are {', '.join(map(str, names))}; leave out --leads")
-        leads = told
-    if all(lead is None for lead in leads):
-        has = ", ".join(map(str, names[:20])) or "none"
-        raise DBetaError(
-            f"holds none of the leads {', '.join(LEADS)}, and has {has}; give an ECG or, if only the names are "
-            f"unusual, the standard ones in order with --leads, and {NO_LEAD} for any other channel"
-        )
-    others = [str(name) for name, lead in zip(names, leads, strict=True) if lead is None]
-    return [(row, lead) for row, lead in enumerate(leads) if lead is not None], others

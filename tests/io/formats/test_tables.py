@@ -71,7 +71,7 @@ def test_whole_numbers_are_no_voltages(tmp_path, make_ecg):
 @pytest.mark.parametrize("factor", [1000, 0.001])
 def test_an_assumed_unit_that_cannot_be(tmp_path, make_ecg, factor):
     table(make_ecg(seconds=2), factor, time="time").to_csv(tmp_path / "a.csv", index=False)
-    assert "cannot be mV; give their unit with --units" in failure(tmp_path / "a.csv")
+    assert "cannot be mV; state their unit with --units" in failure(tmp_path / "a.csv")
 
 
 def test_units_that_contradict_or_are_none(tmp_path, make_ecg):
@@ -148,7 +148,7 @@ def test_whole_numbers_beside_a_column_of_times(tmp_path, make_ecg):
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet", "b.csv", "a.npy", "b.parquet"])
 def test_a_stretch_of_a_table(tmp_path, make_ecg, name, monkeypatch):
     """Pieces smaller than the stretch; b.csv has no header row, b.parquet a column of times and groups of rows."""
-    monkeypatch.setattr("dbeta.io.formats.tables._PIECE", 3000)
+    monkeypatch.setattr("dbeta.io.formats.text_tables._PIECE", 3000)
     ecg = make_ecg(seconds=4)
     path, options = tmp_path / name, {"sampling_rate": 500}
     if name == "a.npy":
@@ -198,7 +198,7 @@ def test_what_a_table_says_besides_stays_in_it(tmp_path, make_ecg):
 def test_a_column_that_counts_samples_is_no_time(tmp_path, make_ecg, step):
     ecg = make_ecg(seconds=2)
     table(ecg).assign(t=step * np.arange(ecg.signal.shape[1], dtype=float)).to_csv(tmp_path / "a.csv", index=False)
-    assert "does not say its sampling rate; give it in Hz with --fs" in failure(tmp_path / "a.csv")
+    assert "does not state its sampling rate; give it in Hz with --fs" in failure(tmp_path / "a.csv")
     np.testing.assert_allclose(read_ecg(tmp_path / "a.csv", sampling_rate=500).signal, ecg.signal, atol=1e-5)
 
 
@@ -244,7 +244,7 @@ def test_steps_of_a_told_unit_are_believed(tmp_path, make_ecg):
     ecg = make_ecg(seconds=2)
     table(ecg, time="time (s)", per_second=100.0).to_csv(tmp_path / "a.csv", index=False)
     assert "is sampled at 5 Hz, not at 500" in failure(tmp_path / "a.csv", sampling_rate=500)
-    assert "is sampled at 5 Hz, as no ECG is" in failure(tmp_path / "a.csv")
+    assert "is sampled at 5 Hz, too slow for an ECG" in failure(tmp_path / "a.csv")
 
 
 def test_leads_without_any_number(tmp_path, make_ecg):

@@ -122,7 +122,7 @@ def test_signal_files_of_any_ending(tmp_path, make_ecg):
         ("M\u00fcller 1 500 1000", "has the record name 'M\u00fcller', but WFDB's are of letters"),
         ("a.1 1 500 1000", "has the record name 'a.1', but WFDB's"),
         ("a 1 1e3 1000", "states its sampling rate as '1e3'; write it without an exponent"),
-        ("a 1 0.5 1000", "is sampled at 0.5 Hz, as no ECG is"),
+        ("a 1 0.5 1000", "is sampled at 0.5 Hz, too slow for an ECG"),
         ("signals of a", "it has no record line"),
     ],
 )

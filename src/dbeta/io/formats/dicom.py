@@ -1,8 +1,11 @@
-"""DICOM waveforms, through `pydicom`: 12-lead, general and ambulatory ECG (PS3.3 A.34).
+"""DICOM waveforms: 12-lead, general and ambulatory ECG (PS3.3 A.34).
 
-What is special: a file may hold several multiplex groups. Averaged beats are left out; of the others the one with the
-most leads is taken, or, where a printout's columns (4 × 2.5 s) and its rhythm strip are groups of their own, all of
-them together, each at its place in time and NaN elsewhere.
+A file may hold several multiplex groups. Averaged beats are left out; of the others, the one with the most leads is
+read or, if the columns of a printout (4 × 2.5 s) and its rhythm strip are separate groups, all of them, each at its
+place in time and NaN elsewhere.
+
+`pydicom` parses the elements, but the samples are decoded here: its `waveform_array` returns padding as voltages and
+swaps the bytes of big-endian files, and `ecgdatakit` reads a single group (`tests/io/formats/test_libraries.py`).
 """
 
 from __future__ import annotations
@@ -144,28 +147,38 @@ def _unit(channel: Any) -> str:
 
 def _side_by_side(groups: list[_Group]) -> _Group:
     """One group of all leads; of a lead that several have, the longest stretch, which is the rhythm strip's."""
-    starts = [group.offset for group in groups]
-    columns = [group for group in groups if group.seconds < max(one.seconds for one in groups)] or groups
-    if not any(starts) and len(columns) > 1 and len(set().union(*(one.leads for one in columns))) > len(columns):
-        # No times are given: columns follow one another
-        ends = np.cumsum([0.0, *(group.seconds for group in columns)])
-        placed = {id(group): end for group, end in zip(columns, ends, strict=False)}
-        starts = [placed.get(id(group), 0.0) for group in groups]
+    starts = _start_times(groups)
     rate = groups[0].rate
     offsets = [round((start - min(starts)) * rate) for start in starts]
     total = max(at + group.signal.shape[1] for at, group in zip(offsets, groups, strict=True))
     if total > 4 * sum(group.signal.shape[1] for group in groups):
         raise DBetaError("has parts that lie far apart in time; export each of them as a file")
-    chosen: dict[str, tuple[int, np.ndarray, str]] = {}
+    rows: dict[str, tuple[int, np.ndarray, str]] = {}  # of each lead: first sample, values, unit
     for at, group in zip(offsets, groups, strict=True):
-        for name, row, unit in zip(group.names, group.signal, group.units, strict=True):
-            name = known_lead(name) or name
-            if name not in chosen or len(row) > len(chosen[name][1]):
-                chosen[name] = at, row, unit
-    signal = np.full((len(chosen), total), np.nan)  # (channels, samples)
-    for target, (at, row, _) in zip(signal, chosen.values(), strict=True):
-        target[at : at + len(row)] = row
-    return _Group("", list(chosen), [unit for *_, unit in chosen.values()], signal, rate, 0.0)
+        for name, values, unit in zip(group.names, group.signal, group.units, strict=True):
+            lead = known_lead(name) or name
+            if lead not in rows or len(values) > len(rows[lead][1]):
+                rows[lead] = at, values, unit
+    signal = np.full((len(rows), total), np.nan)  # (channels, samples)
+    for target, (at, values, _) in zip(signal, rows.values(), strict=True):
+        target[at : at + len(values)] = values
+    return _Group("", list(rows), [unit for *_, unit in rows.values()], signal, rate, 0.0)
+
+
+def _start_times(groups: list[_Group]) -> list[float]:
+    """Seconds at which each group begins; without stated times, a printout's columns follow one another."""
+    stated = [group.offset for group in groups]
+    longest = max(group.seconds for group in groups)
+    columns = [group for group in groups if group.seconds < longest] or groups
+    several_leads_each = len(set().union(*(group.leads for group in columns))) > len(columns)
+    if any(stated) or len(columns) < 2 or not several_leads_each:
+        return stated
+    starts, end = [], 0.0
+    for group in groups:
+        is_column = any(group is one for one in columns)
+        starts.append(end if is_column else 0.0)
+        end += group.seconds if is_column else 0.0
+    return starts
 
 
 def _statements(body: Any) -> list[str]:

@@ -1,7 +1,8 @@
-"""EDF, BDF and ISHNE: the formats of long recordings, of which only the stretch that is asked for is read.
+"""EDF, BDF and ISHNE: formats of long recordings, of which only the requested stretch is loaded.
 
-What is special: the libraries for them read the whole file, or refuse what archives hold (a name with an umlaut, a
-recorder that was never stopped), so the headers, which are short, are read here and the samples are mapped.
+Their short headers are parsed here and the samples are memory-mapped, because `ecgdatakit` loads whole files, has no
+BDF and joins interrupted EDF, and `pyedflib` refuses files that archives hold, such as names with accents or recorders
+that were never stopped (`tests/io/formats/test_libraries.py`).
 
 Sources: Kemp et al., Electroencephalogr Clin Neurophysiol 1992;82:391 and edfplus.info (EDF, EDF+, BDF);
 Badilini, Ann Noninvasive Electrocardiol 1998;3:263 (ISHNE).

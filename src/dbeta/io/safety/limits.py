@@ -11,9 +11,9 @@ from dbeta.errors import DBetaError
 
 MIB = 2**20
 #: Bytes of a file that its parser loads as a whole.
-WHOLE_FILE = 256 * MIB
+LARGEST_FILE = 256 * MIB
 #: The same for formats whose parser needs ten and more times the file's size.
-WHOLE_FILES = {"XML": 16 * MIB, "a table": 128 * MIB, "SCP-ECG": 4 * MIB, "a WFDB header": MIB, "DICOM": 64 * MIB}
+LARGEST_TABLE, LARGEST_DICOM, LARGEST_XML, LARGEST_SCP, LARGEST_HEADER = 128 * MIB, 64 * MIB, 16 * MIB, 4 * MIB, MIB
 #: Bytes that come out of what a file holds compressed.
 INFLATED = 256 * MIB
 #: Values (samples of all leads) held in memory at once: an hour and a half of 12 leads at 500 Hz.

@@ -10,12 +10,12 @@ from typing import BinaryIO, Literal
 from dbeta.errors import DBetaError
 from dbeta.io.safety.limits import (
     INFLATED,
+    LARGEST_DICOM,
     MFER_CHANNELS,
     MFER_TAGS,
     MIB,
     TABLE_CELLS,
     TABLE_ROW,
-    WHOLE_FILES,
     check_channels,
     check_values,
     inflate,
@@ -87,7 +87,7 @@ def check_dicom(file: Path) -> None:
         except Exception:  # what the parser will say
             return
         if deflated:
-            inflate(iter(lambda: stream.read(MIB), b""), WHOLE_FILES["DICOM"], -zlib.MAX_WBITS)
+            inflate(iter(lambda: stream.read(MIB), b""), LARGEST_DICOM, -zlib.MAX_WBITS)
 
 
 def check_mfer(file: Path) -> None:

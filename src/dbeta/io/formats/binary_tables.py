@@ -1,0 +1,79 @@
+"""NumPy arrays and Parquet tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dbeta.errors import DBetaError
+from dbeta.io.formats.base import Options, Recording, known_lead, parsing
+from dbeta.io.formats.columns import from_array, from_columns, split_unit, time_column, time_rate
+from dbeta.io.safety.limits import check_values
+
+
+def read_npy(file: Path, options: Options) -> Recording:
+    """Read an array of (leads, samples) or (samples, leads)."""
+    with parsing("a NumPy array"):
+        signal = np.load(file, mmap_mode="r", allow_pickle=False)
+    if not isinstance(signal, np.ndarray) or signal.dtype.kind not in "fiu":
+        raise DBetaError("is not an array of numbers; save the samples in mV with numpy.save")
+    return from_array(signal, options)
+
+
+def read_parquet(file: Path, options: Options) -> Recording:
+    """Read a table with a column for each lead, only the requested stretch of it."""
+    from pyarrow import parquet, types
+
+    with parsing("a Parquet table"), parquet.ParquetFile(file) as content:
+        fields = [field for field in content.schema_arrow if _is_number(types, field.type)]
+        names = [field.name for field in fields]
+        total = content.metadata.num_rows
+        split = [split_unit(name)[0] for name in names]
+        time = time_column(split)
+        if not names:
+            raise DBetaError("has no columns of numbers; give a table with a column for each lead")
+        times, rate = np.zeros(0), options.sampling_rate
+        if time is not None:
+            check_values(total)
+            times = _read_batches(content, [names[time]], 0, total, np.float64)[0]
+            rate = time_rate(names[time], times) or rate
+        begin, end = options.stretch(rate, total) if rate else (0, total)
+        check_values((end - begin) * len(names))
+        signal = _read_batches(content, names, begin, end, np.float32)
+    leads = [field for field, name in zip(fields, split, strict=True) if known_lead(name)]
+    counts = bool(leads) and all(types.is_integer(one.type) for one in leads)
+    recording = from_columns(names, signal, time, times, counts, options)
+    recording.total = total if rate else None
+    return recording
+
+
+def _read_batches(content: Any, names: Sequence[str], begin: int, end: int, dtype: type) -> np.ndarray:
+    """Rows of a Parquet file as (columns, rows), a batch at a time, because equal values take no space in the file."""
+    starts = np.cumsum([0] + [content.metadata.row_group(i).num_rows for i in range(content.num_row_groups)])
+    groups = [i for i in range(content.num_row_groups) if starts[i + 1] > begin and starts[i] < end]
+    signal: np.ndarray = np.empty((len(names), end - begin), dtype)
+    at = int(starts[groups[0]]) if groups else 0
+    for batch in content.iter_batches(65_536, row_groups=groups, columns=names) if groups else ():
+        first, last = max(begin - at, 0), min(end - at, batch.num_rows)
+        for row, name in enumerate(names) if last > first else ():
+            values = batch.column(name)[first:last].to_numpy(zero_copy_only=False)
+            signal[row, at + first - begin : at + last - begin] = values
+        at += batch.num_rows
+        if at >= end:
+            break
+    return signal
+
+
+def _is_number(types: object, kind: object) -> bool:
+    return bool(types.is_integer(kind) or types.is_floating(kind))  # type: ignore[attr-defined]
+
+
+def parquet_columns(file: Path) -> list[str]:
+    """Names of a Parquet table's columns, without their units."""
+    from pyarrow import parquet
+
+    with parsing("a Parquet table"):
+        return [split_unit(name)[0] for name in parquet.read_schema(file).names]

@@ -1,0 +1,205 @@
+"""Tables in text: CSV and its relatives, with a column for each lead."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dbeta.errors import DBetaError
+from dbeta.io.formats.base import NO_LEAD, Options, Recording, known_lead, parsing
+from dbeta.io.formats.columns import from_array, from_columns, split_unit, stated_units, time_column
+from dbeta.io.formats.text_layout import TextLayout, count_rows, find_layout
+from dbeta.io.safety.limits import TABLE_VALUES, check_values
+
+#: Cells that are parsed at once.
+_PIECE = 2**19
+
+
+def read_csv(file: Path, options: Options) -> Recording:
+    """Read a table with a column for each lead or, without a header row, either way round.
+
+    It is parsed in pieces and, if the caller states the sampling rate, only up to the end of the requested stretch.
+    """
+    layout = find_layout(file)
+    header = layout.header
+    total = count_rows(file, layout)
+    time = None if header is None else time_column([split_unit(name)[0] for name in header])
+    column_per_lead = header is not None or (len(options.leads or ()) == layout.cells != total)
+    in_part = column_per_lead and options.sampling_rate and options.duration and time is None
+    begin, end = options.stretch(options.sampling_rate, total) if in_part and options.sampling_rate else (0, total)
+    check_values(end * layout.cells, TABLE_VALUES)
+    rows = _read_rows(file, layout, begin, end, _choose_columns(layout, time, options.leads))
+    signal = rows.signal
+    if in_part and signal.shape[1] != end - begin:
+        raise DBetaError("has cells of several lines; leave out that column")
+    if header is None:
+        stated_units(len(signal), rows.are_counts, options)
+        recording = from_array(signal, options)
+    else:
+        names = [header[column] for column in rows.kept]
+        time = None if time is None else rows.kept.index(time)
+        recording = from_columns(names, signal, time, rows.times, rows.are_counts, options)
+    recording.total = total if in_part else None
+    return recording
+
+
+def csv_columns(file: Path) -> list[str] | None:
+    """Names in the header row without their units; None if the first row holds numbers."""
+    header = find_layout(file).header
+    return None if header is None else [split_unit(name)[0] for name in header]
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What the columns of a text table are for.
+
+    Attributes:
+        header: their names; None if there are none.
+        time: index of the column of times.
+        leads: indices of the columns that are named as leads.
+        needed: indices of the columns that must hold numbers.
+        all_kept: whether columns of text keep their place, because the caller named all columns.
+    """
+
+    header: list[str] | None
+    time: int | None
+    leads: list[int]
+    needed: set[int]
+    all_kept: bool
+
+
+def _choose_columns(layout: TextLayout, time: int | None, given: Sequence[str] | None) -> _Columns:
+    """The roles of the columns, by their header and the lead names that the caller gave."""
+    header = layout.header
+    leads = [column for column, name in enumerate(header or ()) if known_lead(split_unit(name)[0])]
+    others = [column for column in range(layout.cells if header is None else len(header)) if column != time]
+    needed = set(leads if given is None and header is not None else others)
+    if given is not None and len(given) == len(others):
+        needed -= {column for column, name in zip(others, given, strict=True) if name == NO_LEAD}
+    if time is not None:
+        needed.add(time)
+    return _Columns(header, time, leads, needed, all_kept=given is not None or header is None)
+
+
+@dataclass
+class _Rows:
+    """Rows of a text table, piece by piece.
+
+    Attributes:
+        columns: what they are for.
+        kept: indices of the columns that hold numbers.
+        signal: (columns, rows) float32 of these; set by `finish`.
+        times: (rows,) float64, the column of times; empty if there is none.
+    """
+
+    columns: _Columns
+    kept: list[int] = field(default_factory=list)
+    signal: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    times: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    _parts: list[np.ndarray] = field(default_factory=list)
+    _times: list[np.ndarray] = field(default_factory=list)
+    _whole: bool = True
+    _any_value: bool = False
+
+    def add(self, piece: Any, skip: int) -> None:
+        """Add a piece of the table, without its first `skip` rows.
+
+        Raises:
+            DBetaError: it has more or fewer columns than the header, or text in a needed column.
+        """
+        import pandas as pd
+
+        text = self._text_columns(piece)
+        if not self._parts:
+            # Columns of text, perhaps about the patient, are not part of the recording
+            dropped = [] if self.columns.all_kept else text
+            self.kept = [column for column in range(piece.shape[1]) if column not in dropped]
+        wanted = piece.iloc[skip:][self.kept].apply(pd.to_numeric, errors="coerce")
+        self._parts.append(wanted.to_numpy(np.float32))
+        if self.columns.time is not None:
+            self._times.append(wanted[self.columns.time].to_numpy(np.float64))
+        candidates = self.columns.leads or self.kept
+        voltages = [column for column in candidates if column != self.columns.time and column not in text]
+        self._whole &= all(_is_whole(piece[column]) for column in voltages)
+        self._any_value |= any(bool(piece[column].notna().any()) for column in voltages)
+
+    def finish(self) -> None:
+        """Join the pieces."""
+        self.signal = np.concatenate(self._parts).T
+        self.times = np.concatenate(self._times or [np.zeros(0)])
+
+    @property
+    def are_counts(self) -> bool:
+        """Whether the leads hold whole numbers."""
+        return self._whole and self._any_value
+
+    def _text_columns(self, piece: Any) -> list[int]:
+        import pandas as pd
+
+        header = self.columns.header
+        if header is not None and len(header) != piece.shape[1]:
+            raise DBetaError(f"has {len(header)} names but {piece.shape[1]} columns; correct its header row")
+        text = [column for column in range(piece.shape[1]) if not pd.api.types.is_numeric_dtype(piece[column])]
+        if wrong := [column for column in text if column in self.columns.needed]:
+            name = f"{wrong[0] + 1}" if header is None else header[wrong[0]]
+            raise DBetaError(f"has text in column {name}, where numbers should be; correct or remove it")
+        return text
+
+
+def _read_rows(file: Path, layout: TextLayout, begin: int, end: int, columns: _Columns) -> _Rows:
+    """The rows from `begin` up to `end`."""
+    import pandas as pd
+
+    rows = _Rows(columns)
+    with _parsing_table():
+        pieces = pd.read_csv(
+            file,
+            sep=layout.separator,
+            decimal=layout.decimal,
+            header=None,
+            skiprows=layout.skipped,
+            nrows=max(end, 1),
+            chunksize=max(_PIECE // max(layout.cells, 1), 1),
+            encoding=layout.encoding,
+            encoding_errors="replace",
+            compression=None,  # pandas would guess it from the name
+        )
+        with pieces:
+            at = 0
+            for piece in pieces:
+                rows.add(piece, max(begin - at, 0))
+                at += len(piece)
+        rows.finish()
+    return rows
+
+
+@contextmanager
+def _parsing_table() -> Iterator[None]:
+    """As `parsing`, without quoting the table's content in the message."""
+    import pandas as pd
+
+    try:
+        with parsing("a table of numbers"):
+            yield
+    except DBetaError as error:
+        if isinstance(error.__cause__, pd.errors.EmptyDataError):
+            raise DBetaError("holds no rows of numbers; get or export the file again") from error.__cause__
+        if isinstance(error.__cause__, pd.errors.ParserError):
+            where = re.search(r"Expected (\d+) fields in line (\d+), saw (\d+)", str(error.__cause__))
+            cells = f"{where[3]} cells in line {where[2]}, not {where[1]}" if where else "rows of different length"
+            raise DBetaError(f"has {cells}; correct the table") from error.__cause__
+        raise
+
+
+def _is_whole(column: Any) -> bool:
+    """Whether a column holds whole numbers; pandas makes them floating-point if a cell is empty."""
+    if column.dtype.kind != "f":
+        return bool(column.dtype.kind in "iu")
+    values = column.dropna()
+    return len(values) < len(column) and bool((values % 1 == 0).all())
