@@ -1,16 +1,24 @@
 # `make demo` and `make test` are all the set-up there is; both create .venv where it is missing.
+# `make test` is the fast set that every change should pass; `make test-all` adds what takes long (kills, two processes,
+# the model at its published size, whole runs).
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint format docs wheel clean
+.PHONY: demo test test-slow test-all lint format docs wheel clean
 
 demo: .venv/ready
 	@echo "== dbeta diagnose: the real 12-lead ECG that pydicom ships (its own annotation: normal sinus rhythm)"
 	$(BIN)/dbeta diagnose "$$($(BIN)/python -c 'import pydicom.data; print(pydicom.data.get_testdata_file("waveform_ecg.dcm"))')"
 
 test: .venv/ready lint
-	@echo "== pytest"
-	$(BIN)/python -m pytest -n auto
+	@echo "== pytest, the fast set"
+	$(BIN)/python -m pytest -n auto --dist loadscope -m "not slow"
+
+test-slow: .venv/ready
+	@echo "== pytest, what takes long"
+	$(BIN)/python -m pytest -n auto --dist loadscope -m slow
+
+test-all: test test-slow
 
 lint: .venv/ready
 	@echo "== ruff, mypy and import-linter"
@@ -31,7 +39,7 @@ wheel: .venv/ready
 	@echo "== building the wheel into dist/"
 	$(BIN)/python -m pip wheel --no-deps --wheel-dir dist .
 
-# Made anew when what is to be installed changes.
+# Rebuilt when what is to be installed changes.
 .venv/ready: pyproject.toml constraints.txt
 	@echo "== creating .venv and installing dbeta with the tested versions of constraints.txt (a few minutes the first time)"
 	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else "dbeta needs Python 3.11 to 3.13; name one with: make PYTHON=python3.12 ...")'
