@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow test-all lint format wheel clean
+.PHONY: demo test test-slow test-all lint format docs wheel clean
 
 demo: .venv/ready
 	@echo "== dbeta diagnose: the real 12-lead ECG that pydicom ships (its own annotation: normal sinus rhythm)"
@@ -30,6 +30,10 @@ lint: .venv/ready
 format: .venv/ready
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/ready
+	@echo "== writing docs/reference/ from the code"
+	$(BIN)/python docs/reference.py
 
 wheel: .venv/ready
 	@echo "== building the wheel into dist/"
