@@ -44,7 +44,7 @@ from dbeta.signal.preprocess import InputFormat, prepare_signal
 from dbeta.training.collate import PretrainCollator, finish_batch
 from dbeta.training.data import Data, load_data
 from dbeta.training.pretrain import make_trainer
-from dbeta.training.recipe import Recipe
+from dbeta.training.recipe import CollatorSettings, Optimization, Recipe
 from dbeta.training.validation import Validation, evaluating
 from scoring import Fold, Scores, fit_probe, fold, interval, macro, super_labels, tenth_of_patients
 
@@ -84,8 +84,8 @@ FAITHFUL = Recipe(
     preset="tiny",
     negatives="n3s",
     model=SIZES | {"faithful": True},
-    collator={"written_share": 0.0, "misaligned_share": 0.5, "negatives_seen": False, "pairs": "pair"},
-    optimizer={"head_rate": 1.0, "schedule": "three_stage"},
+    collator=CollatorSettings(written_share=0.0, misaligned_share=0.5, negatives_seen=False, pairs="pair"),
+    optimizer=Optimization(head_rate=1.0, schedule="three_stage"),
     training={
         "per_device_train_batch_size": 64,
         "learning_rate": 1e-3,
@@ -200,7 +200,7 @@ def train(name: str, seed: int, steps: int, data: Data) -> Any:
             FAITHFUL,
             output=folder,
             model=FAITHFUL.model | model_changes,
-            collator=FAITHFUL.collator | collator_changes,
+            collator=replace(FAITHFUL.collator, **collator_changes),
             training=FAITHFUL.training | {"max_steps": steps, "seed": seed},
         )
         trainer = make_trainer(recipe, data)
@@ -253,9 +253,8 @@ def rounded(scores: np.ndarray) -> list[float]:
 def etm_accuracy(trainer: Any, data: Data, test: Fold) -> float:
     """How often the ETM head is right on whole ECGs and texts of fold 9, half of them with a report of another."""
     model, device = trainer.model.eval(), trainer.args.device
-    collator = PretrainCollator(
-        trainer.processor, model.config, decided=data.decided, written_share=0.0, misaligned_share=0.5, pairs="equal"
-    )
+    settings = CollatorSettings(written_share=0.0, misaligned_share=0.5, pairs="equal")
+    collator = PretrainCollator(trainer.processor, model.config, settings, decided=data.decided)
     right = total = 0
     rows = [row | {"position": i} for i, row in enumerate(test.rows) if row["report"]]
     for at in range(0, len(rows) - 1, 64):

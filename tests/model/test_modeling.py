@@ -12,6 +12,7 @@ from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel, DBetaOutput, losses
 from dbeta.model.processor import DBetaProcessor
 from dbeta.training.collate import PretrainCollator, finish_batch
+from dbeta.training.recipe import CollatorSettings
 
 LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
 
@@ -293,7 +294,7 @@ def test_it_learns(micro_config, micro_tokenizer, make_ecg):
     )
     model = DBetaModel(config)
     processor = DBetaProcessor(micro_tokenizer, sampling_rate=100, n_samples=1000, max_text_tokens=32)
-    collator = PretrainCollator(processor, config, written_share=0.0)
+    collator = PretrainCollator(processor, config, CollatorSettings(written_share=0.0))
 
     def measure() -> dict[str, float]:
         model.eval()

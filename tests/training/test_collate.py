@@ -15,6 +15,7 @@ from dbeta.model.losses import IGNORED
 from dbeta.model.processor import DBetaProcessor
 from dbeta.training.collate import PretrainCollator, finish_batch, hide_leads, mask_tokens, random_restore
 from dbeta.training.pairs import pair_sign
+from dbeta.training.recipe import CollatorSettings
 
 RECORDS = (
     (50, "sinus bradycardia. inferior infarct.", ["sinus bradycardia", "inferior myocardial infarction"]),
@@ -37,11 +38,19 @@ def rows(make_ecg):
 
 @pytest.fixture
 def make_collator(micro_config, micro_tokenizer):
-    """The factory of collators of the micro model; it takes the collator's settings."""
+    """The factory of collators of the micro model; it takes the collator's settings and what else it takes by name."""
 
-    def make(config_changes=None, **settings):
+    def make(config_changes=None, *, decided=None, negatives=None, seed=0, global_batch=1, **settings):
         processor = DBetaProcessor(micro_tokenizer, sampling_rate=100, n_samples=1000, max_text_tokens=32)
-        return PretrainCollator(processor, micro_config(**(config_changes or {})), **settings)
+        return PretrainCollator(
+            processor,
+            micro_config(**(config_changes or {})),
+            CollatorSettings(**settings),
+            decided=decided,
+            negatives=negatives,
+            seed=seed,
+            global_batch=global_batch,
+        )
 
     return make
 
@@ -52,7 +61,7 @@ def make_batch(make_collator, rows):
 
     def make(config_changes=None, rows=rows, **settings):
         collator = make_collator(config_changes, **settings)
-        return finish_batch(collator(rows), collator.pairs)
+        return finish_batch(collator(rows), collator.settings.pairs)
 
     return make
 
@@ -365,23 +374,6 @@ def test_prompts_are_single_findings(make_collator, rows, micro_tokenizer):
     assert torch.equal(facts.sum(dim=1), torch.ones(len(names), dtype=torch.int64))
     assert torch.equal(facts.sum(dim=0), torch.ones(len(names), dtype=torch.int64))
     assert "prompt_ids" not in make_collator(prompts=5, pairs="equal")(rows)
-
-
-@pytest.mark.parametrize(
-    ("setting", "message"),
-    [
-        ({"pairs": "some"}, "pairs is one of pair, equal, entailment"),
-        ({"prompts": -1}, "prompts should be a whole number"),
-        ({"max_stated": 0}, "max_stated should be a whole number of at least 1"),
-        ({"gain_jitter": -0.5}, "gain_jitter should be at least 0"),
-        ({"crop": 1.5}, "crop should lie between 0 and 1"),
-        ({"gain_jitter": float("nan")}, "gain_jitter should be at least 0"),
-        ({"negatives_seen": "maybe"}, "negatives_seen is true or false"),
-    ],
-)
-def test_settings_out_of_range(make_collator, setting, message):
-    with pytest.raises(ValueError, match=message):
-        make_collator(**setting)
 
 
 # masks

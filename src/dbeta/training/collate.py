@@ -24,7 +24,8 @@ from dbeta.model import DBetaConfig
 from dbeta.model.losses import IGNORED
 from dbeta.model.processor import DBetaProcessor
 from dbeta.signal.preprocess import prepare_signal
-from dbeta.training.pairs import RULES, Record, Text, batch_signs, encode_facts, pair_sign
+from dbeta.training.pairs import Record, Text, batch_signs, encode_facts, pair_sign
+from dbeta.training.recipe import CollatorSettings
 
 #: A report that is drawn for a negative and turns out to hold is drawn again so often; then the pair stays aligned.
 DRAWS = 4
@@ -38,79 +39,35 @@ class PretrainCollator:
     Args:
         processor: the model's.
         config: the model's; gives the masking ratios.
+        settings: which texts ECGs are paired with, and augmentation.
         decided: for each corpus the findings that it decides for its records (`vocabulary` of `corpus.json`); by
             default those that occur in the batch.
         negatives: for each corpus its table of farthest reports (N3S); by default misaligned texts come from the batch.
         seed: of the run.
         global_batch: records that all processes use between two positions of the same step.
-        written_share: probability that a text is a sentence written from its record's findings, not its report.
-        misaligned_share: probability that a record gets a text that does not hold for it (paper: 1/2).
-        negatives_seen: whether the model sees that text; the published code shows the record's own text and calls the
-            pair misaligned all the same.
-        pairs: how the sign of a pair is found, "pair", "equal" or "entailment" (`dbeta.training.pairs`).
-        prompts: short single-finding texts that are added to each batch for ETS, all findings at most.
-        gain_jitter: standard deviation of a random log-gain per lead, against overfitting to voltages.
-        crop: probability that a record is cut to a random window of half its length or more, padded as short
-            recordings are: against overfitting, and so that short recordings are nothing new.
-        max_stated: findings that a written sentence states at most.
-        denied_share: probability that a written sentence also says of a finding or two that they are absent.
     """
 
     def __init__(
         self,
         processor: DBetaProcessor,
         config: DBetaConfig,
+        settings: CollatorSettings | None = None,
         *,
         decided: Sequence[Iterable[str]] | None = None,
         negatives: Sequence[Negatives] | None = None,
         seed: int = 0,
         global_batch: int = 1,
-        written_share: float = 0.5,
-        misaligned_share: float = 0.5,
-        negatives_seen: bool = True,
-        pairs: str = "entailment",
-        prompts: int = 0,
-        gain_jitter: float = 0.0,
-        crop: float = 0.0,
-        max_stated: int = 3,
-        denied_share: float = 0.0,
     ) -> None:
-        """Store the settings.
-
-        Raises:
-            ValueError: a share or probability is not between 0 and 1, or another setting is out of its range.
-        """
-        shares = {"written_share": written_share, "misaligned_share": misaligned_share, "crop": crop}
-        shares |= {"denied_share": denied_share}
-        for name, share in shares.items():
-            if not isinstance(share, int | float) or not 0 <= share <= 1:
-                raise ValueError(f"{name} should lie between 0 and 1, not {share!r}")
-        if not isinstance(negatives_seen, bool):
-            raise ValueError(f"negatives_seen is true or false, not {negatives_seen!r}")
-        if pairs not in RULES:
-            raise ValueError(f"pairs is one of {', '.join(RULES)}, not {pairs!r}")
-        for name, count, least in (("prompts", prompts, 0), ("max_stated", max_stated, 1)):
-            if not isinstance(count, int) or count < least:
-                raise ValueError(f"{name} should be a whole number of at least {least}, not {count!r}")
-        if not isinstance(gain_jitter, int | float) or not 0 <= gain_jitter < float("inf"):
-            raise ValueError(f"gain_jitter should be at least 0, not {gain_jitter!r}")
+        """Store the settings."""
         self.processor = processor
         self.config = config
+        self.settings = settings or CollatorSettings()
         self.input_format = processor.input_format
         self.decided = None if decided is None else [frozenset(one) for one in decided]
         self.vocabulary = None if self.decided is None else sorted(frozenset().union(*self.decided))
         self.negatives = negatives
         self.seed = seed
         self.global_batch = global_batch
-        self.written_share = written_share
-        self.misaligned_share = misaligned_share
-        self.negatives_seen = negatives_seen
-        self.pairs = pairs
-        self.prompts = prompts if pairs == "entailment" else 0
-        self.gain_jitter = gain_jitter
-        self.crop = crop
-        self.max_stated = max_stated
-        self.denied_share = denied_share
         self._known_ids: dict[str, np.ndarray] = {}
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -131,7 +88,7 @@ class PretrainCollator:
             for row, record, rng in zip(rows, records, generators, strict=True)
         ]
         texts, aligned = self._misalign(rows, records, own, generators)
-        shown = texts if self.negatives_seen else own
+        shown = texts if self.settings.negatives_seen else own
         prompts = self._prompts(records, positions[0] // self.global_batch)
         vocabulary = self.vocabulary or sorted(frozenset().union(*(one.decided | one.findings for one in records)))
         columns = {name: i for i, name in enumerate(vocabulary)}
@@ -171,12 +128,12 @@ class PretrainCollator:
         self, report: str, findings: Iterable[str], rng: np.random.Generator, lacking: frozenset[str] = frozenset()
     ) -> Text:
         names = sorted(findings)
-        if names and (not report or rng.random() < self.written_share):
-            count = int(rng.integers(1, min(len(names), self.max_stated) + 1))
+        if names and (not report or rng.random() < self.settings.written_share):
+            count = int(rng.integers(1, min(len(names), self.settings.max_stated) + 1))
             states = [names[i] for i in rng.permutation(len(names))[:count]]
             source = random.Random(int(rng.integers(2**62)))
             denies = []
-            if lacking and self.denied_share and source.random() < self.denied_share:
+            if lacking and self.settings.denied_share and source.random() < self.settings.denied_share:
                 denies = source.sample(sorted(lacking), min(len(lacking), source.randint(1, 2)))
             words = write_report(states, source, absent=denies)
             return Text(words, frozenset(states), complete=True, denies=frozenset(denies))
@@ -193,7 +150,7 @@ class PretrainCollator:
         texts = list(own)
         aligned = torch.ones(len(own), dtype=torch.bool)
         for i, (row, record, rng) in enumerate(zip(rows, records, generators, strict=True)):
-            if rng.random() >= self.misaligned_share:
+            if rng.random() >= self.settings.misaligned_share:
                 continue
             if self.negatives:
                 other = self._far_text(row, record, own[i], rng)
@@ -207,7 +164,7 @@ class PretrainCollator:
 
     def _misleads(self, text: Text, record: Record, own: Text) -> bool:
         """Whether a text is fit for a negative: not the record's own words, nor known, or likely, to hold for it."""
-        return text.words != own.words and pair_sign(text, record) < (0 if self.pairs == "entailment" else 1)
+        return text.words != own.words and pair_sign(text, record) < (0 if self.settings.pairs == "entailment" else 1)
 
     def _far_text(self, row: Mapping[str, Any], record: Record, mine: Text, rng: np.random.Generator) -> Text | None:
         """A text far from the record's own, by N3S (paper section 3.4)."""
@@ -225,11 +182,11 @@ class PretrainCollator:
 
     def _prompts(self, records: Sequence[Record], step: int) -> list[Text]:
         """Single findings in words, the same in every process of a step."""
-        if not self.prompts:
+        if not self.settings.prompts or self.settings.pairs != "entailment":
             return []
         names = self.vocabulary or sorted(frozenset().union(*(one.findings for one in records)))
         rng = random.Random(f"{self.seed} {step}")
-        chosen = rng.sample(names, min(self.prompts, len(names)))
+        chosen = rng.sample(names, min(self.settings.prompts, len(names)))
         return [Text(rng.choice(wordings(name)), frozenset([name]), complete=True) for name in chosen]
 
     def _tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
@@ -270,12 +227,12 @@ class PretrainCollator:
                     x[:, length:] = np.median(window, axis=1, keepdims=True) * 1e-3
             else:
                 x[:] = self._prepared(dict(row), window)
-            if self.gain_jitter:
-                x *= np.exp(rng.standard_normal((len(x), 1), np.float32) * self.gain_jitter)
+            if self.settings.gain_jitter:
+                x *= np.exp(rng.standard_normal((len(x), 1), np.float32) * self.settings.gain_jitter)
         return out
 
     def _window(self, samples: int, rng: np.random.Generator) -> slice:
-        if rng.random() >= self.crop:
+        if rng.random() >= self.settings.crop:
             return slice(0, samples)
         length = int(rng.integers(samples // 2, samples + 1))
         start = int(rng.integers(0, samples - length + 1))

@@ -81,9 +81,9 @@ class PretrainTrainer(Trainer):
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if muon:
                 if self.is_fsdp_enabled:
-                    raise DBetaError("recipe: optimizer.matrices needs whole weights; leave it out with training.fsdp")
+                    raise DBetaError("optimizer.matrices needs whole weights; leave it out with training.fsdp")
                 if not issubclass(kind, torch.optim.AdamW):
-                    raise DBetaError(f"recipe: optimizer.matrices goes with AdamW, not with {self.args.optim.value}")
+                    raise DBetaError(f"optimizer.matrices goes with AdamW, not with {self.args.optim.value}")
                 kind = Muon
             rate = settings.pop("lr", self.args.learning_rate)
             self.optimizer = kind(
