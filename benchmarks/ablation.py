@@ -41,8 +41,9 @@ from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaWarning
 from dbeta.inference.dbeta import DBeta
 from dbeta.signal.preprocess import InputFormat, prepare_signal
-from dbeta.training.collate import PretrainCollator, finish_batch
+from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import Data, load_data
+from dbeta.training.pairs import with_signs
 from dbeta.training.pretrain import make_trainer
 from dbeta.training.recipe import CollatorSettings, Optimization, Recipe
 from dbeta.training.validation import Validation, evaluating
@@ -258,7 +259,7 @@ def etm_accuracy(trainer: Any, data: Data, test: Fold) -> float:
     right = total = 0
     rows = [row | {"position": i} for i, row in enumerate(test.rows) if row["report"]]
     for at in range(0, len(rows) - 1, 64):
-        batch = finish_batch(collator(rows[at : at + 64]), "pair")
+        batch = with_signs(collator(rows[at : at + 64]), "pair")
         output = model(batch["target_ecg"].to(device), batch["target_ids"], batch["attention_mask"])
         right += int((output.etm_logits.argmax(dim=-1) == batch["aligned"].long()).sum())
         total += len(batch["aligned"])

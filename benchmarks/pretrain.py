@@ -39,9 +39,10 @@ from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.model import DBetaModel
 from dbeta.model.config import DBetaConfig
 from dbeta.model.processor import DBetaProcessor
-from dbeta.training.collate import PretrainCollator, finish_batch
+from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import Data
 from dbeta.training.flops import count_flops, matrix_peak
+from dbeta.training.pairs import with_signs
 from dbeta.training.pretrain import make_trainer
 from dbeta.training.recipe import CollatorSettings, Recipe
 from dbeta.training.stream import TrainingStream
@@ -105,7 +106,7 @@ def published_step(preset: Preset, rows: CorpusRows, batch_size: int, turns: int
     """The quickest of some eager float32 steps on the trainer's first batch."""
     trainer = make(preset, {"faithful": True}, PUBLISHED, rows, batch_size, turns)
     device, model = trainer.args.device, trainer.model.train()
-    first = finish_batch(trainer.data_collator(trainer.train_dataset.__getitems__(range(batch_size))), "pair")
+    first = with_signs(trainer.data_collator(trainer.train_dataset.__getitems__(range(batch_size))), "pair")
     batch = {name: value.to(device) for name, value in first.items()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     flops = 3 * count_flops(model, batch)

@@ -11,7 +11,8 @@ from dbeta.corpus.store import encode_signal
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel, DBetaOutput, losses
 from dbeta.model.processor import DBetaProcessor
-from dbeta.training.collate import PretrainCollator, finish_batch
+from dbeta.training.collate import PretrainCollator
+from dbeta.training.pairs import with_signs
 from dbeta.training.recipe import CollatorSettings
 
 LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
@@ -300,7 +301,7 @@ def test_it_learns(micro_config, micro_tokenizer, make_ecg):
         model.eval()
         torch.manual_seed(99)
         with torch.no_grad():
-            outs = [model(**finish_batch(collator(rows))) for _ in range(4)]
+            outs = [model(**with_signs(collator(rows), "entailment")) for _ in range(4)]
         model.train()
         return {name: sum(out[name].item() for out in outs) / len(outs) for name in LOSSES}
 
@@ -310,7 +311,7 @@ def test_it_learns(micro_config, micro_tokenizer, make_ecg):
     for step in range(160):
         optimizer.param_groups[0]["lr"] = 3e-3 * min(1, (step + 1) / 20)
         optimizer.zero_grad()
-        model(**finish_batch(collator(rows))).loss.backward()
+        model(**with_signs(collator(rows), "entailment")).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     after = measure()
