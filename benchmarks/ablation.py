@@ -41,10 +41,11 @@ from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaWarning
 from dbeta.inference.dbeta import DBeta
 from dbeta.signal.preprocess import InputFormat, prepare_signal
-from dbeta.training.collate import PretrainCollator, finish_batch
+from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import Data, load_data
+from dbeta.training.pairs import with_signs
 from dbeta.training.pretrain import make_trainer
-from dbeta.training.recipe import Recipe
+from dbeta.training.recipe import CollatorSettings, Optimization, Recipe
 from dbeta.training.validation import Validation, evaluating
 from scoring import Fold, Scores, fit_probe, fold, interval, macro, super_labels, tenth_of_patients
 
@@ -84,8 +85,8 @@ FAITHFUL = Recipe(
     preset="tiny",
     negatives="n3s",
     model=SIZES | {"faithful": True},
-    collator={"written_share": 0.0, "misaligned_share": 0.5, "negatives_seen": False, "pairs": "pair"},
-    optimizer={"head_rate": 1.0, "schedule": "three_stage"},
+    collator=CollatorSettings(written_share=0.0, misaligned_share=0.5, negatives_seen=False, pairs="pair"),
+    optimizer=Optimization(head_rate=1.0, schedule="three_stage"),
     training={
         "per_device_train_batch_size": 64,
         "learning_rate": 1e-3,
@@ -200,7 +201,7 @@ def train(name: str, seed: int, steps: int, data: Data) -> Any:
             FAITHFUL,
             output=folder,
             model=FAITHFUL.model | model_changes,
-            collator=FAITHFUL.collator | collator_changes,
+            collator=replace(FAITHFUL.collator, **collator_changes),
             training=FAITHFUL.training | {"max_steps": steps, "seed": seed},
         )
         trainer = make_trainer(recipe, data)
@@ -253,13 +254,12 @@ def rounded(scores: np.ndarray) -> list[float]:
 def etm_accuracy(trainer: Any, data: Data, test: Fold) -> float:
     """How often the ETM head is right on whole ECGs and texts of fold 9, half of them with a report of another."""
     model, device = trainer.model.eval(), trainer.args.device
-    collator = PretrainCollator(
-        trainer.processor, model.config, decided=data.decided, written_share=0.0, misaligned_share=0.5, pairs="equal"
-    )
+    settings = CollatorSettings(written_share=0.0, misaligned_share=0.5, pairs="equal")
+    collator = PretrainCollator(trainer.processor, model.config, settings, decided=data.decided)
     right = total = 0
     rows = [row | {"position": i} for i, row in enumerate(test.rows) if row["report"]]
     for at in range(0, len(rows) - 1, 64):
-        batch = finish_batch(collator(rows[at : at + 64]), "pair")
+        batch = with_signs(collator(rows[at : at + 64]), "pair")
         output = model(batch["target_ecg"].to(device), batch["target_ids"], batch["attention_mask"])
         right += int((output.etm_logits.argmax(dim=-1) == batch["aligned"].long()).sum())
         total += len(batch["aligned"])

@@ -20,7 +20,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import numpy as np
@@ -39,11 +39,12 @@ from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.model import DBetaModel
 from dbeta.model.config import DBetaConfig
 from dbeta.model.processor import DBetaProcessor
-from dbeta.training.collate import PretrainCollator, finish_batch
+from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import Data
 from dbeta.training.flops import count_flops, matrix_peak
+from dbeta.training.pairs import with_signs
 from dbeta.training.pretrain import make_trainer
-from dbeta.training.recipe import Recipe
+from dbeta.training.recipe import CollatorSettings, Recipe
 from dbeta.training.stream import TrainingStream
 from dbeta.training.trainer import PretrainTrainer
 from dbeta.training.validation import Validation
@@ -51,6 +52,7 @@ from negatives import measure, write_rows
 
 #: The published collator, as far as it makes a step longer or shorter.
 PUBLISHED: dict[str, Any] = {"pairs": "pair", "written_share": 0.0}
+Preset = Literal["base", "tiny"]
 console = Console(width=120)
 
 
@@ -80,7 +82,7 @@ def main() -> None:
         args.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def training(preset: str, rows: CorpusRows, batch_size: int, turns: int) -> dict[str, Any]:
+def training(preset: Preset, rows: CorpusRows, batch_size: int, turns: int) -> dict[str, Any]:
     """Records a second of the published code's way and of the trainer."""
     found: dict[str, Any] = {
         "published": published_step(preset, rows, batch_size, turns),
@@ -100,11 +102,11 @@ def training(preset: str, rows: CorpusRows, batch_size: int, turns: int) -> dict
     return found
 
 
-def published_step(preset: str, rows: CorpusRows, batch_size: int, turns: int) -> dict[str, float]:
+def published_step(preset: Preset, rows: CorpusRows, batch_size: int, turns: int) -> dict[str, float]:
     """The quickest of some eager float32 steps on the trainer's first batch."""
     trainer = make(preset, {"faithful": True}, PUBLISHED, rows, batch_size, turns)
     device, model = trainer.args.device, trainer.model.train()
-    first = finish_batch(trainer.data_collator(trainer.train_dataset.__getitems__(range(batch_size))), "pair")
+    first = with_signs(trainer.data_collator(trainer.train_dataset.__getitems__(range(batch_size))), "pair")
     batch = {name: value.to(device) for name, value in first.items()}
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     flops = 3 * count_flops(model, batch)
@@ -123,7 +125,12 @@ def published_step(preset: str, rows: CorpusRows, batch_size: int, turns: int) -
 
 
 def trained(
-    preset: str, model: dict[str, Any], collator: dict[str, Any], rows: CorpusRows, batch_size: int, turns: int
+    preset: Preset,
+    model: dict[str, Any],
+    collator: dict[str, Any],
+    rows: CorpusRows,
+    batch_size: int,
+    turns: int,
 ) -> dict[str, float]:
     """The quickest of some steps of the trainer, as it logs them."""
     trainer = make(preset, model, collator, rows, batch_size, turns)
@@ -135,7 +142,12 @@ def trained(
 
 
 def make(
-    preset: str, model: dict[str, Any], collator: dict[str, Any], rows: CorpusRows, batch_size: int, turns: int
+    preset: Preset,
+    model: dict[str, Any],
+    collator: dict[str, Any],
+    rows: CorpusRows,
+    batch_size: int,
+    turns: int,
 ) -> PretrainTrainer:
     """A trainer on made-up data, ready to go."""
     with tempfile.TemporaryDirectory() as folder:
@@ -143,7 +155,7 @@ def make(
             preset=preset,
             output=folder,
             model=model,
-            collator=collator,
+            collator=CollatorSettings(**collator),
             training={
                 "bf16": "auto",
                 "max_steps": turns + 1,
@@ -195,7 +207,9 @@ def loader(rows: CorpusRows, records: int) -> dict[str, Any]:
     view.add_column("settings")
     view.add_column("records/s", justify="right")
     for name, settings in ways.items():
-        collator = PretrainCollator(processor, DBetaConfig.base(), decided=[sorted(set(findings))], **settings)
+        collator = PretrainCollator(
+            processor, DBetaConfig.base(), CollatorSettings(**settings), decided=[sorted(set(findings))]
+        )
         stream = TrainingStream([rows], [1.0], records, seed=0)
         best = float("inf")
         for turn in range(3):

@@ -11,7 +11,9 @@ from dbeta.corpus.store import encode_signal
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel, DBetaOutput, losses
 from dbeta.model.processor import DBetaProcessor
-from dbeta.training.collate import PretrainCollator, finish_batch
+from dbeta.training.collate import PretrainCollator
+from dbeta.training.pairs import with_signs
+from dbeta.training.recipe import CollatorSettings
 
 LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
 
@@ -293,13 +295,13 @@ def test_it_learns(micro_config, micro_tokenizer, make_ecg):
     )
     model = DBetaModel(config)
     processor = DBetaProcessor(micro_tokenizer, sampling_rate=100, n_samples=1000, max_text_tokens=32)
-    collator = PretrainCollator(processor, config, written_share=0.0)
+    collator = PretrainCollator(processor, config, CollatorSettings(written_share=0.0))
 
     def measure() -> dict[str, float]:
         model.eval()
         torch.manual_seed(99)
         with torch.no_grad():
-            outs = [model(**finish_batch(collator(rows))) for _ in range(4)]
+            outs = [model(**with_signs(collator(rows), "entailment")) for _ in range(4)]
         model.train()
         return {name: sum(out[name].item() for out in outs) / len(outs) for name in LOSSES}
 
@@ -309,7 +311,7 @@ def test_it_learns(micro_config, micro_tokenizer, make_ecg):
     for step in range(160):
         optimizer.param_groups[0]["lr"] = 3e-3 * min(1, (step + 1) / 20)
         optimizer.zero_grad()
-        model(**finish_batch(collator(rows))).loss.backward()
+        model(**with_signs(collator(rows), "entailment")).loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
     after = measure()

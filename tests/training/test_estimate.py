@@ -1,6 +1,7 @@
 """What a dry run says, and that it writes nothing."""
 
 import json
+from dataclasses import asdict
 
 import pytest
 import yaml
@@ -58,9 +59,6 @@ def test_a_tokenizer_or_table_that_is_not_there_is_told(recipe, tmp_path):
     problems = " ".join(estimate(recipe).problems)
     assert "dbeta corpus negatives" in problems
     assert "no tokenizer could be loaded" in problems
-    recipe.collator = {"foo": 1}
-    with pytest.raises(DBetaError, match="collator's settings are wrong"):
-        estimate(recipe)
 
 
 def test_a_made_up_batch_teaches_everything(micro_config, micro_model):
@@ -70,7 +68,7 @@ def test_a_made_up_batch_teaches_everything(micro_config, micro_model):
 
 def test_the_command(run, tmp_path, recipe):
     file = tmp_path / "recipe.yaml"
-    file.write_text(yaml.safe_dump(vars(recipe)))
+    file.write_text(yaml.safe_dump(asdict(recipe)))
     code, out, _ = run("pretrain", file, "--dry-run", "--set", "training.num_train_epochs=6")
     assert code == 0
     assert "num_train_epochs: 6" in out

@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.model.processor import DBetaProcessor
 from dbeta.training import pretrain as module
 from dbeta.training.pretrain import pretrain
-from dbeta.training.recipe import load_recipe
+from dbeta.training.recipe import Optimization, SimulationSettings, load_recipe
 from dbeta.training.trainer import LOSSES
 
 FILES = {
@@ -164,14 +165,13 @@ def test_resuming_what_never_began_starts_it(recipe):
     "part, setting",
     [
         ("model", {"ecg_layers": "many"}),
-        ("collator", {"written": 0.5}),
         ("training", {"learning_speed": 1.0}),
         ("model", {"text_config": {"vocab_size": 100, "d_model": 32, "d_kv": 8, "num_layers": 1, "num_heads": 4}}),
     ],
 )
 def test_wrong_settings_are_one_sentence(recipe, part, setting):
     getattr(recipe, part).update(setting)
-    with pytest.raises(DBetaError, match="recipe: "):
+    with pytest.raises(DBetaError, match=r"recipe\.yaml: "):
         pretrain(recipe)
     assert not (Path(recipe.output) / "model.safetensors").exists()
 
@@ -213,17 +213,14 @@ def test_a_corpus_without_words_teaches_nothing(recipe, micro_corpus, tmp_path):
         ("training", {"per_device_train_batch_size": 0}, "should be a whole number of at least 1"),
         ("training", {"seed": -5}, "training.seed should be a whole number of at least 0"),
         ("training", {"learning_rate": None}, "training.learning_rate has no value"),
-        ("training", {"bf16": "maybe"}, "training.bf16 is true, false or auto"),
+        ("training", {"bf16": "maybe"}, "training.bf16 should be true, false or auto"),
         ("training", {"save_strategy": "epoch"}, "training.save_strategy counts in steps"),
         ("model", {"ecg_layers": 0}, "model.ecg_layers should be a whole number of at least 1"),
         ("model", {"lead_mask_prob": 7}, "lead_mask_prob should lie between 0 and 1"),
         ("model", {"ecg_mask_ratio": 1.0}, "leaves no token"),
         ("model", {"mem_target": "foo"}, "mem_target is one of full, lead_masked"),
         ("model", {"text_config": 7}, "text_config holds settings of T5"),
-        ("optimizer", {"head_rate": float("nan")}, "optimizer.head_rate should be a number"),
-        ("training", {"no_such_setting": 1}, "the training settings are wrong"),
-        ("collator", {"crop": "often"}, "crop should lie between 0 and 1"),
-        ("collator", {"written_share": 7}, "written_share should lie between 0 and 1"),
+        ("training", {"no_such_setting": 1}, "training.no_such_setting is not a training setting"),
     ],
 )
 def test_a_setting_of_the_wrong_kind(recipe, section, setting, message):
@@ -272,11 +269,7 @@ def test_the_result_keeps_a_share_of_the_start(recipe, tmp_path):
     assert moved > 1e-4
 
 
-@pytest.mark.parametrize("share", [1, -0.1, "all", True])
-def test_impossible_shares_of_the_start(recipe, share):
-    recipe.start_from, recipe.start_share = "tiny", share
-    with pytest.raises(DBetaError, match="start_share should be a number from 0 to below 1"):
-        pretrain(recipe)
+def test_a_share_of_the_start_needs_a_start(recipe):
     recipe.start_from, recipe.start_share = None, 0.5
     with pytest.raises(DBetaError, match="start_share is of the checkpoint that start_from names"):
         pretrain(recipe)
@@ -323,9 +316,9 @@ def test_what_cannot_be_started_from(recipe, tmp_path, micro_settings):
 def simulated(recipe):
     """The run on simulated ECGs alone, by contrast alone."""
     recipe.corpus = "simulated"
-    recipe.simulation = {"records": 64, "seed": 3, "validation": 24}
+    recipe.simulation = SimulationSettings(records=64, seed=3, validation=24)
     recipe.model |= {"parts": "encoders"}
-    recipe.collator |= {"misaligned_share": 0.0, "prompts": 8, "denied_share": 0.5}
+    recipe.collator = replace(recipe.collator, misaligned_share=0.0, prompts=8, denied_share=0.5)
     return recipe
 
 
@@ -346,7 +339,7 @@ def test_a_run_on_simulated_ecgs(simulated, monkeypatch):
 
 
 def test_a_run_on_simulated_ecgs_is_repeated_and_resumed_exactly(simulated, monkeypatch, tmp_path):
-    simulated.optimizer = {"matrices": "muon", "matrix_rate": 2.5}
+    simulated.optimizer = Optimization(matrices="muon", matrix_rate=2.5)
     monkeypatch.setattr("dbeta.training.data.TOKENIZER_SAMPLE", 64)
     weights = []
     for name, workers in (("once", 0), ("again", 1)):
@@ -370,16 +363,12 @@ def test_simulated_and_real_ecgs_together(simulated, micro_corpus, monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"records": 0}, "records should be a whole number of at least 1"),
-        ({"speed": 3}, "unknown setting simulation.speed; there are records, seed, mix, untold, validation"),
-        ({"untold": "q waves"}, "simulation.untold should be a list of findings"),
-        ({"validation": -1}, "simulation.validation should be a whole number"),
         ({"mix": "tropical"}, "unknown mix"),
         ({"validation": 0}, "has no records in split 'validation'"),
     ],
 )
 def test_impossible_simulations(simulated, settings, message):
-    simulated.simulation |= settings
+    simulated.simulation = replace(simulated.simulation, **settings)
     with pytest.raises(DBetaError, match=message):
         pretrain(simulated)
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -195,7 +196,7 @@ def test_rates_of_encoders_and_heads(recipe):
 
 
 def test_rates_of_matrices(recipe):
-    recipe.optimizer |= {"matrices": "muon", "matrix_rate": 2.0}
+    recipe.optimizer = replace(recipe.optimizer, matrices="muon", matrix_rate=2.0)
     trainer = make_trainer(recipe, load_data(recipe))
     chosen = hidden_matrices(trainer.model)
     groups = {id(one): group for group in trainer.create_optimizer().param_groups for one in group["params"]}
@@ -208,14 +209,14 @@ def test_rates_of_matrices(recipe):
 
 
 def test_matrices_by_muon_need_adamw_for_the_rest(recipe):
-    recipe.optimizer |= {"matrices": "muon"}
+    recipe.optimizer = replace(recipe.optimizer, matrices="muon")
     recipe.training |= {"optim": "adafactor"}
     with pytest.raises(DBetaError, match="goes with AdamW, not with adafactor"):
         pretrain(recipe)
 
 
 def test_matrices_by_muon_are_not_sharded(recipe):
-    recipe.optimizer |= {"matrices": "muon"}
+    recipe.optimizer = replace(recipe.optimizer, matrices="muon")
     trainer = make_trainer(recipe, load_data(recipe))
     trainer.is_fsdp_enabled = True
     with pytest.raises(DBetaError, match="needs whole weights"):
@@ -264,7 +265,7 @@ from dbeta.training.recipe import load_recipe
 recipe = load_recipe(Path(sys.argv[1]))
 recipe.training |= {"per_device_train_batch_size": int(sys.argv[2]), "max_steps": 3, "save_strategy": "no"}
 recipe.model |= {"hidden_dropout": 0.0, "attention_dropout": 0.0}
-recipe.collator |= {"misaligned_share": 0.5, "pairs": sys.argv[4]}
+recipe.collator = replace(recipe.collator, misaligned_share=0.5, pairs=sys.argv[4])
 recipe.negatives = "n3s"
 trainer = make_trainer(recipe, load_data(recipe))
 grads = []

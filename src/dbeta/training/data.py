@@ -21,8 +21,8 @@ from dbeta.training.validation import Validation
 #: Recordings of the training split that percentiles are taken among.
 PANEL_SIZE = 4096
 PANEL_COLUMNS = ["signal", "sampling_rate"]
-#: Simulated records whose reports a tokenizer is trained on, and on which a model is validated by default.
-TOKENIZER_SAMPLE, SIMULATED_VALIDATION = 8192, 512
+#: Simulated records whose reports a tokenizer is trained on.
+TOKENIZER_SAMPLE = 8192
 
 
 @dataclass
@@ -71,17 +71,18 @@ def load_data(recipe: Recipe) -> Data:
     """
     training: list[CorpusRows | SimulatedRows] = []
     decided, tables = [], []
-    for path in recipe.corpora:
-        if is_simulated(path):
+    for name in recipe.corpora:
+        if is_simulated(name):
             rows = simulated_rows(recipe)
             training.append(rows)
             decided.append(rows.vocabulary)
             if recipe.negatives == "n3s":
                 raise DBetaError(
-                    "recipe: ECGs simulated as they are asked for have no table of negatives; set negatives to batch, "
-                    "or simulate a corpus with `dbeta corpus simulate` and name its folder"
+                    f"{recipe.where}: ECGs simulated on demand have no table of negatives; set negatives to batch, or "
+                    " simulate a corpus with `dbeta corpus simulate` and name its folder"
                 )
             continue
+        path = Path(name)
         counts = read_counts(path)
         corpus = load_corpus(path)
         # Columns by themselves: rows would bring their signals along
@@ -94,48 +95,39 @@ def load_data(recipe: Recipe) -> Data:
         if recipe.negatives == "n3s":
             tables.append(Negatives.load(path))
     validation = []
-    for path in [Path(recipe.validation)] if recipe.validation else recipe.corpora:
-        if is_simulated(path):
-            if wanted := recipe.simulation.get("validation", SIMULATED_VALIDATION):
+    for name in [recipe.validation] if recipe.validation else recipe.corpora:
+        if is_simulated(name):
+            if wanted := recipe.simulation.validation:
                 rows = simulated_rows(recipe)
                 # Numbers that training never reaches
                 further = rows[range(len(rows), len(rows) + wanted)]
                 validation.append((rows_dataset(further), rows.vocabulary))
             continue
+        path = Path(name)
         counts = read_counts(path)
         if "validation" in counts["splits"]:
             validation.append((load_corpus(path, "validation"), counts["vocabulary"]))
     if not validation:
         raise DBetaError(
-            f"{recipe.validation or ', '.join(map(str, recipe.corpora))}: has no records in split 'validation'; name "
+            f"{recipe.validation or ', '.join(recipe.corpora)}: has no records in split 'validation'; name "
             "a corpus that has, as in --set validation=runs/corpus/ptb-xl"
         )
     return Data(training, list(recipe.corpora.values()), Validation.of(validation), decided, tables or None)
 
 
-def is_simulated(corpus: Path) -> bool:
-    """Whether a recipe's corpus is one that is simulated as it is asked for."""
-    return str(corpus) == SIMULATED
+def is_simulated(corpus: str) -> bool:
+    """Whether a recipe's corpus is simulated on demand."""
+    return corpus == SIMULATED
 
 
 def simulated_rows(recipe: Recipe) -> SimulatedRows:
     """What a recipe simulates.
 
     Raises:
-        DBetaError: a setting is unknown or out of its range.
+        DBetaError: a setting is out of its range.
     """
-    settings: dict[str, Any] = {"records": 1_000_000, "seed": 0, "mix": "balanced", "untold": []}
-    for key, value in recipe.simulation.items():
-        if key not in settings and key != "validation":
-            raise DBetaError(
-                f"recipe: unknown setting simulation.{key}; there are {', '.join([*settings, 'validation'])}"
-            )
-        if key == "validation" and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-            raise DBetaError(f"recipe: simulation.validation should be a whole number of at least 0, not {value!r}")
-    settings |= {key: value for key, value in recipe.simulation.items() if key in settings}
-    if not isinstance(settings["untold"], list):
-        raise DBetaError(f"recipe: simulation.untold should be a list of findings, not {settings['untold']!r}")
-    return SimulatedRows(settings["records"], settings["seed"], settings["mix"], settings["untold"])
+    settings = recipe.simulation
+    return SimulatedRows(settings.records, settings.seed, settings.mix, settings.untold)
 
 
 def rows_dataset(columns: dict[str, Any]) -> Any:

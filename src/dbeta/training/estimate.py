@@ -6,7 +6,6 @@ import resource
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,12 +15,10 @@ from dbeta.errors import DBetaError
 from dbeta.model import DBetaModel
 from dbeta.model.config import DBetaConfig
 from dbeta.model.distributed import world_size
-from dbeta.model.processor import DBetaProcessor
-from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import load_data
 from dbeta.training.flops import count_flops
 from dbeta.training.pretrain import count_steps, load_tokenizer, make_config
-from dbeta.training.recipe import Optimization, Recipe, training_arguments
+from dbeta.training.recipe import Recipe, training_arguments
 
 #: Records of the batch that is timed; a step's time grows with the batch.
 TIMED = 4
@@ -68,14 +65,9 @@ def estimate(recipe: Recipe) -> Estimate:
     Raises:
         DBetaError: a setting is wrong. A corpus that is not there yet is no error.
     """
-    args = training_arguments(recipe.training, Path(recipe.output) / "steps")
-    Optimization.of(recipe.optimizer)
+    args = training_arguments(recipe)
     torch.manual_seed(args.seed)
     config = make_config(recipe)
-    try:
-        PretrainCollator(DBetaProcessor.of_model(config), config, **recipe.collator)
-    except (TypeError, ValueError) as error:
-        raise DBetaError(f"recipe: the collator's settings are wrong ({error})") from None
     problems, records = [], None
     try:
         records = load_data(recipe).records

@@ -10,7 +10,6 @@ import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,8 @@ from dbeta.model.config import DBetaConfig
 from dbeta.model.dual_encoder import DualEncoder, ECGTower
 from dbeta.model.modeling import DBetaModel
 from dbeta.model.processor import DBetaProcessor
+from dbeta.training.settings import Amount, Count, Positive, Rate, ShareBelow1
+from dbeta.training.settings import settings as checked_settings
 from dbeta.training.trainer import last_checkpoint, remove_incomplete
 from dbeta.utils.files import replacing
 
@@ -52,41 +53,27 @@ PATIENT_SCALE = 16.0
 UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True)
+@checked_settings(frozen=True)
 class Settings:
     """How to fine-tune.
 
     Attributes:
-        epochs: times round the training records.
-        batch_size: records a step.
-        learning_rate: of the encoder, after a tenth of the steps as warm-up, falling as a cosine.
-        head_rate: of the head, as a multiple.
+        epochs: passes over the training records.
+        batch_size: records per step.
+        learning_rate: of the encoder; a tenth of the steps is warm-up, then it falls as a cosine.
+        head_rate: learning rate of the head, as a multiple of the encoder's.
         weight_decay: of AdamW.
-        lead_dropout: probability with which each lead that is there is zeroed in training, as in pretraining.
-        seed: of the head's start, the order of records and the dropouts.
+        lead_dropout: probability with which each lead is zeroed in training; one lead at least stays.
+        seed: of the head's weights, the order of records and the dropouts.
     """
 
-    epochs: int = 10
-    batch_size: int = 64
-    learning_rate: float = 1e-4
-    head_rate: float = 10.0
-    weight_decay: float = 0.01
-    lead_dropout: float = 0.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Check the ranges.
-
-        Raises:
-            DBetaError: a setting is out of its range.
-        """
-        for name in ("epochs", "batch_size"):
-            if getattr(self, name) < 1:
-                raise DBetaError(f"{name.replace('_', ' ')} should be at least 1, not {getattr(self, name)}")
-        if not 0 < self.learning_rate < 1:
-            raise DBetaError(f"the learning rate should lie between 0 and 1, not {self.learning_rate:g}")
-        if not 0 <= self.lead_dropout < 1:
-            raise DBetaError(f"the lead dropout should be at least 0 and below 1, not {self.lead_dropout:g}")
+    epochs: Positive = 10
+    batch_size: Positive = 64
+    learning_rate: Rate = 1e-4
+    head_rate: Amount = 10.0
+    weight_decay: Amount = 0.01
+    lead_dropout: ShareBelow1 = 0.0
+    seed: Count = 0
 
 
 class Classifier(nn.Module):

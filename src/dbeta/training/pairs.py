@@ -1,7 +1,7 @@
 """Which text holds for which ECG of a batch: the signs that ETS learns.
 
-Special here: the facts about records and texts are small tensors, so that those of other processes can be gathered and
-no pair across processes is mistaken for a positive or a negative.
+Facts about records and texts are small tensors, so that they can be gathered from other processes and pairs across
+processes get their true sign.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from dbeta.model.distributed import gather, rank
 from dbeta.model.losses import ets_labels
 
-#: How signs are found: as published, +1 for the aligned pair alone; also for equal texts; or by what texts state.
+#: How signs are found: +1 for the aligned pair only (as published), also for equal texts, or by what texts state.
 RULES = ("pair", "equal", "entailment")
 
 
@@ -152,6 +152,12 @@ def batch_signs(facts: Mapping[str, Tensor], aligned: Tensor, rule: str) -> Tens
     at = own + rank() * len(own)
     signs[own, at] = torch.where(aligned, signs[own, at], -1.0)
     return torch.cat([signs, _entailment(facts["records"], facts["prompt_states"])], dim=1)
+
+
+def with_signs(batch: Mapping[str, Any], rule: str) -> dict[str, Tensor]:
+    """A collated batch as `DBetaModel.forward` takes it: `ets_labels` (`batch_signs`) in place of `facts`."""
+    ready = {name: value for name, value in batch.items() if name != "facts"}
+    return ready | {"ets_labels": batch_signs(batch["facts"], batch["aligned"], rule)}
 
 
 def _entailment(records: Tensor, states: Tensor, denies: Tensor | None = None) -> Tensor:

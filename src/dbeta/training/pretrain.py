@@ -34,7 +34,7 @@ from dbeta.training.card import write_card
 from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import Data, is_simulated, load_data, panel_rows
 from dbeta.training.figures import draw_log
-from dbeta.training.recipe import Optimization, Recipe, training_arguments
+from dbeta.training.recipe import Recipe, training_arguments
 from dbeta.training.stream import TrainingStream
 from dbeta.training.trainer import PretrainTrainer, last_checkpoint, remove_incomplete
 from dbeta.training.validation import FEWEST_POSITIVES, embed_corpus, zero_shot_auroc
@@ -49,29 +49,26 @@ def make_config(recipe: Recipe) -> DBetaConfig:
     start = recipe.start_folder
     settings = {} if start is None else _read_start(start)
     if start is not None and recipe.text_encoder is not None:
-        raise DBetaError("recipe: start_from brings its own text encoder; leave text_encoder out")
-    share = recipe.start_share
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
-        raise DBetaError(f"recipe: start_share should be a number from 0 to below 1, not {share!r}")
-    if share and start is None:
-        raise DBetaError("recipe: start_share is of the checkpoint that start_from names; name one")
+        raise DBetaError(f"{recipe.where}: start_from brings its own text encoder; leave text_encoder out")
+    if recipe.start_share and start is None:
+        raise DBetaError(f"{recipe.where}: start_share is of the checkpoint that start_from names; name one")
     try:
         if start is None:
             config = PRESETS[recipe.preset](**recipe.model)
         else:
             config = DBetaConfig.from_dict(settings | recipe.model)
     except (TypeError, ValueError) as error:
-        raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
+        raise DBetaError(f"{recipe.where}: the model's settings are wrong ({error})") from None
     for name in ("ecg_layers", "ecg_heads", "fusion_layers", "fusion_heads", "mem_layers", "mem_heads", "hidden_size"):
         count = getattr(config, name)
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise DBetaError(f"recipe: model.{name} should be a whole number of at least 1, not {count!r}")
+            raise DBetaError(f"{recipe.where}: model.{name} should be a whole number of at least 1, not {count!r}")
     if config.n_kept_tokens < 1:
-        raise DBetaError("recipe: model.ecg_mask_ratio leaves no token of a recording visible; lower it")
+        raise DBetaError(f"{recipe.where}: model.ecg_mask_ratio leaves no token of a recording visible; lower it")
     known = inspect.signature(DBetaConfig.__init__).parameters
     for name in recipe.model:  # what `PretrainedConfig` would keep without a word
         if name not in known and name != "faithful":
-            raise DBetaError(f"recipe: the model's settings are wrong (there is no {name!r})")
+            raise DBetaError(f"{recipe.where}: the model's settings are wrong (there is no {name!r})")
     return config
 
 
@@ -82,11 +79,11 @@ def _read_start(folder: Path) -> dict[str, Any]:
         settings = json.loads(config.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DBetaError(
-            f"recipe: start_from: {config}: cannot be read ({error}); name the folder of a checkpoint, "
+            f"start_from: {config}: cannot be read ({error}); name the folder of a checkpoint, "
             f"or {' or '.join(BUNDLED)}"
         ) from None
     if not isinstance(settings, dict) or not weights.is_file():
-        raise DBetaError(f"recipe: start_from: {folder}: holds no checkpoint; name a folder that a run has written")
+        raise DBetaError(f"start_from: {folder}: holds no checkpoint; name a folder that a run has written")
     return settings
 
 
@@ -101,7 +98,7 @@ def load_tokenizer(recipe: Recipe) -> Any:
         return AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError) as error:
         raise DBetaError(
-            f'recipe: no tokenizer could be loaded from {source}; name a folder or hub id, or "train"'
+            f'{recipe.where}: no tokenizer could be loaded from {source}; name a folder or hub id, or "train"'
         ) from error
 
 
@@ -122,19 +119,20 @@ def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBeta
     config.text_config.eos_token_id = tokenizer.eos_token_id
     if len(tokenizer) > config.text_config.vocab_size:
         raise DBetaError(
-            f"recipe: the tokenizer has {len(tokenizer)} tokens, "
+            f"{recipe.where}: the tokenizer has {len(tokenizer)} tokens, "
             f"the text encoder has room for {config.text_config.vocab_size}"
         )
     try:
         model = DBetaModel(config)
     except (TypeError, ValueError) as error:
-        raise DBetaError(f"recipe: the model's settings are wrong ({error})") from None
+        raise DBetaError(f"{recipe.where}: the model's settings are wrong ({error})") from None
     if recipe.text_encoder is not None:
         try:
             model.text_encoder.load_pretrained(recipe.text_encoder)
         except (OSError, ValueError, RuntimeError) as error:
             raise DBetaError(
-                f"recipe: no T5 of these sizes could be loaded from {recipe.text_encoder}; name a folder or hub id"
+                f"{recipe.where}: no T5 of these sizes could be loaded from {recipe.text_encoder}; "
+                "name a folder or hub id"
             ) from error
     if recipe.start_folder is not None:
         _load_start(model, recipe.start_folder / "model.safetensors")
@@ -146,7 +144,7 @@ def _read_weights(file: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(file)
     except (OSError, SafetensorError) as error:
-        raise DBetaError(f"recipe: start_from: {file}: cannot be read ({error}); get the checkpoint again") from None
+        raise DBetaError(f"start_from: {file}: cannot be read ({error}); get the checkpoint again") from None
 
 
 def _load_start(model: DBetaModel, file: Path) -> None:
@@ -156,11 +154,11 @@ def _load_start(model: DBetaModel, file: Path) -> None:
     for name, value in given.items():
         if name in own and own[name].shape != value.shape:
             raise DBetaError(
-                f"recipe: start_from: {file}: {name} has the shape {tuple(value.shape)}, the recipe's model "
+                f"start_from: {file}: {name} has the shape {tuple(value.shape)}, the recipe's model "
                 f"{tuple(own[name].shape)}; leave sizes out of the recipe's model"
             )
     if not own.keys() & given.keys():
-        raise DBetaError(f"recipe: start_from: {file}: holds no weights of such a model; name another checkpoint")
+        raise DBetaError(f"start_from: {file}: holds no weights of such a model; name another checkpoint")
     model.load_state_dict(given, strict=False)
 
 
@@ -195,24 +193,21 @@ def make_trainer(recipe: Recipe, data: Data) -> PretrainTrainer:
     Raises:
         DBetaError: a setting of the recipe is wrong.
     """
-    args = training_arguments(recipe.training, Path(recipe.output) / "steps")
-    optimization = Optimization.of(recipe.optimizer)
+    args = training_arguments(recipe)
     torch.manual_seed(args.seed)
     model, processor = build_model(recipe, data.texts() if recipe.trains_tokenizer else [])
     per_batch = args.per_device_train_batch_size * world_size()
     args.max_steps = count_steps(args, data.records)
     length = args.max_steps * args.gradient_accumulation_steps * per_batch
-    try:
-        collator = PretrainCollator(
-            processor,
-            model.config,
-            **(
-                {"decided": data.decided, "negatives": data.negatives, "seed": args.seed, "global_batch": per_batch}
-                | recipe.collator
-            ),
-        )
-    except (TypeError, ValueError) as error:
-        raise DBetaError(f"recipe: the collator's settings are wrong ({error})") from None
+    collator = PretrainCollator(
+        processor,
+        model.config,
+        recipe.collator,
+        decided=data.decided,
+        negatives=data.negatives,
+        seed=args.seed,
+        global_batch=per_batch,
+    )
     return PretrainTrainer(
         model=model,
         args=args,
@@ -220,8 +215,8 @@ def make_trainer(recipe: Recipe, data: Data) -> PretrainTrainer:
         eval_dataset=data.validation,
         data_collator=collator,
         processor=processor,
-        pairs=collator.pairs,
-        optimization=optimization,
+        pairs=recipe.collator.pairs,
+        optimization=recipe.optimizer,
     )
 
 
@@ -259,7 +254,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
 
 def _trained_on(recipe: Recipe) -> list[str] | None:
     """Kinds of dataset that the weights have learnt from, those of the checkpoint they started from included."""
-    sources = {SOURCE if is_simulated(corpus) else read_counts(corpus)["source"] for corpus in recipe.corpora}
+    sources = {SOURCE if is_simulated(corpus) else read_counts(Path(corpus))["source"] for corpus in recipe.corpora}
     if recipe.start_folder is not None:
         before = _read_start(recipe.start_folder).get("trained_on")
         if before is None:
@@ -290,7 +285,7 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
         partial,
         name=output.name,
         parameters=sum(one.numel() for one in model.parameters()),
-        corpora=list(recipe.corpora),
+        corpora=[Path(corpus) for corpus in recipe.corpora],
         recipe=asdict(recipe),
         figure=round(figure, 4),
         n_findings=len(data.validation.common),

@@ -24,9 +24,9 @@ from dbeta.errors import DBetaError
 from dbeta.model.distributed import rank, world_size
 from dbeta.model.losses import IGNORED
 from dbeta.model.processor import DBetaProcessor
-from dbeta.training.collate import finish_batch
 from dbeta.training.flops import count_flops, matrix_peak
 from dbeta.training.muon import Muon, hidden_matrices
+from dbeta.training.pairs import with_signs
 from dbeta.training.recipe import Optimization
 from dbeta.training.validation import zero_shot_auroc
 
@@ -81,9 +81,9 @@ class PretrainTrainer(Trainer):
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if muon:
                 if self.is_fsdp_enabled:
-                    raise DBetaError("recipe: optimizer.matrices needs whole weights; leave it out with training.fsdp")
+                    raise DBetaError("optimizer.matrices needs whole weights; leave it out with training.fsdp")
                 if not issubclass(kind, torch.optim.AdamW):
-                    raise DBetaError(f"recipe: optimizer.matrices goes with AdamW, not with {self.args.optim.value}")
+                    raise DBetaError(f"optimizer.matrices goes with AdamW, not with {self.args.optim.value}")
                 kind = Muon
             rate = settings.pop("lr", self.args.learning_rate)
             self.optimizer = kind(
@@ -120,8 +120,9 @@ class PretrainTrainer(Trainer):
         """Forward and backward of one batch; stops where the loss is not finite."""
         if not self._step_flops:
             # Three times the forward pass: the backward pass costs two of it (Kaplan et al. 2020, section 2.1)
-            ready = finish_batch(self._prepare_inputs(inputs), "pair")
-            self._step_flops = 3 * count_flops(self.model, ready) * self.args.gradient_accumulation_steps
+            self._step_flops = (
+                3 * count_flops(self.model, self._prepare_inputs(inputs)) * self.args.gradient_accumulation_steps
+            )
             self._peak = matrix_peak(self.args.device, torch.bfloat16 if self.args.bf16 else torch.float32)
         if self._since is None:
             self._since = (self.state.global_step, time.perf_counter())
@@ -133,7 +134,7 @@ class PretrainTrainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
         """The weighted loss; its parts are remembered for the log."""
-        ready = finish_batch(inputs, self.pairs)
+        ready = with_signs(inputs, self.pairs)
         output = model(**ready)
         self._meter.add(output, ready)
         return (output.loss, output) if return_outputs else output.loss

@@ -1,0 +1,54 @@
+"""What pretraining hides from the model: leads, ECG tokens and text tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dbeta.model.losses import IGNORED
+
+
+def hide_leads(leads: int, probability: float, generators: Sequence[np.random.Generator]) -> Tensor:
+    """Random lead masking: (B, leads) bool, each lead True with this probability; one lead at least stays visible."""
+    hidden = np.stack([rng.random(leads) < probability for rng in generators])
+    spared = np.array([int(rng.integers(leads)) for rng in generators])
+    all_hidden = np.flatnonzero(hidden.all(axis=1))
+    hidden[all_hidden, spared[all_hidden]] = False
+    return torch.from_numpy(hidden)
+
+
+def random_restore(n_tokens: int, generators: Sequence[np.random.Generator]) -> Tensor:
+    """A random token permutation per record, inverted, as `ECGEncoder.encode` takes it: (B, tokens) int64."""
+    return torch.from_numpy(np.stack([rng.permutation(n_tokens) for rng in generators]))
+
+
+def mask_tokens(
+    input_ids: Tensor, tokenizer: Any, ratio: float, generators: Sequence[np.random.Generator]
+) -> tuple[Tensor, Tensor]:
+    """BERT's masking (Devlin et al. 2019, section 3.1): of the chosen tokens 80 % are hidden, 10 % random, 10 % kept.
+
+    Args:
+        input_ids: (B, T) int64.
+        tokenizer: gives special tokens; its mask token, or T5's free `<extra_id_0>` where it has none.
+        ratio: share of the ordinary tokens to choose.
+        generators: a source of randomness for each row; what it gives does not depend on the padding.
+
+    Returns:
+        Masked ids and labels, both (B, T); labels are −100 where nothing was chosen.
+    """
+    mask_id = tokenizer.mask_token_id
+    if mask_id is None:
+        mask_id = tokenizer.convert_tokens_to_ids("<extra_id_0>")
+    ids = input_ids.numpy()
+    draws = np.ones((3, *ids.shape))
+    for row, length, rng in zip(range(len(ids)), (ids != tokenizer.pad_token_id).sum(axis=1), generators, strict=True):
+        draws[:, row, :length] = rng.random((3, length))
+    chosen = (draws[0] < ratio) & ~np.isin(ids, tokenizer.all_special_ids)
+    labels = np.where(chosen, ids, IGNORED)
+    masked = np.where(chosen & (draws[1] < 0.8), mask_id, ids)
+    masked = np.where(chosen & (draws[1] >= 0.9), (draws[2] * len(tokenizer)).astype(ids.dtype), masked)
+    return torch.from_numpy(masked), torch.from_numpy(labels)
