@@ -1,6 +1,7 @@
 import csv
 import re
 from collections import Counter
+from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
 
@@ -51,30 +52,61 @@ def test_yaml_has_exactly_the_documented_fields():
         assert entry.get("default", True) is True, key
 
 
-@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=CONDITIONS.keys())
-def test_every_condition_is_complete(condition: Condition):
-    assert re.fullmatch(r"[a-z][a-z0-9_]*", condition.key)
-    assert 1 <= len(condition.synonyms) <= 6
-    for text in (condition.name, condition.description, *condition.synonyms):
-        assert isinstance(text, str)
-        assert text == text.strip() != ""
-        assert "\n" not in text
-    assert len(condition.description.split()) >= 6
-    assert not condition.description.endswith(".")
-    assert all(re.fullmatch(r"[A-Z0-9][A-Z0-9_/()]{1,6}", code) for code in condition.statements)
+def offenders(rule: Callable[[Condition], bool]) -> list[str]:
+    """Keys of the conditions that break a rule."""
+    return [condition.key for condition in CONDITIONS.values() if not rule(condition)]
 
 
-@pytest.mark.parametrize("condition", CONDITIONS.values(), ids=CONDITIONS.keys())
-def test_every_condition_has_observations_for_and_against(condition: Condition):
-    both = (*condition.findings_for, *condition.findings_against)
-    assert 2 <= len(condition.findings_for) <= 4
-    assert 2 <= len(condition.findings_against) <= 4
-    assert len({folded(text) for text in both}) == len(both)
-    for text in both:
-        assert text == " ".join(text.split())
-        assert 3 <= len(text.split()) <= 16, text
-        assert not text.endswith("."), text
-    assert (*condition.prompts_for, *condition.prompts_against) == tuple(text.lower() for text in both)
+def test_keys_are_snake_case():
+    assert offenders(lambda c: re.fullmatch(r"[a-z][a-z0-9_]*", c.key) is not None) == []
+
+
+def test_conditions_have_one_to_six_synonyms():
+    assert offenders(lambda c: 1 <= len(c.synonyms) <= 6) == []
+
+
+def test_texts_are_single_lines_without_surrounding_space():
+    def clean(text: object) -> bool:
+        return isinstance(text, str) and text == text.strip() != "" and "\n" not in text
+
+    assert offenders(lambda c: all(map(clean, (c.name, c.description, *c.synonyms)))) == []
+
+
+def test_descriptions_are_at_least_six_words_without_a_full_stop():
+    assert offenders(lambda c: len(c.description.split()) >= 6 and not c.description.endswith(".")) == []
+
+
+def test_statements_look_like_scp_codes():
+    code = re.compile(r"[A-Z0-9][A-Z0-9_/()]{1,6}")
+    assert offenders(lambda c: all(map(code.fullmatch, c.statements))) == []
+
+
+def test_conditions_have_two_to_four_observations_for_and_against():
+    assert offenders(lambda c: 2 <= len(c.findings_for) <= 4 and 2 <= len(c.findings_against) <= 4) == []
+
+
+def test_observations_of_a_condition_differ():
+    def differ(c: Condition) -> bool:
+        both = [folded(text) for text in (*c.findings_for, *c.findings_against)]
+        return len(set(both)) == len(both)
+
+    assert offenders(differ) == []
+
+
+def test_observations_are_phrases_of_three_to_sixteen_words():
+    def phrase(text: str) -> bool:
+        return text == " ".join(text.split()) and 3 <= len(text.split()) <= 16 and not text.endswith(".")
+
+    both = [text for c in CONDITIONS.values() for text in (*c.findings_for, *c.findings_against)]
+    assert [text for text in both if not phrase(text)] == []
+
+
+def test_observations_become_lower_case_prompts():
+    def lowered(c: Condition) -> bool:
+        both = (*c.findings_for, *c.findings_against)
+        return (*c.prompts_for, *c.prompts_against) == tuple(text.lower() for text in both)
+
+    assert offenders(lowered) == []
 
 
 def test_each_condition_has_observations_of_its_own():

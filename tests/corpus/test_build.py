@@ -130,7 +130,7 @@ def test_an_existing_folder_is_left_alone(ptb_xl, tmp_path):
 
 
 def test_mistakes_are_named(ptb_xl, tmp_path):
-    with pytest.raises(DBetaError, match="no such source; choose one of ptb-xl, mimic-iv-ecg, "):
+    with pytest.raises(DBetaError, match="unknown source; choose one of ptb-xl, mimic-iv-ecg, "):
         build_corpus("ptbxl", ptb_xl, tmp_path / "out")
     with pytest.raises(DBetaError, match="no such folder"):
         build_corpus("ptb-xl", tmp_path / "nowhere", tmp_path / "out")
@@ -151,7 +151,7 @@ def test_a_missing_table_is_named_and_nothing_is_left_behind(ptb_xl, tmp_path, n
 
 def test_not_one_readable_record_is_an_error_and_nothing_is_left_behind(ptb_xl, tmp_path):
     shutil.rmtree(ptb_xl / "records500")
-    with pytest.raises(DBetaError, match=r"not one record could be read .*00001_hr"):
+    with pytest.raises(DBetaError, match=r"no record is readable .*00001_hr"):
         build_corpus("ptb-xl", ptb_xl, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
@@ -266,7 +266,7 @@ def test_rejects_of_an_interrupted_build_are_remembered(ptb_xl, tmp_path):
     assert pd.read_csv(tmp_path / "out" / "rejected.csv")["record"].tolist() == ["records500/00000/00001_hr"]
 
 
-def test_a_build_with_other_settings_is_begun_anew(ptb_xl, tmp_path):
+def test_a_build_with_other_settings_starts_over(ptb_xl, tmp_path):
     def interrupt(done, _):
         if done == 5:
             raise KeyboardInterrupt
@@ -274,7 +274,7 @@ def test_a_build_with_other_settings_is_begun_anew(ptb_xl, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         build_corpus("ptb-xl", ptb_xl, tmp_path / "out", interrupt, shard_size=2)
     calls = []
-    with pytest.warns(DBetaWarning, match="begun anew"):
+    with pytest.warns(DBetaWarning, match="starting over"):
         build_corpus("ptb-xl", ptb_xl, tmp_path / "out", lambda *done: calls.append(done), shard_size=2, seconds=4)
     assert calls[0] == (1, 8)
     assert {len(row["signal"]) for row in load_corpus(tmp_path / "out")} == {12 * 2000 * 2}
@@ -289,7 +289,7 @@ def test_other_labels_are_another_plan(ptb_xl, tmp_path):
         build_corpus("ptb-xl", ptb_xl, tmp_path / "out", interrupt, shard_size=2)
     file = ptb_xl / "ptbxl_database.csv"
     file.write_text(file.read_text().replace("'NORM': 100.0, ", ""))
-    with pytest.warns(DBetaWarning, match="begun anew"):
+    with pytest.warns(DBetaWarning, match="starting over"):
         build_corpus("ptb-xl", ptb_xl, tmp_path / "out", shard_size=2)
     assert load_corpus(tmp_path / "out")[0]["findings"] == ["sinus rhythm"]
 
@@ -297,7 +297,7 @@ def test_other_labels_are_another_plan(ptb_xl, tmp_path):
 def test_what_is_no_build_is_left_alone(ptb_xl, tmp_path):
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / "thesis.txt").write_text("x")
-    with pytest.raises(DBetaError, match=r"out\.partial: stands in the way, and no corpus was begun there"):
+    with pytest.raises(DBetaError, match=r"out\.partial: exists but is not an interrupted build"):
         build_corpus("ptb-xl", ptb_xl, tmp_path / "out")
     assert (tmp_path / "out.partial" / "thesis.txt").read_text() == "x"
     (tmp_path / "out.partial" / "thesis.txt").unlink()
@@ -368,7 +368,7 @@ def test_a_full_disk_is_one_sentence_and_what_is_done_stays(ptb_xl, tmp_path, mo
 
     monkeypatch.setattr(build, failing, fail)
     with pytest.raises(
-        DBetaError, match=r"out: cannot be written \(No space left on device\); make room and start again"
+        DBetaError, match=r"out: cannot be written \(No space left on device\); free some space and run again"
     ):
         build_corpus("ptb-xl", ptb_xl, tmp_path / "out", shard_size=2)
     monkeypatch.setattr(build, failing, original)

@@ -25,7 +25,7 @@ def card(micro_corpus):
 
 
 def test_the_head(card):
-    assert card.startswith("# Corpus of ptb-xl\n\n34 recordings of 17 patients; 0 more could not be used. 0.1 hours")
+    assert card.startswith("# Corpus of ptb-xl\n\n34 recordings of 17 patients; 0 more were rejected. 0.1 hours")
     assert card.count("Research use only. Not a medical device.") == 2
     assert "    dbeta corpus build ptb-xl " in card
     assert "licence: see there" in section(card, "Licence and use")
@@ -84,12 +84,12 @@ def test_rejects_are_counted_by_their_reasons(tmp_path, make_ecg):
     table.to_csv(tmp_path / "list.csv", index=False)
     build_corpus("manifest", tmp_path / "list.csv", tmp_path / "out", seconds=10)
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert card.startswith("# Corpus of manifest\n\n2 recordings of 2 patients; 3 more could not be used.")
+    assert card.startswith("# Corpus of manifest\n\n2 recordings of 2 patients; 3 more were rejected.")
     text = section(card, "Rejected")
     assert text.strip().startswith("3 records, all in `rejected.csv`.")
     assert [row[1] for row in cells(text)[1:]] == ["2", "1"]
     assert cells(text)[1][0] == "holds no signal, every lead is flat"
-    assert "- 1 record may need a look: leads aVR and aVL are exchanged." in card
+    assert "- 1 record gave a warning: leads aVR and aVL are exchanged." in card
     assert "pipe \\| and &lt;b>" in card
     assert [cells(section(card, "Findings"))[1][i] for i in (0, 4)] == ["left bundle branch block", "1"]
     assert cells(section(card, "Findings"))[1][5] == "1"  # unknown for the other one

@@ -5,19 +5,12 @@ import pandas as pd
 import pytest
 
 from dbeta.conditions.registry import find_condition, plain_condition
-from dbeta.evaluation.assess import (
-    among_abnormal,
-    assess,
-    calibrate,
-    calibration,
-    challenge_score,
-    group_columns,
-    reader_figures,
-    tuned_challenge_score,
-    within_groups,
-)
+from dbeta.evaluation.assess import assess, reader_figures
 from dbeta.evaluation.benchmarks import Benchmark
 from dbeta.evaluation.benchmarks.challenge_2021 import CLASSES, read_weights
+from dbeta.evaluation.calibration import calibrate, calibration_figures, expected_calibration_error
+from dbeta.evaluation.challenge_score import challenge_score, tuned_challenge_score
+from dbeta.evaluation.subgroups import among_abnormal, group_columns, within_groups
 
 
 def benchmark(labels, split="test", **columns):
@@ -103,13 +96,19 @@ def test_calibration_finds_the_probabilities():
     validated, tested = calibrate(labels[:2000], x[:2000], x[2000:])
     np.testing.assert_allclose(tested, true[2000:], atol=0.05)
     test = benchmark(labels[2000:])
-    assert calibration(test, tested)["ece"] < 0.03
+    assert calibration_figures(test, tested)["ece"] < 0.03
     # Twice too sure: by hand, the mean distance of probability and share
     extreme = (tested > 0.5).astype(float)
-    found = calibration(test, extreme)["classes"]["c0"]["ece"]
+    found = calibration_figures(test, extreme)["classes"]["c0"]["ece"]
     right = (labels[2000:] == extreme).mean(axis=0)[0]
     assert found == pytest.approx(1 - right, abs=0.02)
     assert validated.shape == (2000, 1)
+
+
+def test_the_calibration_error_by_hand():
+    # Bins: [0.2, 0.3) holds 0.2 and 0.25 with one positive, [0.3, 0.4) holds 0.3, and 1 is in a bin of its own
+    truth, probabilities = np.array([1, 0, 0, 1, 0]), np.array([0.2, 0.25, 0.3, 1.0, 1.0])
+    assert expected_calibration_error(truth, probabilities) == pytest.approx((abs(1 - 0.45) + 0.3 + abs(1 - 2)) / 5)
 
 
 def test_a_class_that_validation_lacks_has_no_probability():

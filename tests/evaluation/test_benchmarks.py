@@ -15,8 +15,8 @@ from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks import BENCHMARKS, Benchmark, add_groups, load_benchmark
 from dbeta.evaluation.benchmarks.challenge_2021 import CLASSES, read_weights
-from dbeta.evaluation.benchmarks.chinese import CPSC2018, CSN
 from dbeta.evaluation.benchmarks.code import ABNORMALITIES, read_annotations
+from dbeta.evaluation.benchmarks.cpsc2018_csn import CPSC2018, CSN
 from dbeta.evaluation.benchmarks.ptb_xl import FORM, RHYTHM, SUB_CLASSES, TASKS
 from dbeta.evaluation.benchmarks.readers import CorpusReader
 

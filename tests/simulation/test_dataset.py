@@ -188,7 +188,7 @@ def test_other_settings_begin_anew(tmp_path, small):
 def test_a_strangers_folder_is_left_alone(tmp_path, small):
     (tmp_path / "corpus.partial").mkdir()
     (tmp_path / "corpus.partial" / "thesis.txt").write_text("years of work")
-    with pytest.raises(DBetaError, match=r"corpus\.partial: stands in the way"):
+    with pytest.raises(DBetaError, match=r"corpus\.partial: exists but is not an interrupted build"):
         build_simulated(tmp_path / "corpus", 4, 1)
     assert (tmp_path / "corpus.partial" / "thesis.txt").read_text() == "years of work"
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
 import time
@@ -27,7 +26,7 @@ from filelock import FileLock, Timeout
 
 from dbeta.errors import DBetaError
 from dbeta.inference.embed import Embedded
-from dbeta.utils.files import load_json, write_text
+from dbeta.utils.files import load_json, replacing, write_text
 
 #: A part is written after so many recordings or seconds: what a killed run loses at most, besides one group.
 PART_RECORDINGS, PART_SECONDS = 1024, 10.0
@@ -158,12 +157,8 @@ class Parts:
             part = self.folder / f"{self._begin:09d}-{self.done:09d}.parquet"
             table = pa.concat_tables(self._waiting)
             outcome = json.dumps({"failed": self._failed, "warned": self._warned})
-            temporary = part.with_name(part.name + ".tmp")
-            with temporary.open("wb") as sink:
-                pq.write_table(table.replace_schema_metadata({"outcome": outcome}), sink)
-                sink.flush()
-                os.fsync(sink.fileno())
-            temporary.rename(part)
+            with replacing(part) as temporary:
+                pq.write_table(table.replace_schema_metadata({"outcome": outcome}), temporary)
             self.parts.append(part)
             self.rows += table.num_rows
             self.failed |= self._failed
@@ -184,15 +179,14 @@ class Parts:
 
     def write_output(self) -> None:
         """Make the output of the parts, a Parquet or CSV file by its name's ending, and remove them."""
-        temporary = self.folder / "output.tmp"
-        if self.output.suffix == ".csv":
-            writer = pa_csv.CSVWriter(temporary, self.schema)
-        else:
-            writer = pq.ParquetWriter(temporary, self.schema)
-        with writer:
-            for table in self.tables():
-                writer.write_table(table)
-        temporary.replace(self.output)
+        with replacing(self.output) as temporary:
+            if self.output.suffix == ".csv":
+                writer = pa_csv.CSVWriter(temporary, self.schema)
+            else:
+                writer = pq.ParquetWriter(temporary, self.schema)
+            with writer:
+                for table in self.tables():
+                    writer.write_table(table)
         self.remove()
 
     def become_output(self) -> None:
@@ -254,9 +248,10 @@ def write_errors(file: Path, failed: dict[str, str]) -> None:
     if not failed:
         file.unlink(missing_ok=True)
         return
-    temporary = file.with_name(f".{file.name}.tmp")
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream:
+    with (
+        replacing(file) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="") as stream,
+    ):
         lines = csv.writer(stream)
         lines.writerow(["file", "error"])
         lines.writerows(failed.items())
-    temporary.replace(file)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from dbeta.checkpoints.text_embeddings import save_text_embeddings
 from dbeta.errors import DBetaError
 from dbeta.model.config import DBetaConfig
 from dbeta.model.processor import DBetaProcessor
+from dbeta.utils.files import replacing
 
 Advance = Callable[[int, int], None]
 
@@ -132,7 +132,7 @@ def convert_official(
     config.architectures = ["DBetaModel"]
     config.dtype = torch.float32
     processor = DBetaProcessor.of_model(config, words)
-    with _complete(out) as partial:
+    with _creating(out) as partial:
         partial.mkdir()
         config.save_pretrained(partial)
         processor.save_pretrained(partial)
@@ -188,7 +188,7 @@ def export_official(
     except Exception as error:  # a damaged file can make the libraries raise anything
         raise DBetaError(f"{folder}: cannot be read as a model ({show(error)}); get the folder again") from None
     advance(1, 2)
-    with _complete(out) as partial:
+    with _creating(out) as partial:
         torch.save({"model": official}, partial)
     advance(2, 2)
     return {name: value for name, value in unheld(config).items() if value != assumed[name]}
@@ -208,21 +208,16 @@ def _check_free(out: Path) -> None:
 
 
 @contextmanager
-def _complete(out: Path) -> Iterator[Path]:
-    """A path to write to, which becomes `out` when all went well and is removed otherwise."""
+def _creating(out: Path) -> Iterator[Path]:
+    """Yield a temporary path to write to; it becomes `out`, which must not exist by then, when the body succeeds."""
     out = Path(os.path.normpath(out.absolute()))
-    partial = out.with_name(f".{out.name}.{os.getpid()}.partial")
     try:
-        try:
-            yield partial
-            partial.rename(out)
-        except (RuntimeError, SafetensorError) as error:  # how torch and safetensors say that the disk is full
-            raise DBetaError(f"{out}: cannot be written ({show(error)}); is there room?") from None
-    finally:
-        if partial.is_dir():
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            partial.unlink(missing_ok=True)
+        with replacing(out) as temporary:
+            yield temporary
+            # Another run may have written it in the meantime
+            _check_free(out)
+    except (RuntimeError, SafetensorError) as error:  # raised by torch and safetensors when the disk is full
+        raise DBetaError(f"{out}: cannot be written ({show(error)}); is there room?") from None
 
 
 def _read_tokenizer(folder: Path, config: DBetaConfig) -> PreTrainedTokenizerBase:

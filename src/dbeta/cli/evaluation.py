@@ -12,6 +12,7 @@ import typer
 from dbeta.cli.common import Precision, load_model
 from dbeta.errors import DBetaError
 from dbeta.report.console import note, print_metrics, progress
+from dbeta.utils.files import write_text
 from dbeta.utils.notice import NOTICE
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def evaluate_zero_shot(
     Example: dbeta evaluate zero-shot ptb-xl-super ptb-xl-1.0.3/ --model checkpoints/tiny --output runs/zero-shot
     """
     task, models = _prepare(benchmark, raw, output, model, fold, protocol, split_file, subset_ok, groups, precision)
-    from dbeta.evaluation.run import evaluate_zero_shot as evaluate
+    from dbeta.evaluation.tasks import evaluate_zero_shot as evaluate
 
     _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
 
@@ -93,7 +94,7 @@ def evaluate_probe(
     Example: dbeta evaluate probe ptb-xl-rhythm ptb-xl-1.0.3/ --output runs/probe
     """
     task, models = _prepare(benchmark, raw, output, model, fold, protocol, split_file, subset_ok, groups, precision)
-    from dbeta.evaluation.run import evaluate_probe as evaluate
+    from dbeta.evaluation.tasks import evaluate_probe as evaluate
 
     merl = protocol == "merl"
     _finish(evaluate(models, task, merl=merl, cache=_cache(cache), resamples=resamples, bar=progress), output)
@@ -159,7 +160,7 @@ def evaluate_retrieval(
     Example: dbeta evaluate retrieval ptb-xl-all ptb-xl-1.0.3/ --output runs/retrieval
     """
     task, models = _prepare(benchmark, raw, output, model, fold, "corrected", None, subset_ok, None, precision)
-    from dbeta.evaluation.run import evaluate_retrieval as evaluate
+    from dbeta.evaluation.tasks import evaluate_retrieval as evaluate
 
     _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
 
@@ -191,7 +192,7 @@ def evaluate_identification(
         settings = Settings(epochs)
         _finish(evaluate_finetuned(models, task, output, settings=settings, resamples=resamples, bar=progress), output)
         return
-    from dbeta.evaluation.run import evaluate_identification as evaluate
+    from dbeta.evaluation.tasks import evaluate_identification as evaluate
 
     _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
 
@@ -214,12 +215,9 @@ def evaluate_compare(
         Console().print(Markdown(text))
         note(NOTICE)
         return
-    partial = output.with_name(f".{output.name}.partial")
     try:
-        partial.write_text(f"{text}\n\n*{NOTICE}*\n", encoding="utf-8")
-        partial.replace(output)
+        write_text(output, f"{text}\n\n*{NOTICE}*\n")
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DBetaError(f"{output}: cannot be written ({error.strerror}); name another file") from error
     note(f"{output} written")
 
@@ -249,7 +247,7 @@ def _prepare(
 
 
 def _load_models(names: list[Any], precision: str | None) -> dict[str, DBeta]:
-    from dbeta.evaluation.run import RESERVED
+    from dbeta.evaluation.tasks import RESERVED
 
     models: dict[str, DBeta] = {}
     places: list[Any] = []

@@ -1,1 +1,1 @@
-"""From raw datasets to corpora: building, report text, tokenizer."""
+"""Corpora: built from raw datasets or simulated, their report texts, tokenizer and hard negatives."""

@@ -1,8 +1,7 @@
-"""Raw dataset → corpus (see `dbeta.corpus.store` for what that holds).
+"""Builds a corpus from a raw dataset (`dbeta.corpus.store` describes the format).
 
-Special here: shards are written one at a time, under their names only when complete, so that a build that was
-interrupted in any way goes on with the first shard that is missing; memory holds the table of records and the few
-records under way, never a corpus.
+Shards are written one at a time and get their names only when complete, so an interrupted build resumes at the first
+missing shard. Memory holds the table of records and the few records in progress, never the whole corpus.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ from dbeta.utils.files import load_json, remove_unfinished, replacing, write_tex
 from dbeta.utils.fingerprints import source_fingerprint
 from dbeta.utils.workers import KILLED, default_workers, map_in_workers
 
-#: Rows of a shard: 120 MB of records of 10 s at 500 Hz.
+#: Rows per shard: 120 MB for 10 s records at 500 Hz.
 SHARD_SIZE = 1024
-#: Records that a worker reads at a time.
+#: Records per task of a worker.
 CHUNK_SIZE = 16
-#: Fewer records are read sooner than workers start.
+#: With fewer records, starting workers takes longer than reading.
 FEWEST_RECORDS = 32
-#: Seconds of a recording that are stored, by default.
+#: Default limit in seconds on the stored length of a recording.
 SECONDS = 60.0
 
 Progress = Callable[[int, int], None]
@@ -54,36 +53,38 @@ def build_corpus(
     workers: int | None = None,
     shard_size: int = SHARD_SIZE,
 ) -> dict[str, Any]:
-    """Build a corpus folder, or go on with one whose build was interrupted.
+    """Build a corpus folder, or resume an interrupted build.
 
     Args:
         source: one of `dbeta.corpus.sources.SOURCES`.
         raw: the dataset as downloaded; for "manifest", the CSV or Parquet file.
-        out: folder to make; written beside itself, as `out.partial`, and renamed when complete.
-        progress: called with (records done, records in all), those of an earlier start included.
-        seconds: longer recordings are stored only up to this.
-        workers: processes that read; by default one for each core where there are many records, else none.
-        shard_size: records of a shard.
+        out: folder to create; written as `out.partial` and renamed when complete.
+        progress: called with (records done, total), including records of an interrupted build.
+        seconds: longer recordings are cut to this.
+        workers: reader processes; by default one per core for large datasets, otherwise none.
+        shard_size: records per shard.
 
     Returns:
-        What `corpus.json` says: `records`, `rejected`, `patients`, records per split, `vocabulary`.
+        The content of `corpus.json`: `records`, `rejected`, `patients`, records per split, `vocabulary`.
 
     Raises:
         DBetaError: the source is unknown, `raw` is not such a dataset, `out` exists or cannot be written, or no record
-            could be read.
+            is readable.
     """
     if source not in SOURCES:
-        raise DBetaError(f"{source}: no such source; choose one of {', '.join(SOURCES)}")
+        raise DBetaError(f"{source}: unknown source; choose one of {', '.join(SOURCES)}")
     if not raw.exists():
-        raise DBetaError(f"{raw}: no such folder; name the folder of the dataset as downloaded, or the manifest")
+        raise DBetaError(
+            f"{raw}: no such file or folder; name the dataset's folder as downloaded, or the manifest"
+        )
     if source != "manifest" and not raw.is_dir():
         raise DBetaError(f"{raw}: is not a folder; name the folder of the dataset as downloaded")
     if out.exists():
         raise DBetaError(f"{out}: already exists; name a new folder or remove this one")
     if not out.parent.is_dir():
-        raise DBetaError(f"{out.parent}: no such folder; make it first")
+        raise DBetaError(f"{out.parent}: no such folder; create it first")
     if not (math.isfinite(seconds) and seconds > 0):
-        raise DBetaError(f"the seconds to store must be a positive number, not {seconds}")
+        raise DBetaError(f"the number of seconds to store must be positive, not {seconds}")
     content = SOURCES[source](raw)
     if workers is None:
         workers = default_workers() if len(content.table) >= FEWEST_RECORDS else 0
@@ -103,7 +104,7 @@ def build_corpus(
 
 @dataclass
 class _Build:
-    """One build: its plan, and how far it has come, which is what lies in its folder."""
+    """One build; its progress is the content of its folder."""
 
     source: str
     content: Source
@@ -123,7 +124,7 @@ class _Build:
         return self.path(number).with_suffix(".outcome.json")
 
     def prepare(self) -> None:
-        """Make the folder; what an earlier start left there is kept only if it had the same plan."""
+        """Create the folder, keeping what an interrupted build with the same plan left there."""
         plan = {
             "format": FORMAT,
             "source": self.source,
@@ -133,13 +134,13 @@ class _Build:
             "shard_size": self.shard_size,
         }
         file = self.folder / "plan.json"
-        begun_anew(self.folder, plan)
+        discard_other_build(self.folder, plan)
         self.folder.mkdir(exist_ok=True)
         if not file.exists():
             write_text(file, json.dumps(plan, indent=2))
 
     def read(self, progress: Progress) -> None:
-        """Read what is missing and write it, shard by shard."""
+        """Read and write the missing shards."""
         table = self.content.table
         missing = [number for number in range(len(self.shards)) if not self.path(number).exists()]
         done = len(table) - sum(len(self.shards[number]) for number in missing)
@@ -184,7 +185,7 @@ class _Build:
         def killed(chunk: list[dict[str, Any]]) -> list[Outcome]:
             if len(chunk) == 1:
                 return [Outcome(None, KILLED)]
-            # One of them ends its process: each is read again, alone
+            # One of the records kills its process: read each again on its own
             ones = ([record] for record in chunk)
             again = map_in_workers(read, ones, workers=self.workers, ahead=0, killed=killed)
             return [outcome for outcomes in again for outcome in outcomes]
@@ -192,7 +193,7 @@ class _Build:
         yield from map_in_workers(read, chunks, workers=self.workers, ahead=2 * self.workers, killed=killed)
 
     def finish(self, raw: Path, command: str) -> dict[str, Any]:
-        """Write what lies beside the shards; the corpus's counts."""
+        """Write the files beside the shards, and return the content of `corpus.json`."""
         tally = Tally()
         rejected: list[tuple[str, str]] = []
         for number in range(len(self.shards)):
@@ -203,7 +204,7 @@ class _Build:
         if not tally.records:
             shutil.rmtree(self.folder)
             file, reason = rejected[0]
-            raise DBetaError(f"{raw}: not one record could be read ({file}: {reason})")
+            raise DBetaError(f"{raw}: no record is readable ({file}: {reason})")
         counts = {
             "format": FORMAT,
             "source": self.source,
@@ -216,7 +217,9 @@ class _Build:
         }
         pd.DataFrame(rejected, columns=["record", "reason"]).to_csv(self.folder / "rejected.csv", index=False)
         card = write_card(
-            *(counts, tally, rejected),
+            counts,
+            tally,
+            rejected,
             notes=self.content.notes,
             split_rule=self.content.split_rule,
             seconds=self.seconds,
@@ -231,26 +234,30 @@ def _cut(rows: range, size: int) -> list[range]:
     return [range(start, min(start + size, rows.stop)) for start in range(rows.start, rows.stop, size)]
 
 
-def begun_anew(folder: Path, plan: Mapping[str, Any]) -> None:
-    """Remove what a build with another plan left in its folder.
+def discard_other_build(folder: Path, plan: Mapping[str, Any]) -> None:
+    """Delete the folder of an interrupted build that had another plan.
+
+    Args:
+        folder: of the build, `out.partial`.
+        plan: of the new build.
 
     Raises:
-        DBetaError: it holds something else.
+        DBetaError: the folder holds something other than an interrupted build.
     """
     file = folder / "plan.json"
     if not folder.exists() or load_json(file) == plan:
         remove_unfinished(folder)
         return
     if not file.exists() and any(folder.iterdir()):
-        raise DBetaError(f"{folder}: stands in the way, and no corpus was begun there; move it or name another folder")
+        raise DBetaError(f"{folder}: exists but is not an interrupted build; move it or name another folder")
     if file.exists():
-        message = "was begun from other records or with other settings, and is begun anew"
+        message = "was started from other records or with other settings; starting over"
         warnings.warn(f"{folder}: {message}", DBetaWarning, stacklevel=4)
     shutil.rmtree(folder)
 
 
 def interrupted_write(out: Path, error: OSError) -> DBetaError:
-    """What to tell of a corpus whose parts could not all be written."""
+    """Make the error for a corpus that could not be written completely."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    advice = "make room and start again: what is done is kept" if full else "name a folder that can be written to"
+    advice = "free some space and run again: finished shards are kept" if full else "name a writable folder"
     return DBetaError(f"{out}: cannot be written ({error.strerror or error}); {advice}")

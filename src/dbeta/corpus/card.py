@@ -1,4 +1,4 @@
-"""The data card of a corpus: what is in it, in numbers and in words."""
+"""The data card of a corpus: counts, distributions and notes, in Markdown."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from dbeta.corpus.store import SPLITS
 from dbeta.ecg import LEADS
 from dbeta.utils.notice import NOTICE
 
-#: Reports, findings of no vocabulary, reasons and devices that are listed, the most frequent first.
+#: Longest list of reports, devices, rates, … in a card, the most frequent first.
 LISTED = 15
 
 _CARD = """# Corpus of {source}
 
-{records:,} recordings of {patients:,} patients; {rejected:,} more could not be used. {hours:,.1f} hours of signal.
+{records:,} recordings of {patients:,} patients; {rejected:,} more were rejected. {hours:,.1f} hours of signal.
 {notice}
 
 Made with
@@ -34,7 +34,7 @@ Made with
 
 ## Signals
 
-Twelve leads in the standard order, int16 microvolts; of longer recordings the first {seconds:g} s.
+Twelve leads in the standard order, int16 microvolts; longer recordings are cut to their first {seconds:g} s.
 
 {rates}
 
@@ -64,25 +64,25 @@ Age: {age}.
 
 {licence} {notice}
 """
-#: What a card says of a dataset that others collected.
+#: Licence of a corpus built from a dataset that others collected.
 THEIRS = (
-    "The recordings, reports and labels are the dataset's own, and so is the licence: see there before sharing this "
+    "The recordings, reports and labels are the dataset's own and under its licence: check that before sharing this "
     "folder or\na model trained on it."
 )
 
 
 class Tally:
-    """What the card counts, shard by shard.
+    """Counts for the card, summed over shards.
 
     Attributes:
         records: rows.
         splits: rows of each split.
         patients: the split of each patient.
-        notes: what reading the records warned of.
+        notes: warnings given while reading the records.
     """
 
     def __init__(self) -> None:
-        """Start with nothing."""
+        """Start at zero."""
         self.records = 0
         self.seconds = 0.0
         self.splits: Counter[str] = Counter()
@@ -98,7 +98,7 @@ class Tally:
         self.ages: Counter[int] = Counter()
 
     def add(self, shard: Any) -> None:
-        """Count the rows of a shard, a `pyarrow.Table`."""
+        """Add the rows of a shard, a `pyarrow.Table`."""
         import pyarrow.compute as pc
 
         sizes = pc.binary_length(shard.column("signal")).to_numpy()
@@ -131,31 +131,37 @@ def write_card(
     command: str,
     licence: str = THEIRS,
 ) -> str:
-    """The card, in Markdown.
+    """Write the card.
 
     Args:
-        counts: what `corpus.json` says.
+        counts: the content of `corpus.json`.
         tally: of all shards.
-        rejected: file and reason.
-        notes: what users of the corpus should know, in sentences.
-        split_rule: how the splits came about, in words.
-        seconds: of a recording, at most.
-        command: that made the corpus.
-        licence: of the records, in sentences.
+        rejected: file and reason of each rejected record.
+        notes: sentences for users of the corpus.
+        split_rule: how the splits were made.
+        seconds: limit on the length of a recording.
+        command: the command that made the corpus.
+        licence: sentences on the licence.
+
+    Returns:
+        Markdown.
     """
     patients = Counter(tally.patients.values())
-    warned = [f"{_records(n)} may need a look: {note}." for note, n in tally.notes.most_common(LISTED)]
+    warned = [f"{_records(n)} gave a warning: {note}." for note, n in tally.notes.most_common(LISTED)]
     splits = [(name, f"{tally.splits[name]:,}", f"{patients[name]:,}") for name in SPLITS]
     ages = np.repeat(list(tally.ages), list(tally.ages.values())) if tally.ages else np.array([])
     low, median, high = np.percentile(ages, [5, 50, 95]) if len(ages) else (0, 0, 0)
-    spread = f"median {median:.0f} years, 5 to 95 % {low:.0f} to {high:.0f}; " if len(ages) else ""
+    spread = f"median {median:.0f} years, 5th to 95th percentile {low:.0f} to {high:.0f}; " if len(ages) else ""
     return _CARD.format(
-        **{name: counts[name] for name in ("source", "records", "patients", "rejected")},
+        source=counts["source"],
+        records=counts["records"],
+        patients=counts["patients"],
+        rejected=counts["rejected"],
         hours=tally.seconds / 3600,
         notice=NOTICE,
         command=command,
         licence=licence,
-        notes="\n".join(f"- {note}" for note in [*notes, *warned]) or "There is nothing special about it.",
+        notes="\n".join(f"- {note}" for note in [*notes, *warned]) or "No notes.",
         split_rule=split_rule[0].upper() + split_rule[1:],
         splits=_table(("split", "records", "patients"), splits),
         seconds=seconds,
@@ -178,13 +184,13 @@ def _reports(tally: Tally) -> str:
     stated = Counter({report: n for report, n in tally.reports.items() if report})
     with_report = stated.total()
     if not with_report:
-        return "There are none."
+        return "None."
     words = np.array([len(report.split()) for report in stated])
     ends = np.cumsum(np.array(list(stated.values()))[order := np.argsort(words)])
     low, median, high = (int(words[order][np.searchsorted(ends, share * with_report)]) for share in (0.05, 0.5, 0.95))
     intro = (
-        f"{_records(with_report)} ({with_report / tally.records:.1%}) have one; {len(stated):,} reports differ. "
-        f"Median {median} words, 5 to 95 % {low} to {high}, at most {words.max()}."
+        f"{_records(with_report)} ({with_report / tally.records:.1%}) have one; {len(stated):,} reports are unique. "
+        f"Median length {median} words, 5th to 95th percentile {low} to {high}, at most {words.max()}."
     )
     frequent = [(_cell(report), f"{n:,}", f"{n / with_report:.1%}") for report, n in stated.most_common(LISTED)]
     return f"{intro}\n\n{_table(('most frequent', 'records', 'share'), frequent)}"
@@ -197,7 +203,7 @@ def _findings(tally: Tally, vocabulary: Sequence[str]) -> str:
     for name in sorted(vocabulary, key=lambda one: (-sum(tally.findings[split, one] for split in SPLITS), one)):
         in_split = [tally.findings[split, name] for split in SPLITS]
         rows.append((_cell(name), *(f"{n:,}" for n in (*in_split, sum(in_split), tally.unknown[name]))))
-    intro = f"{len(vocabulary)} findings; a record has a finding, has it not, or nobody decided (unknown)."
+    intro = f"{len(vocabulary)} findings; each is present, absent or undecided (unknown) in a record."
     return f"{intro}\n\n{_table(('finding', *SPLITS, 'all', 'unknown'), rows)}"
 
 
@@ -220,6 +226,6 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """Text that leaves the table whole."""
+    """Escape and shorten text for a table cell."""
     text = " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
     return text if len(text) <= 160 else text[:159] + "…"

@@ -1,4 +1,4 @@
-"""One record of a source → a row of a corpus, or the reason why not. Loads neither torch nor datasets."""
+"""Reads the records of a source into rows of a corpus, in worker processes. Imports neither torch nor datasets."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.io.read import read_ecg
 from dbeta.signal.preprocess import HIGHEST_VOLTAGE, check_extent
 
-#: Columns of a source's table that say how to read a file.
+#: Columns of a source's table that are needed to read a file.
 READ_COLUMNS = ("file", "sampling_rate", "leads")
 
 
 @dataclass
 class Outcome:
-    """A record that was read, or why it could not be.
+    """The result of reading one record.
 
     Attributes:
-        columns: what only the file can tell: `signal`, `sampling_rate` and, where the file says so, `report`, `age`,
-            `sex` and `device`; None where it cannot be used.
-        error: the reason why not, without the file's name.
-        notes: what reading it warned of, without the file's name.
+        columns: `signal`, `sampling_rate` and, where the file has them, `report`, `age`, `sex` and `device`; None
+            where the record is rejected.
+        error: why it is rejected, without the file's name.
+        notes: warnings, without the file's name.
     """
 
     columns: dict[str, Any] | None
@@ -41,26 +41,26 @@ def read_records(records: Sequence[dict[str, Any]], folder: Path, seconds: float
     """Read records of a source's table.
 
     Args:
-        records: the `READ_COLUMNS` of each, as far as the table has them.
-        folder: what `file` is relative to.
-        seconds: longer recordings are read only up to this.
+        records: the `READ_COLUMNS` of each, those that the table has.
+        folder: base of the relative path `file`.
+        seconds: longer recordings are cut to this.
 
     Returns:
-        One for each record; whatever is wrong with one is told, never raised.
+        One outcome per record; errors are returned, never raised.
     """
     return [_read(record, folder, seconds) for record in records]
 
 
 def open_record(record: dict[str, Any], folder: Path, seconds: float) -> ECG:
-    """The recording of one record of a source's table.
+    """Read the recording of one record of a source's table.
 
     Args:
-        record: its `READ_COLUMNS`, as far as the table has them.
-        folder: what `file` is relative to.
-        seconds: a longer recording is read only up to this.
+        record: its `READ_COLUMNS`, those that the table has.
+        folder: base of the relative path `file`.
+        seconds: a longer recording is cut to this.
 
     Raises:
-        DBetaError: it cannot be read.
+        DBetaError: the file cannot be read, or lacks the recording.
     """
     path, within = _place(record["file"], folder)
     rate = record.get("sampling_rate")
@@ -71,14 +71,14 @@ def open_record(record: dict[str, Any], folder: Path, seconds: float) -> ECG:
         "duration": seconds,
     }
     ecg = read_ecg(path, **options)
-    # An exam that is not there must not be taken for the number of a row
+    # `read_ecg` takes the id of a missing exam as a row number
     if within and str(ecg.meta["record"]) != within:
         raise DBetaError(f"{path}: has no recording {within}")
     return ecg
 
 
 def _place(file: str, folder: Path) -> tuple[Path, str]:
-    """The file, and which recording inside it; "" where it holds but one."""
+    """Split a place into the file and the recording inside it, "" for a file of a single recording."""
     name, _, within = file.rpartition("#")
     return (folder / name, within) if name.lower().endswith((".h5", ".hdf5")) else (folder / file, "")
 
@@ -93,7 +93,7 @@ def _read(record: dict[str, Any], folder: Path, seconds: float) -> Outcome:
             outcome = Outcome(encode_signal(ecg) | _said(ecg))
         except DBetaError as error:
             outcome = Outcome(None, _without_name(str(error), path))
-        except Exception as error:  # what no reader foresaw must not end a build of days
+        except Exception as error:  # an unforeseen error must not end a build that takes days
             outcome = Outcome(None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     notes = [_without_name(str(one.message), path) for one in caught if one.category is DBetaWarning]
     outcome.notes = [note.removesuffix("; --fix-leads puts it right") for note in notes]
@@ -101,34 +101,44 @@ def _read(record: dict[str, Any], folder: Path, seconds: float) -> Outcome:
 
 
 def _check(ecg: ECG, name: str) -> None:
-    """Refuse what training could not use."""
+    """Reject recordings that are unfit for training.
+
+    Raises:
+        DBetaError: a lead is missing, the length or sampling rate is out of bounds, or the voltages are implausible.
+    """
     if missing := ecg.meta.get("missing_leads"):
-        # A row has no place to say so, and a model would learn that these leads are 0
+        # A corpus row cannot mark missing leads, so a model would learn them as 0
         raise DBetaError(f"{name}: lead {', '.join(missing)} is missing and cannot be computed from the others")
     check_extent(ecg.sampling_rate, ecg.duration, name)
     valid = np.nan_to_num(ecg.signal)
     if (np.ptp(valid, axis=1) < FLAT).all():
         raise DBetaError(f"{name}: holds no signal, every lead is flat")
-    # A spike may be an artefact; a hundredth of all samples is not
+    # A few high samples may be an artefact, 1 % of all samples are not
     if np.abs(valid).max() > HIGHEST_VOLTAGE and np.quantile(np.abs(valid), 0.99) > HIGHEST_VOLTAGE:
         raise DBetaError(
-            f"{name}: has voltages beyond {HIGHEST_VOLTAGE:g} mV: another unit, or an offset; correct it first"
+            f"{name}: has voltages beyond {HIGHEST_VOLTAGE:g} mV (wrong unit or an offset); correct it first"
         )
 
 
 def _said(ecg: ECG) -> dict[str, Any]:
-    """What the file says of the patient and the device."""
+    """Collect what the file itself holds on patient, device and report."""
     said = {name: ecg.meta[name] for name in ("age", "sex", "device") if name in ecg.meta}
     return said | ({"report": clean_report(ecg.report)} if ecg.report else {})
 
 
 def _without_name(message: str, path: Path) -> str:
-    """A reason without the file it is about, so that equal reasons can be counted."""
+    """Strip the file's name from a message, so that equal messages can be counted."""
     return message.removeprefix(f"{path}: ").removeprefix(f"{path.name}: ").removeprefix(f"{path.name}.hea: ")
 
 
 def complete_row(source: str, record: dict[str, Any], columns: dict[str, Any]) -> dict[str, Any]:
-    """The row of a corpus: the source's table, completed by what the file says where the table is silent."""
+    """Make a corpus row from a record of the source's table; missing values are taken from the file.
+
+    Args:
+        source: name of the source.
+        record: row of the source's table.
+        columns: `Outcome.columns` of the record.
+    """
     row = {"source": source} | {name: record[name] for name in (*STRINGS, *LISTS, *FLOATS) if name in record}
     row |= {"signal": columns["signal"], "sampling_rate": columns["sampling_rate"]}
     silent = {

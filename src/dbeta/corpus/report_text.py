@@ -1,4 +1,4 @@
-"""Clean the report text that archives hold."""
+"""Cleans the text of ECG reports."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Sequence
 _SENTINELS = re.compile(r"^[\s*=\-]+|[\s*=\-]+$")
 _SPACES = re.compile(r"\s+")
 _SENTENCE_END = re.compile(r"(?<=[.;!?])\s+")
-#: What PTB-XL's analysis program leaves at the end: its version and "unconfirmed report", cut off anywhere.
+#: Left at the end of PTB-XL reports by the analysis program: its version and "unconfirmed report", possibly truncated.
 _PROGRAM = re.compile(r"\s*\b4\.(?:46\b(?:\s+u\w*(?:\s+b\w*)?$)?|4$)|\s*\bunbestätig(?:ter bericht\b|\w*(?: b\w*)?$)")
-#: What PTB-XL's annotators left behind it: statement codes with likelihoods, which are the record's labels.
+#: Left at the end of PTB-XL reports by annotators: statement codes with likelihoods, which are the labels.
 _CODES = re.compile(r"\s*(?:\bedit:|consensus label derived from:).*$")
-#: Whole sentences, without their full stop, that say nothing of the heart or of the trace.
+#: Whole sentences, without their full stop, that say nothing about the heart or the tracing.
 _NO_FINDING = re.compile(
     "|".join(
         (
             # there is no report
             r"nan|none|null|n/?a|trace only(?: requested)?|(?:(?:ecg )?report|interpretation|diagnosis) not available",
             r"no (?:ecg )?(?:report|interpretation|analysis)(?: (?:available|requested|performed))?",
-            # who has read it
+            # who read it
             r"(?:this is an? )?(?:unconfirmed|unedited|preliminary|automated|computer)(?: (?:ecg|automated|computer))*"
             r"(?: (?:report|diagnosis|analysis|interpretation))?(?: only)?",
             r"(?:re)?confirmed(?: (?:report|by\b.*))?|(?:over)?read by\b.*|edited by\b.*|referred by\b.*",
@@ -40,45 +40,44 @@ _NO_FINDING = re.compile(
 
 
 def clean_report(text: str | Sequence[str | float | None]) -> str:
-    """A report as the model reads it; cleaning it again changes nothing.
+    """Clean a report for the model; cleaning a clean report changes nothing.
 
     1. The lines of a machine report (`report_0` … `report_17` of MIMIC-IV-ECG) become sentences: joined with ". ", or
-       with a space after a line that ends in punctuation; missing ones are left out. One text is one line, however it
-       is wrapped.
+       with a space after a line that ends in punctuation; missing lines are skipped. A single text counts as one line,
+       however it is wrapped.
     2. Lower case, "ekg" as "ecg", one space between words.
     3. `***`, `=-`, `=`, `--` and the like around the text and around each line are removed.
-    4. Sentences that are no finding are dropped: that there is no report ("trace only requested"), who has read it
+    4. Sentences without a finding are dropped: that there is no report ("trace only requested"), who read it
        ("unconfirmed report", PTB-XL's "4.46 unbestätigter bericht") and how ("standard 12-lead ecg", "interpretation
        made without knowing patient's gender/age", "no previous ecgs available for comparison").
+    5. PTB-XL's "edit: norm 100, irbbb" and "consensus label derived from: {…}" are dropped through the end of the text:
+       they are the labels.
 
-    5. PTB-XL's "edit: norm 100, irbbb" and "consensus label derived from: {…}" are dropped to the end of the text: they
-       are the labels themselves, in codes.
+    Remarks on the tracing stay, since they are visible in it: "poor data quality", "artifact in lead(s) v1", "suspect
+    arm lead reversal", "data quality may affect interpretation". Comparisons with earlier ECGs stay too, since they are
+    mixed with findings.
 
-    What is said of the trace stays, for it can be seen there: "poor data quality", "artifact in lead(s) v1", "suspect
-    arm lead reversal", "data quality may affect interpretation". So do comparisons with earlier ECGs, which are mixed
-    with findings.
-
-    Source: paper, appendix on data processing, for 1 to 3; what 4 and 5 drop was found in PTB-XL's 19,601 reports of
-    folds 1–9, or are usual in reports of GE and Philips machines.
+    Steps 1 to 3 follow the paper's appendix on data processing. The texts that 4 and 5 drop occur in PTB-XL's 19,601
+    reports of folds 1–9 or are common in reports of GE and Philips machines.
 
     Args:
-        text: a report, or its lines, with None, NaN or "" for those it lacks.
+        text: a report, or its lines, with None, NaN or "" for missing ones.
 
     Returns:
-        The cleaned report, empty where it says nothing.
+        The cleaned report, possibly empty.
     """
     if not isinstance(text, str):
         *lines, last = [line for line in (clean_report(one) for one in text if isinstance(one, str)) if line] or [""]
         text = " ".join([*(line if line[-1] in ".,;:!?" else line + "." for line in lines), last])
     cleaned = _clean_once(text)
-    # What a removal leaves can be removable in turn
+    # A removal can leave text that a further pass removes
     while cleaned != text:
         text, cleaned = cleaned, _clean_once(cleaned)
     return cleaned
 
 
 def _clean_once(text: str) -> str:
-    """One pass over one text, which never gets longer."""
+    """Clean one text in a single pass, which never makes it longer."""
     text = _SPACES.sub(" ", text.lower().replace("ekg", "ecg"))
     text = _PROGRAM.sub("", _CODES.sub("", text))
     sentences = [_SENTINELS.sub("", sentence) for sentence in _SENTENCE_END.split(text)]

@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from dbeta.corpus.build import SHARD_SIZE, begun_anew, interrupted_write
+from dbeta.corpus.build import SHARD_SIZE, discard_other_build, interrupted_write
 from dbeta.corpus.card import Tally, write_card
 from dbeta.corpus.store import FORMAT, read_shard, shard_name, write_shard
 from dbeta.errors import DBetaError
@@ -68,7 +68,7 @@ def build_simulated(
     advance = progress or (lambda done, total: None)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        begun_anew(folder, plan)
+        discard_other_build(folder, plan)
         folder.mkdir(exist_ok=True)
         write_text(folder / "plan.json", json.dumps(plan))
         tally = Tally()

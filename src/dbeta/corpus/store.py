@@ -1,17 +1,17 @@
-"""A corpus on disk: Arrow shards of recordings, reports and findings that training and evaluation read.
+"""The corpus format: Arrow shards of recordings, reports and findings, read by training and evaluation.
 
-A row holds
-- `record_id`, `source` (which kind of dataset) and `file` (its place in that dataset): where it comes from;
-- `signal` (int16 microvolts as bytes, leads × samples in the standard lead order) and `sampling_rate` (Hz);
+A row has
+- `record_id`, `source` (name of the dataset's source) and `file` (path in that dataset);
+- `signal` (int16 microvolts as bytes, leads × samples in the standard order) and `sampling_rate` (Hz);
 - `report`, cleaned (`dbeta.corpus.report_text.clean_report`), empty where there is none;
-- `findings`, English phrases that hold for the record, and `unknown`, phrases of the corpus's vocabulary of which
-  nobody decided whether they hold; every other finding of the vocabulary does not hold;
+- `findings`, English phrases that are true of the record, and `unknown`, phrases of the vocabulary that are undecided;
+  every other finding of the vocabulary is absent;
 - `statements`, the source's own codes;
 - `patient_id`, `split` ("train", "validation" or "test"), `age`, `sex` and `device`.
 
-`corpus.json` beside the shards has the counts and the `vocabulary`: every finding that the source decides.
+`corpus.json` beside the shards holds the counts and the `vocabulary`: every finding that the source decides.
 
-The shards are Arrow IPC streams, as `datasets` writes and maps into memory; loading copies and writes nothing.
+The shards are Arrow IPC streams, as `datasets` writes and memory-maps; loading copies nothing.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ LISTS = ("findings", "unknown", "statements")
 FLOATS = ("sampling_rate", "age")
 SPLITS = ("train", "validation", "test")
 
-#: Of the folder; other ones are refused.
+#: Version of the format; folders of other versions are rejected.
 FORMAT = 2
-#: Rows and bytes of signal after which a batch of a shard is written.
+#: A batch is written after so many rows or bytes of signal.
 BATCH_ROWS, BATCH_BYTES = 128, 1 << 26
 
 
 def encode_signal(ecg: ECG) -> dict[str, Any]:
-    """A recording as corpus columns `signal` and `sampling_rate`.
+    """Encode a recording as the corpus columns `signal` and `sampling_rate`.
 
     Missing samples are interpolated; voltages beyond ±32.767 mV are clipped.
     """
@@ -53,18 +53,18 @@ def encode_signal(ecg: ECG) -> dict[str, Any]:
 
 
 def decode_signal(row: dict[str, Any]) -> ECG:
-    """The recording of a corpus row."""
+    """Decode the recording of a corpus row."""
     signal = np.frombuffer(row["signal"], "<i2").reshape(len(LEADS), -1).astype(np.float32) / 1000.0
     return ECG(signal, row["sampling_rate"], LEADS, report=row.get("report", ""), patient_id=row.get("patient_id"))
 
 
 def shard_name(number: int, count: int) -> str:
-    """The file's name of a shard, counted from 0."""
+    """Name the file of a shard; `number` counts from 0."""
     return f"data-{number:05d}-of-{count:05d}.arrow"
 
 
 def write_shard(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    """Write rows to an Arrow stream as they come; on return they are on the disk."""
+    """Write rows to an Arrow stream as they come, and flush them to the disk."""
     import pyarrow as pa
     from datasets import Features, List, Value
 
@@ -91,7 +91,7 @@ def write_shard(path: Path, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def read_shard(path: Path) -> Any:
-    """A shard as a `pyarrow.Table` that lies in the file, not in memory."""
+    """Read a shard as a memory-mapped `pyarrow.Table`."""
     import pyarrow as pa
 
     with pa.memory_map(str(path)) as source:
@@ -99,24 +99,24 @@ def read_shard(path: Path) -> Any:
 
 
 def read_counts(path: Path) -> dict[str, Any]:
-    """What `corpus.json` says of a corpus.
+    """Read `corpus.json` of a corpus.
 
     Raises:
-        DBetaError: the folder is not a corpus, or one of another version.
+        DBetaError: the folder is not a corpus, or a corpus of another version.
     """
     if not (path / "corpus.json").is_file():
-        raise DBetaError(f"{path}: not a corpus; make one with `dbeta corpus build`")
+        raise DBetaError(f"{path}: not a corpus; create one with `dbeta corpus build`")
     try:
         counts = json.loads((path / "corpus.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise DBetaError(f"{path / 'corpus.json'}: cannot be read ({error}); build the corpus again") from error
     if counts.get("format") != FORMAT:
-        raise DBetaError(f"{path}: was made by another version of dbeta; build the corpus again")
+        raise DBetaError(f"{path}: the format is of another version of dbeta; build the corpus again")
     return counts
 
 
 def load_corpus(path: Path, split: str | None = None) -> Any:
-    """Load a corpus as a `datasets.Dataset`, the whole of it or one split; its shards stay on the disk.
+    """Load a corpus, or one split of it, as a memory-mapped `datasets.Dataset`.
 
     Raises:
         DBetaError: the folder is not a corpus or lacks a shard, or the split is empty.
@@ -130,7 +130,7 @@ def load_corpus(path: Path, split: str | None = None) -> Any:
     corpus = concatenate_datasets([Dataset.from_file(str(file)) for file in files])
     if split is None:
         return corpus
-    # The column alone: rows would bring their signals along
+    # Reading rows instead of the column would read the signals too
     keep = np.flatnonzero(corpus.data.column("split").to_numpy() == split)
     if not len(keep):
         raise DBetaError(f"{path}: has no records in split {split!r}")
@@ -138,18 +138,18 @@ def load_corpus(path: Path, split: str | None = None) -> Any:
 
 
 class CorpusRecordings(Sequence[ECG]):
-    """The recordings of a corpus, each decoded when it is asked for; slices decode nothing.
+    """The recordings of a corpus, each decoded on access; slicing decodes nothing.
 
     Args:
         path: the corpus's folder.
-        rows: which ones; None for all.
+        rows: row numbers; None for all.
 
     Raises:
         DBetaError: the folder is not a corpus or lacks a shard.
     """
 
     def __init__(self, path: Path, rows: range | None = None) -> None:
-        """Open it."""
+        """Open the corpus."""
         self.path = path
         self.corpus = load_corpus(path)
         self.rows = range(len(self.corpus)) if rows is None else rows
@@ -160,7 +160,7 @@ class CorpusRecordings(Sequence[ECG]):
         return self.corpus.data.column("record_id").take(list(self.rows)).to_pylist()
 
     def __len__(self) -> int:
-        """How many they are."""
+        """Count the recordings."""
         return len(self.rows)
 
     @overload
@@ -168,7 +168,7 @@ class CorpusRecordings(Sequence[ECG]):
     @overload
     def __getitem__(self, which: slice) -> CorpusRecordings: ...
     def __getitem__(self, which: int | slice) -> ECG | CorpusRecordings:
-        """One recording, or some of them."""
+        """Return one recording, or a sequence of them for a slice."""
         if isinstance(which, slice):
             return CorpusRecordings(self.path, self.rows[which])
         row = self.corpus[self.rows[which]]

@@ -1,7 +1,4 @@
-"""Texts → embeddings by an encoder that need not be the model's own: TF-IDF, or any text encoder at hand.
-
-Special here: nothing has to be downloaded. TF-IDF learns its words from the texts themselves.
-"""
+"""Embeds texts by TF-IDF, which needs no download, or by any transformers or D-BETA text encoder."""
 
 from __future__ import annotations
 
@@ -20,9 +17,9 @@ from dbeta.errors import DBetaError
 from dbeta.model.embed import embed_texts as embed_dbeta_texts
 
 TFIDF = "tfidf"
-#: Numbers per text that TF-IDF is reduced to.
+#: Dimension that TF-IDF is reduced to.
 TFIDF_DIMENSION = 128
-#: Tokens of a text that a transformer reads at most; the longest reports have about 250.
+#: Longer texts are truncated for a transformer; the longest reports have about 250 tokens.
 MAX_TOKENS = 512
 
 Progress = Callable[[int, int], None]
@@ -35,20 +32,20 @@ def embed_texts(
 
     Args:
         texts: cleaned reports.
-        encoder: "tfidf"; or a folder or hub id of a transformers text encoder, such as "google/flan-t5-small" (of an
-            encoder-decoder only the encoder is used; the mean of its last hidden state over the words, as the paper
-            has it); or of a D-BETA checkpoint, whose own text embedding is taken.
-        batch_size: texts that go through a transformer at once.
-        progress: called with (texts done, texts in all).
+        encoder: "tfidf"; or a folder or hub id, either of a transformers text encoder such as "google/flan-t5-small"
+            (mean of the encoder's last hidden state over tokens, as in the paper) or of a D-BETA checkpoint (its own
+            text embedding).
+        batch_size: texts per batch of a transformer.
+        progress: called with (texts done, total).
 
     Returns:
-        (n, D) float32 of unit length, or zeros for a text in which TF-IDF knows no word.
+        (n, D) float32 of unit length, or zeros for a text without any word known to TF-IDF.
 
     Raises:
-        DBetaError: the encoder is not there or not usable.
+        DBetaError: the encoder is missing or unusable.
     """
     if batch_size < 1:
-        raise DBetaError(f"the batch size is at least 1, not {batch_size}")
+        raise DBetaError(f"the batch size must be at least 1, not {batch_size}")
     report = progress or (lambda done, total: None)
     if encoder == TFIDF:
         embeddings = _tfidf(texts)
@@ -56,19 +53,19 @@ def embed_texts(
     else:
         embeddings = _by_length(texts, open_encoder(encoder), batch_size, report)
     if not np.isfinite(embeddings).all():
-        raise DBetaError(f"{encoder}: gives numbers that are not finite; its weights are damaged")
+        raise DBetaError(f"{encoder}: gives embeddings that are not finite; its weights are damaged")
     return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
 
 
 def _tfidf(texts: Sequence[str]) -> np.ndarray:
-    """Weighted words and pairs of words, reduced by a truncated SVD (latent semantic analysis, Deerwester 1990)."""
+    """Embed texts by TF-IDF of words and word pairs and a truncated SVD (latent semantic analysis, Deerwester 1990)."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2),
         sublinear_tf=True,
-        # What stands in one text alone says nothing of how it relates to others, and is most of the vocabulary
+        # Words of a single text do not relate it to others, and are most of the vocabulary
         min_df=2 if len(texts) >= 1000 else 1,
         max_features=100_000,
         token_pattern=r"\b\w+\b",  # single letters are leads and waves: "t waves", "lead v"
@@ -76,7 +73,7 @@ def _tfidf(texts: Sequence[str]) -> np.ndarray:
     )
     words = vectorizer.fit_transform(texts)
     dimension = min(TFIDF_DIMENSION, *words.shape)
-    if dimension == min(words.shape):  # few texts: nothing to reduce
+    if dimension == min(words.shape):  # too few texts to reduce
         return words.toarray()
     return TruncatedSVD(dimension, random_state=0).fit_transform(words).astype(np.float32)
 
@@ -84,7 +81,7 @@ def _tfidf(texts: Sequence[str]) -> np.ndarray:
 def _by_length(
     texts: Sequence[str], embed: Callable[[list[str]], np.ndarray], batch_size: int, progress: Progress
 ) -> np.ndarray:
-    """Texts of like length together, so that little of a batch is padding."""
+    """Embed texts of similar length together, so that little of a batch is padding."""
     order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
     batches = []
     for start in range(0, len(order), batch_size):
@@ -97,16 +94,19 @@ def _by_length(
 
 
 def open_encoder(name: str) -> Callable[[list[str]], np.ndarray]:
-    """A text encoder from a folder or a hub id, as a function from a batch of texts to (B, D) float32.
+    """Open a text encoder from a folder or hub id.
+
+    Returns:
+        A function from a batch of texts to (B, D) float32.
 
     Raises:
-        DBetaError: there is none, or it cannot be loaded.
+        DBetaError: it does not exist or cannot be loaded.
     """
     folder = Path(name).expanduser()
     if not folder.exists() and not name.startswith((".", "/", "~")):
         folder = download(name, TEXT_ENCODER_PATTERNS)
     if not (folder / "config.json").is_file():
-        raise DBetaError(f"{name}: is no folder with a config.json; name {TFIDF}, a text encoder's folder or a hub id")
+        raise DBetaError(f"{name}: not a folder with a config.json; name {TFIDF}, a text encoder's folder or a hub id")
     try:
         kind = json.loads((folder / "config.json").read_text()).get("model_type")
         if kind != "dbeta":
@@ -132,7 +132,7 @@ def _open_transformer(folder: Path) -> Callable[[list[str]], np.ndarray]:
     model, loading = kind.from_pretrained(
         folder, dtype=fastest_dtype(device), local_files_only=True, use_safetensors=True, output_loading_info=True
     )
-    # A pooler is not used here, and many checkpoints lack it
+    # The pooler is unused, and many checkpoints lack it
     if missing := sorted(key for key in loading["missing_keys"] if "pooler" not in key):
         raise ValueError(f"its weights lack {len(missing)} tensors, such as {missing[0]}")
     encoder: Any = model.get_encoder() if getattr(config, "is_encoder_decoder", False) else model

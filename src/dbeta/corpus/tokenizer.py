@@ -1,4 +1,4 @@
-"""A small tokenizer trained on a corpus's own reports, for models whose text encoder is trained from nothing."""
+"""Trains a small tokenizer on a corpus's reports, for models whose text encoder is trained from scratch."""
 
 from __future__ import annotations
 
@@ -11,24 +11,22 @@ PAD, END, UNKNOWN, MASK = "<pad>", "</s>", "<unk>", "<mask>"
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
-    """Train a byte-level BPE tokenizer (Sennrich et al. 2016): any text can be written in it, in any language.
+    """Train a byte-level BPE tokenizer (Sennrich et al. 2016), which can encode any text in any language.
 
-    As with T5, a text ends in `</s>` and is padded with `<pad>` (id 0); `<mask>` stands for hidden tokens.
+    As in T5, a text ends in `</s>` and is padded with `<pad>` (id 0); `<mask>` replaces masked tokens.
 
     Args:
         texts: reports.
-        vocab_size: tokens at most, special ones and the 256 bytes included.
+        vocab_size: largest number of tokens, including the special ones and the 256 bytes.
     """
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(
         [
-            *(
-                normalizers.NFKC(),
-                normalizers.Lowercase(),
-                normalizers.Replace(Regex(r"\s+"), " "),
-                normalizers.Strip(),
-            ),
-            # The first word is a word like any other; `ByteLevel` would put a space before digits, too: "v1" as "v 1"
+            normalizers.NFKC(),
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Strip(),
+            # So that the first word is tokenized like any other; `ByteLevel` would also split "v1" into "v 1"
             normalizers.Prepend(" "),
         ]
     )

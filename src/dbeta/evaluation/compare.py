@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from dbeta.errors import DBetaError
+from dbeta.evaluation.markdown import format_interval, format_table, task_name
 from dbeta.evaluation.report import METRICS
-from dbeta.evaluation.sections import figure, table, task_name
 
 #: A baseline's row.
 RANDOM = "random weights"
@@ -153,13 +153,13 @@ def render_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = []
     for row in rows:
         published = row["source"] == "published"
-        auroc = f"{row['auroc']:.3f}" if published else figure(row["auroc"])
+        auroc = f"{row['auroc']:.3f}" if published else format_interval(row["auroc"])
         lines.append(
             [
                 f"{task_name(row['task'], row.get('in_domain'))}, {row['benchmark']}",
                 f"*{row['model']}*" if published else row["model"],
                 auroc,
-                "–" if published else figure(row["auprc"]),
+                "–" if published else format_interval(row["auprc"]),
                 "–" if published else f"{row['records']:,}",
                 "*published; not run here*" if published else row["source"],
             ]
@@ -167,4 +167,4 @@ def render_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
     runs = {row["source"]: row for row in rows if row["source"] != "published"}
     said = [f"- {source}: {' '.join([row['protocol'] + '.', *row['notes']])}" for source, row in runs.items()]
     header = ["task", "model", "macro AUROC", "macro AUPRC", "test records", "from"]
-    return "\n\n".join([table(header, lines), "\n".join(said)])
+    return "\n\n".join([format_table(header, lines), "\n".join(said)])

@@ -21,7 +21,7 @@ from dbeta.evaluation.identification import gallery_and_queries, identification
 from dbeta.evaluation.metrics import RESAMPLES
 from dbeta.evaluation.probe import check_splits, without_recording
 from dbeta.evaluation.result import Result, beside, brief, data_fingerprint, describe, first, first_name, result
-from dbeta.evaluation.run import RANDOM, Bar, check_measurable, check_models, no_bar, without_repeats
+from dbeta.evaluation.tasks import RANDOM, Bar, check_measurable, check_models, no_bar, without_repeats
 from dbeta.evaluation.zero_shot import random_twin
 from dbeta.inference.dbeta import DBeta
 from dbeta.training.finetune import LEAD_SETS, Classifier, Settings, finetune, lead_mask, predict, save_encoder

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 from pathlib import Path
 
 from dbeta.errors import DBetaError
-from dbeta.evaluation.figures import draw
+from dbeta.evaluation.plots import draw
 from dbeta.evaluation.result import Result
 from dbeta.evaluation.sections import PICTURES, render
+from dbeta.utils.files import remove_unfinished, replacing
 
 REPORT, METRICS, PREDICTIONS = "report.md", "metrics.json", "predictions.parquet"
 
@@ -46,19 +46,16 @@ def write_report(result: Result, output: Path, command: str) -> None:
     check_output(output)
     output.mkdir(parents=True, exist_ok=True)
     metrics = result.metrics | {"provenance": result.metrics["provenance"] | {"command": command}}
-    work = output / ".partial"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        pictures = draw(metrics, work)
-        (work / REPORT).write_text(render(metrics, pictures), encoding="utf-8")
-        if len(result.predictions):
-            result.predictions.to_parquet(work / PREDICTIONS, index=False)
-        (work / METRICS).write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        for file in (METRICS, REPORT, PREDICTIONS, *(f"{name}.png" for name in PICTURES)):
-            (output / file).unlink(missing_ok=True)
-        for file in (*pictures.values(), PREDICTIONS, REPORT, METRICS):
-            if (work / file).is_file():
-                (work / file).replace(output / file)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    # Everything is made before the files of an earlier run are touched
+    pictures = draw(metrics)
+    files = {f"{name}.png": picture for name, picture in pictures.items()}
+    if len(result.predictions):
+        files[PREDICTIONS] = result.predictions.to_parquet(index=False)
+    files[REPORT] = render(metrics, pictures).encode()
+    files[METRICS] = (json.dumps(metrics, indent=2, allow_nan=False) + "\n").encode()
+    remove_unfinished(output)
+    for name in [METRICS, REPORT, PREDICTIONS, *(f"{name}.png" for name in PICTURES)]:
+        (output / name).unlink(missing_ok=True)
+    for name, content in files.items():
+        with replacing(output / name) as temporary:
+            temporary.write_bytes(content)

@@ -6,9 +6,7 @@ widens the sheet). The figures own their canvas and touch no pyplot state, so th
 
 from __future__ import annotations
 
-import os
 import textwrap
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ import numpy as np
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
 from dbeta.signal.quality import GOOD, UNUSABLE, Quality, assess_quality
+from dbeta.utils.files import replacing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,15 +123,14 @@ def save_plot(figure: Figure, path: Path) -> None:
         raise DBetaError(f"{path}: a plot is written as {', '.join(_FORMATS)}; give the file one of these endings")
     if not path.parent.is_dir():
         raise DBetaError(f"{path}: the folder {path.parent} does not exist; create it first")
-    partial = path.with_name(f".{uuid.uuid4().hex}{suffix}")
     try:
-        # An explicit box: a user's savefig.bbox = tight would crop the margins and so change the printed scale.
-        figure.savefig(partial, format=suffix[1:], dpi=_PNG_DPI, facecolor="white", bbox_inches=figure.bbox_inches)
-        os.replace(partial, path)  # noqa: PTH105
+        with replacing(path) as temporary:
+            # An explicit box: a user's savefig.bbox = tight would crop the margins and so change the printed scale.
+            figure.savefig(
+                temporary, format=suffix[1:], dpi=_PNG_DPI, facecolor="white", bbox_inches=figure.bbox_inches
+            )
     except OSError as error:
         raise DBetaError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _text(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:

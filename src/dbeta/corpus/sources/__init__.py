@@ -1,6 +1,8 @@
-"""What each kind of dataset says of its records, as one table (see `dbeta.corpus.sources.base`).
+"""The datasets that corpora are built from.
 
-A new source is a function of a path that returns a `Source`, and a line in `SOURCES`.
+To add a dataset, write `sources/NAME.py` with a function from the dataset's folder to a `Source` (see `base`): a table
+with one row per record, the vocabulary of findings, and the split rule. Add it to `SOURCES` under the NAME used in
+`dbeta corpus build NAME`. Signals are not read here: `dbeta.corpus.build` reads each row's `file` with `read_ecg`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dbeta.corpus.sources.manifest import read_manifest
 from dbeta.corpus.sources.mimic_iv_ecg import read_mimic_iv_ecg
 from dbeta.corpus.sources.ptb_xl import read_ptb_xl
 
+#: Name on the command line → function that reads the dataset's tables.
 SOURCES: dict[str, Callable[[Path], Source]] = {
     "ptb-xl": read_ptb_xl,
     "mimic-iv-ecg": read_mimic_iv_ecg,

@@ -1,4 +1,4 @@
-"""What the sources share: the table of records, the names of findings, splits by patient."""
+"""Shared by the sources: the table of records, names of findings, splits by patient, reading of tables."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import pandas as pd
 from dbeta.conditions.registry import find_condition
 from dbeta.errors import DBetaError
 
-#: With so many records, 2.5 % are enough for validation and for test; with fewer, 10 % are.
+#: From so many records on, validation and test are 2.5 % each instead of 10 %.
 MANY_RECORDS = 100_000
 
-#: What a record has where its source does not say.
+#: Values of columns that a source lacks.
 DEFAULTS: dict[str, Any] = {
     "report": "",
     "findings": (),
@@ -30,17 +30,17 @@ DEFAULTS: dict[str, Any] = {
 
 @dataclass
 class Source:
-    """A dataset's records, before any signal is read.
+    """The records of a dataset, before any signal is read.
 
     Attributes:
-        table: a row for each record: `record_id` and `file` (relative to `folder`; "part.hdf5#exam_id" inside an HDF5
+        table: one row per record: `record_id` and `file` (relative to `folder`; "part.hdf5#exam_id" inside an HDF5
             file), `report` (cleaned), `findings`, `unknown`, `statements`, `patient_id`, `split`, `age` (years),
-            `sex` and `device` as in `dbeta.corpus.store`; where the file carries them, also `sampling_rate` (Hz) and
-            `leads` (names) for files that do not.
+            `sex` and `device` as in `dbeta.corpus.store`; optionally `sampling_rate` (Hz) and `leads` (names),
+            for files that do not carry them.
         vocabulary: every finding that the source decides for at least some records, sorted.
-        folder: what `file` is relative to.
-        split_rule: how the splits came about, in words.
-        notes: what users of the corpus should know, in sentences.
+        folder: base of the relative paths in `file`.
+        split_rule: how the splits were made, in words.
+        notes: sentences for users of the corpus.
     """
 
     table: pd.DataFrame
@@ -50,10 +50,10 @@ class Source:
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """Fill in what the source does not say; check that no record is named twice and no patient is divided.
+        """Fill in missing columns; check that record ids are unique and each patient is in one split.
 
         Raises:
-            DBetaError: there are no records, two have the same name, or a patient is in two splits.
+            DBetaError: there are no records, two have the same id, or a patient is in two splits.
         """
         if self.table.empty:
             raise DBetaError(f"{self.folder}: holds no records; name the dataset as downloaded")
@@ -73,28 +73,29 @@ class Source:
 
 
 def finding_name(phrase: str) -> str:
-    """The name under which all corpora have a finding.
+    """Normalise the name of a finding, so that it is the same in all corpora.
 
-    The lower-case name of the condition of `conditions.yaml` that the phrase is a name or synonym of, otherwise the
-    phrase itself, lower case.
+    Returns:
+        The lower-case name of the condition of `conditions.yaml` that the phrase is a name or synonym of; otherwise
+        the phrase in lower case.
     """
     condition = find_condition(phrase)
     return " ".join((phrase if condition is None else condition.name).lower().split())
 
 
 def all_findings(findings: Iterable[Iterable[str]]) -> list[str]:
-    """Every finding that occurs, sorted."""
+    """List every finding that occurs, sorted."""
     return sorted({one for row in findings for one in row})
 
 
 def hashed_splits(patients: pd.Series) -> tuple[list[str], str]:
-    """Splits that follow from the patients' ids alone, so that they are the same everywhere and always.
+    """Split by a hash of the patient id, which is reproducible and independent of the other patients.
 
-    The first 8 bytes of the id's SHA-256 are a number from 0 to 1: the lowest 10 % are test, the highest 10 %
-    validation; 2.5 % each where there are at least `MANY_RECORDS` records.
+    The first 8 bytes of the id's SHA-256 are read as a number from 0 to 1: the lowest 10 % are test, the highest 10 %
+    validation; 2.5 % each from `MANY_RECORDS` records on.
 
     Args:
-        patients: a patient's id for each record.
+        patients: the patient id of each record.
 
     Returns:
         The split of each record, and the rule in words.
@@ -114,10 +115,10 @@ def hashed_splits(patients: pd.Series) -> tuple[list[str], str]:
 
 
 def ecgbench_labels(slug: str, raw: Path) -> pd.DataFrame:
-    """What `ecgbench` makes of a dataset's labels.
+    """Read a dataset's labels with `ecgbench`.
 
     Raises:
-        DBetaError: it cannot be read as that dataset.
+        DBetaError: the folder is not that dataset.
     """
     from ecgbench.labels import load_labels
 
@@ -125,10 +126,10 @@ def ecgbench_labels(slug: str, raw: Path) -> pd.DataFrame:
 
 
 def reading(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """A table, or one sentence that names the path and says why it cannot be had.
+    """Call `read` to read a table, and turn any exception into a one-line error that names the path.
 
     Raises:
-        DBetaError: `read` failed, whatever with: damaged tables end in exceptions of every kind.
+        DBetaError: `read` raised anything; damaged tables can raise exceptions of any kind.
     """
     try:
         return read()
@@ -138,7 +139,7 @@ def reading(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
 
 
 def read_columns(file: Path, columns: list[str], optional: list[str] | None = None) -> pd.DataFrame:
-    """Columns of a CSV file as text, "" where empty; the optional ones only where the file has them.
+    """Read columns of a CSV file as text, "" where empty; the optional ones only where the file has them.
 
     Raises:
         DBetaError: the file is missing, cannot be read, or lacks a column.

@@ -1,7 +1,7 @@
-"""PhysioNet/CinC Challenge 2021 (Reyna et al. 2021): SNOMED codes of seven sub-datasets; no reports, no patients.
+"""PhysioNet/CinC Challenge 2021 (Reyna et al. 2021): SNOMED codes of seven sub-datasets; no reports, no patient ids.
 
-Special here: the sub-datasets were annotated with different sets of codes, so a finding that a sub-dataset never
-states is unknown for its records, not absent.
+The sub-datasets were annotated with different sets of codes, so a finding that a sub-dataset never states is unknown
+for its records, not absent.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import pandas as pd
 from dbeta.conditions.registry import find_condition
 from dbeta.corpus.sources.base import Source, all_findings, ecgbench_labels, finding_name, hashed_splits
 
-#: The challenge's abbreviations whose names `conditions.yaml` does not know, and what they mean there. The pairs that
-#: the challenge scores as one (CLBBB and LBBB, CRBBB and RBBB, PAC and SVPB, PVC and VPB) have one name.
+#: Abbreviations of the challenge whose names are not in `conditions.yaml` → findings. Pairs that the challenge scores
+#: as one (CLBBB and LBBB, CRBBB and RBBB, PAC and SVPB, PVC and VPB) share a name.
 MEANINGS: dict[str, tuple[str, ...]] = {
     "LQRSV": ("low QRS voltage",),
     "NSIVCB": ("non-specific intraventricular conduction delay",),
@@ -46,7 +46,7 @@ MEANINGS: dict[str, tuple[str, ...]] = {
     "AVRT": ("paroxysmal supraventricular tachycardia",),
 }
 
-#: A finding that others are kinds of. Who states a kind need not state the whole, nor the other way round.
+#: Finding → more specific findings. An annotator who states one need not state the other.
 KINDS = {
     "bundle branch block": ("left bundle branch block", "right bundle branch block"),
     "bradycardia": ("sinus bradycardia",),
@@ -56,20 +56,20 @@ KINDS = {
     ),
 }
 
-#: Sub-datasets with several records of some patients, without saying of which (PTB: 290 patients; INCART: 32).
+#: Sub-datasets with several records of some patients but no patient ids (PTB: 290 patients; INCART: 32).
 UNDIVIDED = ("ptb", "st_petersburg_incart")
 
 
 def read_challenge_2021(raw: Path) -> Source:
-    """The challenge's public training set, of as many of its sub-datasets as are there.
+    """Read the challenge's public training set, all sub-datasets that are present.
 
-    Findings are the scored classes and the others that `conditions.yaml` knows; all codes are in `statements`.
+    Findings are the scored classes and the others that are in `conditions.yaml`; `statements` has all codes.
 
     Args:
         raw: the folder that holds `training/`.
 
     Raises:
-        DBetaError: it is not that.
+        DBetaError: the folder is not the challenge's training set.
     """
     records = ecgbench_labels("challenge2021", raw)
     codes = [[code for code in dx.split(",") if code] for dx in records["dx"]]
@@ -100,17 +100,17 @@ def read_challenge_2021(raw: Path) -> Source:
     )
     notes = [
         "There are no reports: texts are written from the findings.",
-        "The challenge names no patients: each record counts as its own patient. The sub-datasets known to hold "
-        f"several records of a patient ({', '.join(UNDIVIDED)}) are in train as a whole.",
+        "The challenge has no patient ids: each record counts as its own patient. The sub-datasets known to have "
+        f"several records per patient ({', '.join(UNDIVIDED)}) are in train as a whole.",
         "A finding that a sub-dataset never states is unknown for its records.",
-        "The challenge holds PTB-XL, CPSC2018 and Chapman-Shaoxing-Ningbo: a model trained on this corpus has seen the "
-        "test records of benchmarks made from them.",
+        "The challenge includes PTB-XL, CPSC2018 and Chapman-Shaoxing-Ningbo: a model trained on this corpus has seen "
+        "the test records of benchmarks made from them.",
     ]
     return Source(table, vocabulary, raw, rule, notes)
 
 
 def _meanings() -> Callable[[str], tuple[str, ...]]:
-    """A function from a SNOMED code to the findings it states; none for what is neither scored nor known."""
+    """Make a function from a SNOMED code to its findings; none for codes that are neither scored nor known."""
     from ecgbench.labels.challenge2021 import load_dx_mapping
 
     found: dict[str, tuple[str, ...]] = {}
@@ -123,7 +123,7 @@ def _meanings() -> Callable[[str], tuple[str, ...]]:
 
 
 def _undecided(findings: list[str], vocabulary: list[str]) -> set[str]:
-    """What follows neither way from a statement of the whole without its kind, or of a kind without the whole."""
+    """Find findings left open by `KINDS`: the general one where a kind is stated, the kinds where only it is stated."""
     undecided: set[str] = set()
     for whole, kinds in KINDS.items():
         if any(kind in findings for kind in kinds):

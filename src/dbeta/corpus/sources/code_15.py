@@ -10,7 +10,7 @@ import pandas as pd
 from dbeta.corpus.sources.base import Source, ecgbench_labels, finding_name, hashed_splits
 from dbeta.errors import DBetaError
 
-#: Its columns, in words.
+#: Column of a label → finding.
 FINDINGS = {
     "1dAVb": "first-degree AV block",
     "RBBB": "right bundle branch block",
@@ -23,21 +23,21 @@ FINDINGS = {
 
 
 def read_code_15(raw: Path) -> Source:
-    """CODE-15 %, of as many of its parts as are there.
+    """Read CODE-15 %, all parts that are present.
 
     Args:
         raw: the folder that holds `exams.csv` and `exams_part0.hdf5` … `exams_part17.hdf5`, unpacked.
 
     Raises:
-        DBetaError: it is not that, or not one part is there.
+        DBetaError: the folder is not CODE-15 %, or holds none of its parts.
     """
     exams = ecgbench_labels("code15", raw)
     parts = sorted(exams["trace_file"].unique())
     there = [part for part in parts if (raw / part).is_file()]
     if not there:
-        raise DBetaError(f"{raw}: {parts[0]} is missing, and every other part; unpack them beside exams.csv")
+        raise DBetaError(f"{raw}: {parts[0]} and all other parts are missing; unpack them beside exams.csv")
     exams = exams[exams["trace_file"].isin(there)]
-    # exams.csv is in another order than the parts, which are read fastest from the first row to the last
+    # exams.csv is ordered differently from the parts, which are fastest to read in the order of their rows
     place = pd.concat([exam_places(raw / part) for part in there]).reindex(exams.index)
     exams = exams.assign(place=place.to_numpy()).sort_values(["trace_file", "place"], kind="stable")
     names = [finding_name(words) for words in FINDINGS.values()]
@@ -58,13 +58,13 @@ def read_code_15(raw: Path) -> Source:
     notes = ["There are no reports: texts are written from the findings.", "The zero padding was removed."]
     if len(there) < len(parts):
         notes.append(
-            f"Only {len(there)} of {len(parts)} parts were in the folder; the other parts' exams are left out."
+            f"Only {len(there)} of {len(parts)} parts were in the folder; exams of the other parts are left out."
         )
     return Source(table, sorted(names), raw, rule, notes)
 
 
 def exam_places(part: Path) -> pd.Series:
-    """The row of each exam in a part; none where the part cannot be read, whose records are then rejected."""
+    """Find the row of each exam in a part; none for an unreadable part, whose records are then rejected."""
     import h5py
 
     try:

@@ -1,4 +1,4 @@
-"""Anybody's own archive, listed in a CSV or Parquet file."""
+"""Your own archive, listed in a CSV or Parquet file (manifest)."""
 
 from __future__ import annotations
 
@@ -12,26 +12,42 @@ from dbeta.corpus.sources.base import Source, all_findings, finding_name, hashed
 from dbeta.errors import DBetaError
 
 COLUMNS = (
-    *("path", "report", "patient_id", "split", "findings", "vocabulary", "statements"),
-    *("age", "sex", "device", "record_id", "sampling_rate", "leads"),
+    "path",
+    "report",
+    "patient_id",
+    "split",
+    "findings",
+    "vocabulary",
+    "statements",
+    "age",
+    "sex",
+    "device",
+    "record_id",
+    "sampling_rate",
+    "leads",
 )
 SPLIT_NAMES = {
-    **{"train": "train", "training": "train", "validation": "validation", "valid": "validation", "val": "validation"},
-    **{"dev": "validation", "test": "test"},
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
 }
 
 
 def read_manifest(raw: Path) -> Source:
-    """The records that a manifest lists.
+    """Read the records that a manifest lists.
 
-    Its columns, of which only `path` is needed:
+    Its columns, of which only `path` is required:
     - `path`: a file that `read_ecg` can read, relative to the manifest; "file.hdf5#exam_id" inside an
       HDF5 file, or "file.hdf5#row" where that has no exam_ids;
-    - `report`, as text; where the column is missing, what the file itself carries;
-    - `patient_id`: without it a record is its own patient;
-    - `split`: train, validation or test; where it is empty, that of the patient's other records, or by a hash;
-    - `findings`: a list, or text with ";" between; a record with none has none of those that others have;
-    - `vocabulary`: likewise, what was decided for the record, if that is not every finding that occurs;
+    - `report`, as text; without the column, the report in the file itself;
+    - `patient_id`: without it each record is its own patient;
+    - `split`: train, validation or test; where empty, that of the patient's other records, else by a hash;
+    - `findings`: a list, or text separated by ";"; findings of other records count as absent;
+    - `vocabulary`: likewise, the findings that were decided for the record, if not all that occur;
     - `statements`: likewise, codes; `age` in years; `sex`; `device`; `record_id`, by default the path;
     - `sampling_rate` in Hz and `leads` ("I,II,…" or a list), for files that do not carry them.
 
@@ -39,14 +55,13 @@ def read_manifest(raw: Path) -> Source:
         raw: a `.csv` or `.parquet` file.
 
     Raises:
-        DBetaError: it cannot be read, lacks `path`, names something wrong, or puts a patient into two splits.
+        DBetaError: it cannot be read, lacks `path`, has an invalid value, or puts a patient into two splits.
     """
     table = _load(raw)
     count = len(table)
     paths = _texts(table["path"])
     if "" in paths:
         raise DBetaError(f"{raw}: column path is empty in row {paths.index('') + 1}; name a file in every row")
-    # An absolute path elsewhere stays as it is
     ids = _texts(table["record_id"]) if "record_id" in table else paths
     patients = _texts(table["patient_id"]) if "patient_id" in table else [""] * count
     ids = [own or path for own, path in zip(ids, paths, strict=True)]
@@ -99,12 +114,12 @@ def _load(raw: Path) -> pd.DataFrame:
     table.columns = pd.Index([str(name).strip().lower() for name in table.columns])
     if "path" not in table:
         has = ", ".join(table.columns[:20]) or "none"
-        raise DBetaError(f"{raw}: lacks column path and has {has}; name the recordings' files in a column path")
+        raise DBetaError(f"{raw}: has no column path (its columns: {has}); list the recordings' files in a column path")
     return table[[name for name in COLUMNS if name in table]]
 
 
 def _splits(raw: Path, table: pd.DataFrame, patients: pd.Series) -> tuple[list[str], str]:
-    """The split of each record: as given, else that of the patient's other records, else by hash."""
+    """Determine the split of each record: as given, else that of the patient's other records, else by hash."""
     hashed, rule = hashed_splits(patients)
     given = [text.lower() for text in _texts(table["split"])] if "split" in table else []
     if not any(given):
@@ -117,11 +132,11 @@ def _splits(raw: Path, table: pd.DataFrame, patients: pd.Series) -> tuple[list[s
         if text and own.setdefault(patient, SPLIT_NAMES[text]) != SPLIT_NAMES[text]:
             raise DBetaError(f"{raw}: patient {patient} is in two splits; put all records of a patient in one")
     splits = [own.get(patient, other) for patient, other in zip(patients, hashed, strict=True)]
-    return splits, "as the manifest says" if all(given) else f"as the manifest says and, where it is silent, {rule}"
+    return splits, "as the manifest says" if all(given) else f"as the manifest says and, where it is empty, {rule}"
 
 
 def _texts(column: pd.Series) -> list[str]:
-    """Cells as text, "" where missing; whole numbers without ".0", as Parquet and pandas make of ids with gaps."""
+    """Convert cells to text ("" where missing) and drop the ".0" of integer ids in a column with gaps."""
     return ["" if value is None or value != value else _text(value).strip() for value in column.tolist()]
 
 
@@ -130,7 +145,7 @@ def _text(value: Any) -> str:
 
 
 def _lists(column: pd.Series, separator: str = ";") -> list[list[str]]:
-    """Cells as lists of words; Parquet can hold lists, CSV text with separators."""
+    """Convert cells to lists of words; Parquet can hold lists, CSV holds text with separators."""
     rows = []
     for value in column.tolist():
         if value is None or (isinstance(value, float) and value != value):

@@ -1,6 +1,6 @@
 """MIMIC-IV-ECG (Gow et al. 2023): 800,035 recordings with the machine's report in up to 18 lines, no other labels.
 
-Special here: its files hold aVF before aVL, which costs nothing since leads are read by name.
+The files store aVF before aVL, which does not matter since leads are read by name.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import pandas as pd
 from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.sources.base import Source, hashed_splits, read_columns
 
-#: MIMIC-IV's own table of patients, which carries age and sex; it is no part of MIMIC-IV-ECG.
+#: MIMIC-IV's table of patients, with age and sex; it is not part of MIMIC-IV-ECG.
 PATIENTS = ("patients.csv", "patients.csv.gz", "hosp/patients.csv", "hosp/patients.csv.gz")
 
 
 def read_mimic_iv_ecg(raw: Path) -> Source:
-    """MIMIC-IV-ECG, its reports cleaned; age and sex where MIMIC-IV's table of patients lies beside its own.
+    """Read MIMIC-IV-ECG with cleaned reports, and age and sex where MIMIC-IV's table of patients is in the folder.
 
-    Nobody annotated findings, so that the vocabulary is empty: the reports speak.
+    There are no annotated findings, so the vocabulary is empty.
 
     Args:
         raw: the folder that holds `record_list.csv`, `machine_measurements.csv` and `files/`.
 
     Raises:
-        DBetaError: it is not that.
+        DBetaError: the folder is not MIMIC-IV-ECG.
     """
     from ecgbench.labels.mimic_iv_ecg import JOIN_COLUMN, REPORT_COLUMNS, SOURCE_CSV
 
@@ -34,7 +34,7 @@ def read_mimic_iv_ecg(raw: Path) -> Source:
     cleaned: dict[tuple[str, ...], str] = {}
 
     def clean(lines: tuple[str, ...]) -> str:
-        # Most reports are said of many
+        # Most reports belong to many records
         if lines not in cleaned:
             cleaned[lines] = clean_report(lines)
         return cleaned[lines]
@@ -55,7 +55,7 @@ def read_mimic_iv_ecg(raw: Path) -> Source:
     if "cart_id" in machine:
         carts = records[JOIN_COLUMN].map(machine["cart_id"]).fillna("")
         table["device"] = ("cart " + carts).where(carts != "", "")
-    notes = ["Findings were not annotated: what holds for a record is known from its report alone."]
+    notes = ["Findings were not annotated; the reports are the only description of a record."]
     file = next((raw / name for name in PATIENTS if (raw / name).is_file()), None)
     if file is None:
         notes.append("Age and sex are unknown: MIMIC-IV's patients.csv was not in the folder.")
@@ -65,7 +65,7 @@ def read_mimic_iv_ecg(raw: Path) -> Source:
 
 
 def _patients(file: Path, records: pd.DataFrame) -> dict[str, pd.Series]:
-    """Age in the year of the recording, and sex, of each record's patient; MIMIC's years are shifted alike in both."""
+    """Look up sex, and age in the year of the recording; both tables shift a patient's years by the same offset."""
     patients = read_columns(file, ["subject_id", "gender", "anchor_age", "anchor_year"]).set_index("subject_id")
     of = patients.loc[~patients.index.duplicated()].reindex(records["subject_id"]).reset_index(drop=True)
     age = pd.to_numeric(of["anchor_age"], errors="coerce")

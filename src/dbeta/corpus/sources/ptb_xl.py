@@ -22,8 +22,8 @@ SUPER_CLASSES = {
 #: PTB-XL's official folds (Wagner et al. 2020): 1–8 train, 9 validation, 10 test.
 TEST_FOLD, VALIDATION_FOLD = 10, 9
 
-#: Statements about shapes and intervals, which readers leave out where a diagnosis says as much: no left ventricular
-#: hypertrophy has voltage criteria besides, and few first-degree blocks have a prolonged PR interval.
+#: Statements on shapes and intervals, which readers omit where a diagnosis implies them: no record with left
+#: ventricular hypertrophy also states voltage criteria, and few with first-degree block state a prolonged PR interval.
 SHAPES = ("ABQRS", "STD_", "STE_", "VCLVH", "QWAVE", "LOWT", "NT_", "TAB_", "INVT", "LPR", "LVOLT", "HVOLT")
 
 #: PTB-XL writes 300 for ages over 89.
@@ -31,12 +31,12 @@ OLDEST = 89
 
 
 def read_ptb_xl_table(raw: Path) -> pd.DataFrame:
-    """PTB-XL's records and labels as `ecgbench` derives them, plus some columns.
+    """Read PTB-XL's records and labels as `ecgbench` derives them, plus some columns.
 
-    These are `filename_hr`, `codes`, `findings`, which are the names of the statements and of their super-classes, and
-    `unknown`, those that a reader may have left out: sinus bradycardia beside sinus rhythm, which one time in seven is
-    slower than 60 per minute, and `SHAPES` where an abnormal record has no statement of form at all. A statement
-    counts whatever its likelihood, as in the published benchmarks.
+    These are `filename_hr`, `codes`, `findings` (names of the statements and of their super-classes) and `unknown`,
+    findings that a reader may have omitted: sinus bradycardia beside sinus rhythm, which in one of seven records is
+    slower than 60 per minute, and `SHAPES` where an abnormal record has no statement of form at all. Statements count
+    whatever their likelihood, as in the published benchmarks.
 
     Raises:
         DBetaError: `raw` is not PTB-XL's folder.
@@ -56,7 +56,7 @@ def read_ptb_xl_table(raw: Path) -> pd.DataFrame:
     phrase |= {f"class {name}": words for name, words in SUPER_CLASSES.items()}
     name_of = {key: finding_name(words) for key, words in phrase.items()}
     table["findings"] = [
-        list(dict.fromkeys(name_of[key] for key in (*codes, *(f"class {name}" for name in classes)) if key in name_of))
+        list(dict.fromkeys(name_of[key] for key in [*codes, *(f"class {one}" for one in classes)] if key in name_of))
         for codes, classes in zip(table["codes"], table["superclasses"], strict=True)
     ]
     vocabulary = set(all_findings(table["findings"]))
@@ -73,13 +73,13 @@ def read_ptb_xl_table(raw: Path) -> pd.DataFrame:
 
 
 def read_ptb_xl(raw: Path) -> Source:
-    """PTB-XL at 500 Hz; official folds 1–8 train, 9 validate, 10 test.
+    """Read PTB-XL at 500 Hz; official folds 1–8 are train, 9 validation, 10 test.
 
     Args:
         raw: PTB-XL's folder as downloaded.
 
     Raises:
-        DBetaError: it is not that.
+        DBetaError: the folder is not PTB-XL.
     """
     table = read_ptb_xl_table(raw)
     fold = {VALIDATION_FOLD: "validation", TEST_FOLD: "test"}
@@ -101,8 +101,8 @@ def read_ptb_xl(raw: Path) -> Source:
     rule = f"by patient: PTB-XL's official folds, {VALIDATION_FOLD} validation, {TEST_FOLD} test, the others train"
     notes = [
         f"Ages over {OLDEST} are given as {OLDEST + 1}.",
-        "A statement counts whatever its likelihood.",
-        "Unknown is sinus bradycardia where sinus rhythm is stated, and shapes (Q waves, voltages, …) where an "
-        "abnormal record has no statement of form: readers leave these out.",
+        "Statements count whatever their likelihood.",
+        "Sinus bradycardia is unknown where sinus rhythm is stated, and shapes (Q waves, voltages, …) are unknown "
+        "where an abnormal record has no statement of form: readers omit these.",
     ]
     return Source(records, all_findings(records["findings"]), raw, rule, notes)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -18,23 +18,23 @@ _POINT: dict[str, Any] = {"capsize": 2, "markersize": 4, "linewidth": 1.2, "fmt"
 Row = tuple[str, Sequence[float] | None]
 
 
-def draw(metrics: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """Draw what there is to draw into a folder.
+def draw(metrics: Mapping[str, Any]) -> dict[str, bytes]:
+    """Draw the pictures that an evaluation has data for.
 
     Args:
-        metrics: of `metrics.json`.
-        folder: where the PNG files go.
+        metrics: the content of `metrics.json`.
 
     Returns:
-        What a picture shows ("classes", "prompts", …) → its file's name.
+        The name of each picture ("classes", "prompts", …) → its PNG file.
     """
     drawn = {}
     for name, (there, make) in _PICTURES.items():
         if there(metrics):
             figure = make(metrics)
             FigureCanvasAgg(figure)
-            figure.savefig(folder / f"{name}.png", dpi=110)
-            drawn[name] = f"{name}.png"
+            picture = io.BytesIO()
+            figure.savefig(picture, format="png", dpi=110)
+            drawn[name] = picture.getvalue()
     return drawn
 
 

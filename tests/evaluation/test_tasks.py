@@ -13,13 +13,13 @@ from dbeta.evaluation.compare import PUBLISHED, compare_runs, read_metrics, rend
 from dbeta.evaluation.finetuning import evaluate_finetune, evaluate_finetuned_identification
 from dbeta.evaluation.report import write_report
 from dbeta.evaluation.result import Result, in_domain
-from dbeta.evaluation.run import (
+from dbeta.evaluation.sections import render
+from dbeta.evaluation.tasks import (
     evaluate_identification,
     evaluate_probe,
     evaluate_retrieval,
     evaluate_zero_shot,
 )
-from dbeta.evaluation.sections import render
 from dbeta.evaluation.zero_shot import random_twin
 from dbeta.inference.load import load
 from dbeta.training.finetune import LEAD_SETS, Settings
@@ -87,7 +87,7 @@ def test_two_models_are_compared(model, task):
     difference = found.metrics["macro"]["auroc"][0] - found.metrics["others"]["b"]["macro"]["auroc"][0]
     assert one["difference"][0] == pytest.approx(difference, abs=2e-4)
     assert set(found.predictions["model"]) == {"a", "b"}
-    assert "## a against b" in render(found.metrics, {})
+    assert "## a against b" in render(found.metrics, [])
 
 
 def test_an_ecg_only_model_has_no_words(model, task, monkeypatch):
@@ -103,7 +103,7 @@ def test_what_a_model_was_trained_on(model, task, monkeypatch):
     monkeypatch.setattr(model.model.config, "trained_on", ["mimic-iv-ecg", "challenge-2021"])
     assert in_domain(model, task) is True
     metrics = evaluate_zero_shot({"micro": model}, task, resamples=10).metrics
-    assert "**micro** is **in-domain** here: it was pretrained on mimic-iv-ecg, challenge-2021" in render(metrics, {})
+    assert "**micro** is **in-domain** here: it was pretrained on mimic-iv-ecg, challenge-2021" in render(metrics, [])
 
 
 def test_probe(model, task, tmp_path):
@@ -113,7 +113,7 @@ def test_probe(model, task, tmp_path):
     assert metrics["fractions"]["100%"]["macro"] == metrics["macro"]
     assert metrics["baselines"]["random"]["fractions"].keys() == metrics["fractions"].keys()
     assert metrics["few_shot"]["shots"]
-    text = render(metrics, {"labels": "labels.png"})
+    text = render(metrics, ["labels"])
     assert "How few labels suffice" in text
     assert "![macro AUROC by the number of labels](labels.png)" in text
 
@@ -133,15 +133,15 @@ def test_retrieval(model, task):
     assert found.metrics["pairs"] == 20
     assert found.metrics["unique_reports"] == 4
     assert set(found.metrics["others"]) == {"other"}
-    text = render(found.metrics, {})
+    text = render(found.metrics, [])
     assert "| report → ECG: chance |" in text
-    assert "4 different reports" in text
+    assert "4 unique reports" in text
 
 
 def test_identification(model, task):
     found = evaluate_identification({"micro": model}, task, resamples=10)
     assert found.metrics["patients"] == found.metrics["queries"] == 10
-    assert "| chance | 0.1000 |" in render(found.metrics, {})
+    assert "| chance | 0.1000 |" in render(found.metrics, [])
 
 
 def test_finetuning(model, task, tmp_path):
@@ -152,7 +152,7 @@ def test_finetuning(model, task, tmp_path):
     assert found.metrics["leads"]["12"]["macro"] == found.metrics["macro"]
     assert "random" in found.metrics["baselines"]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["micro-12-leads", "micro-2-leads"]
-    text = render(found.metrics, {})
+    text = render(found.metrics, [])
     assert "## Fewer leads" in text
     tuned = load(tmp_path / "micro-12-leads")
     ecg = task.reader(task.records.iloc[0].to_dict(), 10.0)
