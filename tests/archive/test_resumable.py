@@ -358,7 +358,7 @@ def test_what_is_done_is_not_computed_again(ask, archive, good, stopped, counted
     ]
     code, _, err = ask("embed", archive, "-o", "e.parquet")
     assert code == 0
-    assert err.startswith("64 of 120 recordings were done before")
+    assert err.startswith("resuming: 64 of 120 recordings were done before")
     assert sum(counted) == 116 - sum(stopped[:2])
     assert pd.read_parquet("e.parquet")["file"].tolist() == good
     assert len(pd.read_csv("e.errors.csv")) == 4
@@ -413,7 +413,7 @@ def test_ctrl_c_keeps_what_was_computed(ask, archive, monkeypatch, tmp_path):
     monkeypatch.setattr(DBeta, "embed_signals", embed)
     code, _, err = ask("embed", archive, "-o", "e.parquet")
     assert code == 130
-    assert "goes on from here" in err
+    assert "run the same command again" in err
     assert [part.name for part in tmp_path.glob(".e.parquet.partial/*-*")] == ["000000000-000000032.parquet"]
 
 
@@ -434,7 +434,7 @@ cli.main()
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 143
-    assert result.stderr.splitlines() == ["interrupted; the same command goes on from here"]
+    assert result.stderr.splitlines() == ["interrupted; run the same command again to resume"]
     assert [part.name for part in tmp_path.glob(".e.parquet.partial/*-*")] == ["000000000-000000032.parquet"]
 
 
@@ -502,4 +502,4 @@ def test_lists_in_other_encodings(ask, archive, tmp_path, good):
     assert ask("embed", "--list", "list.txt", "-o", "e.parquet")[0] == 0
     assert pd.read_parquet("e.parquet")["file"].tolist() == good[:2]
     (tmp_path / "list.txt").write_bytes(b"a\0b\n")
-    assert "is no list of paths" in refused(ask("embed", "--list", "list.txt", "-o", "f.parquet"))
+    assert "is not a list of paths" in refused(ask("embed", "--list", "list.txt", "-o", "f.parquet"))

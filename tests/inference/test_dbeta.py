@@ -12,7 +12,8 @@ import dbeta
 from dbeta.conditions.registry import default_conditions, find_condition
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.inference.dbeta import DBeta, to_records
+from dbeta.inference.dbeta import DBeta
+from dbeta.inference.findings import to_records
 from dbeta.inference.load import load
 
 

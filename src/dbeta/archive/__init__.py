@@ -1,1 +1,1 @@
-"""Archives of recordings: batches that can be resumed, tables of results, indexes."""
+"""Archives of recordings: resumable jobs, tables of results, search indexes."""

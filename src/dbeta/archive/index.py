@@ -1,4 +1,4 @@
-"""Writes an index of recordings, which `dbeta.inference.search` reads: unit embeddings and a row for each recording."""
+"""Writes a search index, which `dbeta.inference.search` reads: unit embeddings and one row per recording."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ def write_index(folder: Path, tables: Iterable[Any], dimension: int, fingerprint
     """Write the files of an index into a folder.
 
     Args:
-        folder: is there.
-        tables: `pyarrow` tables with a column `embedding` of any length.
+        folder: exists already.
+        tables: `pyarrow` tables with a column `embedding` of vectors of any length.
         dimension: D.
-        fingerprint: of the model's weights.
-        model: its name, as the user gave it; None for the bundled one.
+        fingerprint: of the model's checkpoint.
+        model: the model's name as the user gave it; None for the bundled one.
     """
     import faiss
     import pyarrow.parquet as pq

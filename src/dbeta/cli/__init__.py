@@ -1,13 +1,14 @@
-"""The command line: each command is a few lines over the library.
+"""The command line; each command has a module of its name and is a few lines over the library.
 
-Exit codes: 0 done; 1 a user's mistake, one sentence on stderr; 2 bad usage; 130 and 143 ended by Ctrl-C and SIGTERM,
-with what is done kept. Libraries that take seconds to import are
-imported by the commands that need them.
+Exit codes: 0 success; 1 an error, reported in one sentence on stderr; 2 wrong usage; 130 and 143 stopped by Ctrl-C and
+SIGTERM, keeping what is done. Libraries that take seconds to import are imported inside the commands that need them.
 """
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 import signal
 import sys
 import threading
@@ -19,46 +20,43 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from dbeta.cli import convert, evaluation, recordings, searching, training
+from dbeta.cli import convert, corpus, diagnose, embed, evaluate, index, info, plot, pretrain, search
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.report.console import complain, note
 from dbeta.utils.notice import NOTICE
 
+RECORDINGS, ARCHIVES, MODELS = "Recordings", "Archives", "Models and datasets"
+ORDER = ["diagnose", "plot", "info", "embed", "index", "search", "corpus", "pretrain", "evaluate", "convert"]
+
 
 class InOrder(TyperGroup):
-    """Commands in the order in which people come to need them."""
+    """Lists the commands in `ORDER`; Typer would list the groups of commands last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of the commands."""
-        order = ["diagnose", "embed", "plot", "info", "index", "search", "corpus", "pretrain", "convert", "evaluate"]
-        return sorted(super().list_commands(ctx), key=order.index)
+        return sorted(super().list_commands(ctx), key=ORDER.index)
 
 
 app = typer.Typer(
     cls=InOrder,
-    help=f"Ask a 12-lead ECG, in words, what it shows. {NOTICE}",
+    help=f"Name what a 12-lead ECG shows, embed it, and search archives by text. {NOTICE}",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-corpus_app = typer.Typer(help="Make corpora for pretraining and evaluation.", no_args_is_help=True)
-evaluate_app = typer.Typer(help="Measure a model on a benchmark.", no_args_is_help=True)
-for command in (
-    *(recordings.diagnose, recordings.embed, recordings.plot, recordings.info),
-    *(searching.index, searching.search, training.pretrain, convert.convert),
-):
-    app.command()(command)
-corpus_app.command("build")(training.corpus_build)
-corpus_app.command("simulate")(training.corpus_simulate)
-corpus_app.command("negatives")(training.corpus_negatives)
-evaluate_app.command("zero-shot")(evaluation.evaluate_zero_shot)
-evaluate_app.command("probe")(evaluation.evaluate_probe)
-evaluate_app.command("finetune")(evaluation.evaluate_finetune)
-evaluate_app.command("retrieval")(evaluation.evaluate_retrieval)
-evaluate_app.command("identification")(evaluation.evaluate_identification)
-evaluate_app.command("compare")(evaluation.evaluate_compare)
-app.add_typer(corpus_app, name="corpus")
-app.add_typer(evaluate_app, name="evaluate")
+app.command(rich_help_panel=RECORDINGS)(diagnose.diagnose)
+app.command(rich_help_panel=RECORDINGS)(plot.plot)
+app.command(rich_help_panel=RECORDINGS)(info.info)
+app.command(rich_help_panel=ARCHIVES)(embed.embed)
+app.command(rich_help_panel=ARCHIVES)(index.index)
+app.command(rich_help_panel=ARCHIVES)(search.search)
+app.add_typer(corpus.app, name="corpus", rich_help_panel=MODELS)
+app.command(rich_help_panel=MODELS)(pretrain.pretrain)
+app.add_typer(evaluate.app, name="evaluate", rich_help_panel=MODELS)
+app.command(rich_help_panel=MODELS)(convert.convert)
+for command in [*app.registered_commands, *corpus.app.registered_commands, *evaluate.app.registered_commands]:
+    # Typer would keep the line breaks within a paragraph
+    command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(command.callback) or "")
 
 
 def main() -> None:
@@ -71,12 +69,12 @@ def main() -> None:
     warnings.showwarning = show
     warnings.simplefilter("always", DBetaWarning)
     try:
-        with ended_cleanly():
+        with sigterm_as_ctrl_c():
             app(prog_name="dbeta")
     except DBetaError as error:
         complain(error)
         sys.exit(1)
-    except OSError as error:  # no room, no permission, a file where a folder should be
+    except OSError as error:  # disk full, no permission, a file where a folder should be
         complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
         sys.exit(1)
     except KeyboardInterrupt:
@@ -84,25 +82,25 @@ def main() -> None:
 
 
 @contextmanager
-def ended_cleanly() -> Iterator[None]:
-    """Take SIGTERM, with which a cluster ends a job, for Ctrl-C, so that workers are ended and work is kept."""
+def sigterm_as_ctrl_c() -> Iterator[None]:
+    """Treat SIGTERM, with which clusters end jobs, like Ctrl-C, so that workers are stopped and results are kept."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     program = os.getpid()
-    told: list[int] = []
+    received: list[int] = []
 
-    def end(number: int, _: Any) -> None:
-        if os.getpid() != program:  # a copy of this process, which has nothing to keep
+    def stop(number: int, _: Any) -> None:
+        if os.getpid() != program:  # a forked copy, which has nothing to keep
             os._exit(128 + number)
-        told.append(number)
+        received.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        if told:
+        if received:
             sys.exit(128 + signal.SIGTERM)
         raise
     finally:

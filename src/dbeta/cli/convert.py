@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dbeta.cli.common import silence_libraries
+from dbeta.cli.options import silence_libraries
 from dbeta.errors import DBetaError
 from dbeta.report.console import note, progress
 
@@ -17,18 +17,19 @@ if TYPE_CHECKING:
 
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="The authors' .pt file; with --to-official, a dbeta folder")],
-    out: Annotated[Path, typer.Argument(help="Folder to make; with --to-official, the .pt file to write")],
+    checkpoint: Annotated[Path, typer.Argument(help="The authors' .pt file, or with --to-official a dbeta folder")],
+    out: Annotated[Path, typer.Argument(help="Folder to create, or with --to-official the .pt file to write")],
     tokenizer: Annotated[Path | None, typer.Option(help="Folder of the text encoder's tokenizer")] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Setting that no tensor shows, such as ecg_heads=12"),
+        typer.Option("--set", metavar="KEY=VALUE", help="Setting that the tensors do not show, such as ecg_heads=12"),
     ] = None,
-    to_official: Annotated[bool, typer.Option("--to-official", help="Write the authors' layout instead")] = False,
+    to_official: Annotated[bool, typer.Option("--to-official", help="Convert back to the authors' layout")] = False,
 ) -> None:
-    """Turn a checkpoint of the authors' published code into a dbeta folder, or one of those back.
+    """Convert a checkpoint of the authors' code, or convert it back.
 
-    Sizes are read from the tensors; what no tensor shows is as in the published model, unless --set says otherwise.
+    Sizes are read from the tensors. Settings that the tensors do not show are those of the published model, unless
+    --set overrides them.
 
     Example: dbeta convert checkpoint.pt runs/published --tokenizer flan-t5-base/
     """
@@ -45,24 +46,24 @@ def convert(
     settings = parse_settings(changes or [])
     if to_official:
         if tokenizer is not None:
-            raise DBetaError("--tokenizer: the authors' layout holds no tokenizer; leave it out")
+            raise DBetaError("--tokenizer: the authors' layout has no tokenizer; leave it out")
         with progress("converting") as advance:
             lost = export_official(checkpoint, out, settings=settings, advance=advance)
         note(f"{out} written")
         if lost:
-            note(f"not held by that layout, to be given with --set on the way back: {_in_words(lost)}")
+            note(f"not stored in that layout; pass with --set when converting back: {_in_words(lost)}")
         return
     with progress("converting") as advance:
         config = convert_official(checkpoint, out, tokenizer=tokenizer, settings=settings, advance=advance)
-    note(f"{out} holds {PARTS_IN_WORDS[config.parts]}; layers: {layer_counts(config)}")
+    note(f"{out} contains {PARTS_IN_WORDS[config.parts]}; layers: {layer_counts(config)}")
     guessed = {name: value for name, value in unheld(config).items() if name.endswith(("_heads", "_layer"))}
-    note(f"assumed, as no tensor shows it: {_in_words(guessed)} and more that README.md lists; --set changes it")
+    note(f"assumed, as the tensors do not show it: {_in_words(guessed)} and more (see README.md); --set overrides it")
     if tokenizer is None and config.parts != "ecg":
-        note(f"no tokenizer: it can embed recordings, but diagnose needs one. {TOKENIZER_HINT.replace('`', '')}")
+        note(f"no tokenizer: the model can embed recordings, but diagnose needs one. {TOKENIZER_HINT.replace('`', '')}")
 
 
 def layer_counts(config: DBetaConfig) -> str:
-    """Layers of each stack: a checkpoint that lost its last one is complete by all else."""
+    """Layers of each stack: the only sign that a checkpoint lost its last layer."""
     counts = {"ECG encoder": config.ecg_layers}
     if config.parts != "ecg":
         counts["text encoder"] = config.text_config.num_layers

@@ -18,8 +18,9 @@ from torch.nn.functional import normalize
 from dbeta.conditions.registry import Condition, default_conditions, find_condition
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
-from dbeta.inference.embed import Embedded, Watch, embed_groups
+from dbeta.inference.embed import Embedded, Group, Watch
 from dbeta.inference.findings import Question, tabulate
+from dbeta.inference.loader import prepare_files
 from dbeta.inference.search import Index
 from dbeta.model.dual_encoder import DualEncoder
 from dbeta.model.embed import embed_signals, embed_texts
@@ -120,10 +121,35 @@ class DBeta:
         for group in self.embed_groups(files, workers=workers, watch=watch, **options):
             yield from group
 
-    def embed_groups(self, files: Iterable[ECG | str | Path], **options: Any) -> Iterator[list[Embedded]]:
+    def embed_groups(
+        self,
+        files: Iterable[ECG | str | Path],
+        *,
+        workers: int | None = None,
+        watch: Watch | None = None,
+        **options: Any,
+    ) -> Iterator[list[Embedded]]:
         """As `embed_files`, in the groups that go through the model together (see `dbeta.inference.embed`)."""
         wanted = self.processor.input_format
-        yield from embed_groups(self.embed_signals, files, wanted, batch_size=self.batch_size, **options)
+        group = Group(self.batch_size)
+        for piece in prepare_files(files, wanted, workers=workers, **options):
+            recording = group.add(piece)
+            while windows := group.take_batch():
+                group.store(self.embed_signals(windows))
+            if watch is not None and piece.duration > 0 and (recording.pieces > 1 or not piece.last):
+                done, total = (round(seconds / wanted.duration) for seconds in (piece.end, piece.duration))
+                watch(recording.result.name, done, total)
+            if group.complete:
+                yield self._close(group)
+                group = Group(self.batch_size)
+        if group.recordings:
+            yield self._close(group)
+
+    def _close(self, group: Group) -> list[Embedded]:
+        """Embed the windows of a group that did not fill a batch."""
+        if windows := group.take_batch(partial=True):
+            group.store(self.embed_signals(windows))
+        return group.close()
 
     def embed_signals(self, signals: Sequence[np.ndarray]) -> np.ndarray:
         """Embed one batch of recordings as `processor.signal` returns them: (n, D) float32."""
@@ -238,9 +264,3 @@ class DBeta:
 
 def _unit(x: np.ndarray) -> np.ndarray:
     return normalize(torch.from_numpy(x), dim=-1).numpy()
-
-
-def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """A table as JSON rows; a missing percentile becomes null."""
-    rows = table.to_dict("records")
-    return [{str(key): None if pd.isna(value) else value for key, value in row.items()} for row in rows]

@@ -1,47 +1,42 @@
-"""Recordings → embeddings of their windows, many recordings in one batch and a day in many.
+"""Groups the windows of recordings into model batches, and puts their embeddings together again by recording.
 
-Special here: recordings go through the model in groups that follow from their order alone, so that a run which goes on
-where another was interrupted computes the very same numbers.
+Groups depend only on the order of the recordings, so a resumed run computes exactly the same numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from dbeta.ecg import ECG
-from dbeta.inference.loader import Prepared, prepare_files
-from dbeta.signal.preprocess import InputFormat
+from dbeta.inference.loader import Prepared
 from dbeta.signal.quality import FAIR, GOOD, UNUSABLE
 from dbeta.signal.windows import merge_notes
 
-#: Windows after which a group of recordings ends, however few recordings they are.
+#: A group is closed once it has this many windows, however few recordings they come from.
 MANY_WINDOWS = 1024
 
-#: Embeds (n, leads, samples) as (n, D).
-Encoder = Callable[[Sequence[np.ndarray]], np.ndarray]
-#: Is told how far a long recording has come: its name, windows done, windows in all.
+#: Reports the progress of a long recording: its name, windows done, windows in total.
 Watch = Callable[[str, int, int], None]
 
 
 @dataclass
 class Embedded:
-    """A recording's embeddings, or why it has none.
+    """A recording's embeddings, or the reason it has none.
 
     Attributes:
         file: the recording as it was given.
-        record: its id in its file, or the file's name; empty for an `ECG` that has none.
-        name: file's name and id, as in "exams.hdf5#17".
-        starts: (n,) seconds at which its windows begin; one window for a recording of ten seconds.
+        record: its ID in the file, or the file's name; empty for an `ECG` without either.
+        name: file name and ID, as in "exams.hdf5#17".
+        starts: (n,) start of each window in seconds; one window for a 10 s recording.
         windows: (n, D) float32, the embedding of each window.
-        qualities: (n,) "good", "fair" or "unusable", the verdict of `dbeta.signal.quality` on each window.
-        duration: of the recording, seconds.
-        error: the sentence that says why it cannot be used; then there are no windows.
-        notes: what it was warned of.
+        qualities: (n,) "good", "fair" or "unusable" for each window (see `dbeta.signal.quality`).
+        duration: of the recording, in seconds.
+        error: why the recording cannot be used; it then has no windows.
+        notes: warnings about the recording.
     """
 
     file: ECG | str | Path
@@ -56,112 +51,120 @@ class Embedded:
 
     @property
     def quality(self) -> str:
-        """Of the whole: "unusable" if all windows are, "good" if nine of ten are, else "fair"."""
+        """Of the whole recording: "unusable" if all windows are, "good" if at least 90 % are, else "fair"."""
         if (self.qualities == UNUSABLE).all():
             return UNUSABLE
         return GOOD if (self.qualities == GOOD).mean() >= 0.9 else FAIR
 
     @property
     def embedding(self) -> np.ndarray:
-        """(D,) float32: the mean over the windows."""
+        """(D,) float32, the mean over the windows."""
         return self.windows.mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
-def embed_groups(
-    encode: Encoder,
-    recordings: Iterable[ECG | str | Path],
-    wanted: InputFormat,
-    *,
-    batch_size: int,
-    workers: int | None = None,
-    watch: Watch | None = None,
-    **options: Any,
-) -> Iterator[list[Embedded]]:
-    """Embed recordings, `batch_size` of them or one of a day at a time.
+class Group:
+    """Recordings whose windows go through the model together: up to `batch_size` recordings, or one very long one.
+
+    After each piece, embed the full batches; once the group is `complete`, embed the partial batch and close it.
 
     Args:
-        encode: the model.
-        recordings: ECGs, or files that `read_ecg` can read.
-        wanted: the model's input.
-        batch_size: windows that go through the model at once, and recordings of a group.
-        workers: processes that read (see `prepare_files`).
-        watch: is told how far a recording of several pieces has come.
-        **options: those of `read_ecg`.
-
-    Yields:
-        Groups of recordings in their order; one that cannot be used says so in `error`.
+        batch_size: windows per model batch, and the most recordings in a group.
     """
-    group: list[_Open] = []
-    waiting: list[tuple[_Open, np.ndarray]] = []
-    one: _Open | None = None
 
-    def compute(count: int) -> None:
-        batch = waiting[:count]
-        if not batch:
-            return
-        del waiting[:count]
-        for (owner, _), row in zip(batch, encode([window for _, window in batch]), strict=True):
-            owner.rows.append(row)
+    def __init__(self, batch_size: int) -> None:
+        """Start empty."""
+        self.batch_size = batch_size
+        self.recordings: list[_Open] = []
+        self.waiting: list[tuple[_Open, np.ndarray]] = []
+        self.embedding: list[_Open] = []
 
-    for piece in prepare_files(recordings, wanted, workers=workers, **options):
-        if one is None:
-            one = _Open(piece.file)
-            group.append(one)
-        one.add(piece)
-        waiting.extend((one, window) for window in (() if piece.windows is None else piece.windows))
-        while len(waiting) >= batch_size:
-            compute(batch_size)
-        if watch is not None and piece.duration > 0 and not (piece.last and one.pieces == 1):
-            watch(one.done.name, *(round(at / wanted.duration) for at in (piece.end, piece.duration)))
-        if piece.last:
-            one = None
-            if len(group) == batch_size or sum(len(member.starts) for member in group) >= MANY_WINDOWS:
-                compute(len(waiting))
-                yield [member.close() for member in group]
-                group = []
-    if group:
-        compute(len(waiting))
-        yield [member.close() for member in group]
+    def add(self, piece: Prepared) -> _Open:
+        """Add the next piece of the last recording, or the first piece of a new one; return its recording."""
+        if not self.recordings or self.recordings[-1].finished:
+            self.recordings.append(_Open(piece.file))
+        recording = self.recordings[-1]
+        recording.add(piece)
+        if piece.windows is not None:
+            self.waiting += [(recording, window) for window in piece.windows]
+        return recording
+
+    @property
+    def complete(self) -> bool:
+        """Whether no recording may be added, and the last one has all its pieces."""
+        windows = sum(len(recording.starts) for recording in self.recordings)
+        full = len(self.recordings) == self.batch_size or windows >= MANY_WINDOWS
+        return full and self.recordings[-1].finished
+
+    def take_batch(self, *, partial: bool = False) -> list[np.ndarray]:
+        """Take the windows of the next batch, each (leads, samples); none if there are too few for a full batch.
+
+        Args:
+            partial: also take fewer windows than a full batch.
+        """
+        if not partial and len(self.waiting) < self.batch_size:
+            return []
+        batch, self.waiting = self.waiting[: self.batch_size], self.waiting[self.batch_size :]
+        self.embedding = [recording for recording, _ in batch]
+        return [window for _, window in batch]
+
+    def store(self, embeds: np.ndarray) -> None:
+        """Store the embeddings (n, D) of the batch taken last."""
+        for recording, row in zip(self.embedding, embeds, strict=True):
+            recording.rows.append(row)
+
+    def close(self) -> list[Embedded]:
+        """The recordings in order, once all windows have been embedded."""
+        return [recording.close() for recording in self.recordings]
 
 
 class _Open:
-    """A recording of which pieces are still to come, or windows still to be embedded."""
+    """A recording with pieces still to be read, or windows still to be embedded."""
 
     def __init__(self, file: ECG | str | Path) -> None:
-        self.done = Embedded(file)
+        self.result = Embedded(file)
+        self.finished = False
         self.pieces = self.lost = 0
         self.starts: list[float] = []
         self.qualities: list[tuple[str, str]] = []
         self.rows: list[np.ndarray] = []
 
     def add(self, piece: Prepared) -> None:
-        done = self.done
+        result = self.result
+        self.finished = piece.last
         self.pieces += 1
         self.lost += piece.lost
         self.starts += piece.starts.tolist()
         self.qualities += piece.qualities
-        done.record, done.name = done.record or piece.record, done.name or piece.name
-        done.duration = piece.duration or done.duration
-        done.notes += piece.notes
-        done.error = piece.error
+        result.record = result.record or piece.record
+        result.name = result.name or piece.name
+        result.duration = piece.duration or result.duration
+        result.notes += piece.notes
+        result.error = piece.error
 
     def close(self) -> Embedded:
-        done = self.done
-        done.notes = merge_notes(done.notes)
+        result = self.result
+        result.notes = merge_notes(result.notes)
+        if result.error is not None:
+            return result
         count = self.lost + len(self.starts)
-        if done.error is None and not self.rows:
-            done.error = f"{done.name}: holds no signal in any of its {count} windows"
-        elif done.error is None:
-            done.starts, done.windows = np.array(self.starts), np.stack(self.rows)
-            done.qualities = np.array([verdict for verdict, _ in self.qualities])
-            unusable = [reason for verdict, reason in self.qualities if verdict == UNUSABLE]
-            if len(unusable) == len(self.rows):
-                done.notes.append(f"{done.name}: has no usable signal, {unusable[0]}; no finding is given")
-            elif unusable:
-                done.notes.append(
-                    f"{done.name}: {len(unusable)} of {len(self.rows)} windows have no usable signal ({unusable[0]}) "
-                    "and are left out of the findings"
-                )
-            if self.lost:
-                done.notes.append(f"{done.name}: {self.lost} of {count} windows hold no signal and are left out")
-        return done
+        if not self.rows:
+            result.error = f"{result.name}: holds no signal in any of its {count} windows"
+            return result
+        result.starts, result.windows = np.array(self.starts), np.stack(self.rows)
+        result.qualities = np.array([verdict for verdict, _ in self.qualities])
+        result.notes += self._quality_notes()
+        if self.lost:
+            result.notes.append(f"{result.name}: {self.lost} of {count} windows hold no signal and are left out")
+        return result
+
+    def _quality_notes(self) -> list[str]:
+        name, count = self.result.name, len(self.rows)
+        reasons = [reason for verdict, reason in self.qualities if verdict == UNUSABLE]
+        if not reasons:
+            return []
+        if len(reasons) == count:
+            return [f"{name}: has no usable signal, {reasons[0]}; no finding is given"]
+        return [
+            f"{name}: {len(reasons)} of {count} windows have no usable signal ({reasons[0]}) and are left out of the "
+            "findings"
+        ]

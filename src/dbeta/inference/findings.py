@@ -1,9 +1,10 @@
-"""Embeddings of recordings and conditions → the table of findings, for recordings or for their windows."""
+"""Turns embeddings of recordings and conditions into the table of findings."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,16 @@ import pandas as pd
 from dbeta.inference.embed import Embedded
 from dbeta.signal.quality import UNUSABLE
 
+#: Columns that tell something only of recordings with several windows.
+PEAKS = ["peak", "peak_at"]
+
 
 @dataclass
 class Question:
     """Conditions to ask for.
 
     Attributes:
-        names: (C,) as they were asked.
+        names: (C,) as the user wrote them.
         directions: (C, D) float32 of unit length.
         panel: (panel, C) scores of the reference recordings, each column sorted; None without a panel.
     """
@@ -32,7 +36,7 @@ class Question:
         return (embeds / np.maximum(lengths, 1e-12)) @ self.directions.T
 
     def percentiles(self, scores: np.ndarray) -> np.ndarray:
-        """Mid-rank percentile of each score (n, C) among the panel's."""
+        """Mid-rank percentile of each score (n, C) in the reference panel; NaN without a panel."""
         if self.panel is None:
             return np.full_like(scores, np.nan)
         ranks = [
@@ -43,60 +47,67 @@ class Question:
 
 
 def tabulate(
-    question: Question, recordings: Sequence[Embedded], *, windows: bool = False, peaks: bool = False
+    question: Question, recordings: Sequence[Embedded], *, windows: bool = False, unusable: bool = False
 ) -> pd.DataFrame:
-    """The findings of recordings that could be used.
+    """The findings of several recordings.
 
     Args:
         question: the conditions.
-        recordings: with their embeddings; those without usable signal are left out.
-        windows: a row for each window and condition, not for each recording and condition.
-        peaks: the columns of peaks are there also where every recording has a single window.
+        recordings: with their embeddings.
+        windows: one row per window and condition, instead of one per recording and condition.
+        unusable: give recordings without usable signal a row without a condition; otherwise they have none.
 
     Returns:
-        As `DBeta.diagnose` describes it.
+        The columns that `DBeta.diagnose` describes.
     """
-    names = [one.name or f"recording {i}" for i, one in enumerate(recordings, 1)]
-    peaks = peaks or any(len(one.starts) > 1 for one in recordings)
     tables = [
-        _of_windows(question, one, name) if windows else _of_recording(question, one, name, peaks)
-        for one, name in zip(recordings, names, strict=True)
-        if one.quality != UNUSABLE
+        findings_of(question, one, one.name or f"recording {i}", windows=windows)
+        for i, one in enumerate(recordings, 1)
+        if unusable or one.quality != UNUSABLE
     ]
     if not tables:
         start = ["start"] if windows else []
         return pd.DataFrame(columns=["record", *start, "condition", "score", "percentile", "quality"])
-    return pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True)
+    if all(len(one.starts) == 1 for one in recordings):
+        table = table.drop(columns=PEAKS, errors="ignore")
+    return table
 
 
-def _of_windows(question: Question, one: Embedded, name: str) -> pd.DataFrame:
+def findings_of(question: Question, one: Embedded, name: str, *, windows: bool = False) -> pd.DataFrame:
+    """The findings of one recording, best score first, as a whole or by window.
+
+    Returns:
+        The columns that `DBeta.diagnose` describes, always with `peak` and `peak_at` unless `windows`; a recording
+        without usable signal has one row without condition, score and percentile.
+    """
+    if one.quality == UNUSABLE:
+        row = {"record": name, "condition": None, "score": None, "percentile": None, "quality": UNUSABLE}
+        return pd.DataFrame([row])
     used = one.qualities != UNUSABLE
-    scores = question.scores(one.windows[used])  # (n, C)
+    embeds, starts, qualities = one.windows[used], one.starts[used], one.qualities[used]  # (n, D), (n,), (n,)
+    each = question.scores(embeds)  # (n, C)
+    if not windows:
+        embeds = embeds.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
+        qualities = np.array([one.quality])
+    scores = question.scores(embeds)
     order = np.argsort(-scores, axis=1, kind="stable")
-    columns = {
+    columns: dict[str, Any] = {
         "record": name,
-        "start": np.repeat(one.starts[used], len(question.names)),
         "condition": np.array(question.names, object)[order].ravel(),
         "score": np.take_along_axis(scores, order, 1).ravel().astype(float),
         "percentile": np.take_along_axis(question.percentiles(scores), order, 1).ravel().astype(float),
-        "quality": np.repeat(one.qualities[used], len(question.names)).astype(object),
+        "quality": np.repeat(qualities, len(question.names)).astype(object),
     }
-    return pd.DataFrame(columns)
+    table = pd.DataFrame(columns)
+    if windows:
+        table.insert(1, "start", np.repeat(starts, len(question.names)))
+        return table
+    best = each.argmax(axis=0)[order[0]]
+    return table.assign(peak=each.max(axis=0)[order[0]].astype(float), peak_at=starts[best])
 
 
-def _of_recording(question: Question, one: Embedded, name: str, peaks: bool) -> pd.DataFrame:
-    used = one.qualities != UNUSABLE
-    mean = one.windows[used].mean(axis=0, dtype=np.float64).astype(np.float32)
-    scores = question.scores(mean[None])  # (1, C)
-    order = np.argsort(-scores[0], kind="stable")
-    columns = {
-        "record": name,
-        "condition": np.array(question.names, object)[order],
-        "score": scores[0, order].astype(float),
-        "percentile": question.percentiles(scores)[0, order].astype(float),
-        "quality": one.quality,
-    }
-    if peaks:
-        each = question.scores(one.windows[used])[:, order]  # (n, C)
-        columns |= {"peak": each.max(axis=0).astype(float), "peak_at": one.starts[used][each.argmax(axis=0)]}
-    return pd.DataFrame(columns)
+def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """A table as JSON rows; missing values become null."""
+    rows = table.to_dict("records")
+    return [{str(key): None if pd.isna(value) else value for key, value in row.items()} for row in rows]

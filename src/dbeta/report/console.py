@@ -1,4 +1,4 @@
-"""What the command line shows: tables on stdout; progress, notes and errors on stderr."""
+"""Prints what the command line shows: tables on stdout; progress, notes and errors on stderr."""
 
 from __future__ import annotations
 
@@ -36,28 +36,20 @@ if TYPE_CHECKING:
 
 
 class Failures:
-    """Files that could not be done, named at the end so that the others are not held up."""
+    """Files that could not be processed, reported at the end so that they do not hold up the others."""
 
     def __init__(self) -> None:
-        """Start with none."""
+        """Start empty."""
         self.messages: list[str] = []
 
-    @contextmanager
-    def of(self, file: Path) -> Iterator[None]:
-        """Note a `DBetaError` of this file instead of raising it."""
-        try:
-            yield
-        except DBetaError as error:
-            self.add(file, str(error))
-
     def add(self, file: str | Path, message: str) -> None:
-        """Note what is wrong with a file."""
+        """Add a file and what is wrong with it."""
         if str(file) not in message:
             message = f"{file}: {message.removeprefix(f'{Path(file).name}: ')}"
         self.messages.append(message)
 
     def end(self) -> None:
-        """Name the failures, if any, and exit with 1."""
+        """Print the failures and exit with 1, if there are any."""
         for message in self.messages:
             complain(message)
         if self.messages:
@@ -65,7 +57,7 @@ class Failures:
 
 
 def print_findings(table: pd.DataFrame) -> None:
-    """The findings of one recording."""
+    """Print the findings of one recording."""
     long = "peak" in table
     view = Table(title=escape(str(table["record"].iloc[0])), title_justify="left", title_style="bold")
     view.add_column("condition")
@@ -79,8 +71,60 @@ def print_findings(table: pd.DataFrame) -> None:
     Console().print(view)
 
 
+def print_hits(table: pd.DataFrame) -> None:
+    """Print the recordings that a search found."""
+    view = Table()
+    for column in ("file", "record", "score"):
+        view.add_column(column, justify="right" if column == "score" else "left", overflow="fold")
+    for row in table.to_dict("records"):
+        view.add_row(escape(row["file"]), escape(row["record"]), f"{row['score']:+.3f}")
+    Console().print(view)
+
+
+def print_notice(explanation: str) -> None:
+    """Print what a table's numbers mean, and that they are for research only."""
+    Console().print(f"[dim]{escape(explanation)}. {NOTICE}[/]")
+
+
+#: Facts that `print_facts` shows, with their units.
+_FACTS = {
+    "record": "",
+    "sampling_rate": " Hz",
+    "duration": " s",
+    "samples": "",
+    "looked_at": " s, the first, for voltages and quality",
+    "missing": "",
+    "patient_id": "",
+    "patient_name": "",
+    "birth_date": "",
+    "age": "",
+    "sex": "",
+    "report": "",
+    "other_channels": "",
+    "missing_leads": "",
+    "fixed_leads": "",
+    "quality": "",
+}
+
+
+def print_facts(facts: dict[str, Any]) -> None:
+    """Print the facts about a recording (see `dbeta.report.facts`)."""
+    view = Table(show_header=False, box=None)
+    whole = facts["looked_at"] >= facts["duration"] - 1 / facts["sampling_rate"]
+    for name, unit in _FACTS.items():
+        value = facts.get(name)
+        if value is None or (name == "looked_at" and whole):
+            continue
+        if isinstance(value, list | tuple):
+            value = ", ".join(value)
+        if name == "quality" and facts["quality_reason"]:
+            value = f"{value}: {facts['quality_reason']}"
+        view.add_row(f"[bold]{name.replace('_', ' ')}[/]", escape(f"{value}{unit}"))
+    Console().print(view)
+
+
 def print_quality(quality: Quality, peak_to_peak: dict[str, float | None]) -> None:
-    """The signal of each lead."""
+    """Print the signal quality of each lead."""
     view = Table(title="signal", title_justify="left", title_style="bold")
     view.add_column("lead")
     view.add_column("quality")
@@ -97,13 +141,13 @@ def print_quality(quality: Quality, peak_to_peak: dict[str, float | None]) -> No
     Console().print(view)
 
 
-#: Conditions that a line of `print_windows` has room for.
+#: Conditions per line of `print_windows`.
 SHOWN = 3
 
 
 def print_windows(table: pd.DataFrame) -> None:
-    """What fits each window of one recording best."""
-    title = f"{table['record'].iloc[0]}: score (percentile) of what fits each window best"
+    """Print the best-matching conditions of each window of one recording."""
+    title = f"{table['record'].iloc[0]}: score (percentile) of the best matches per window"
     view = Table(title=escape(title), title_justify="left", title_style="bold")
     view.add_column("start", justify="right", no_wrap=True)
     view.add_column("condition")
@@ -120,13 +164,13 @@ def _percent(percentile: float) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """As in 3:20:10, hours, minutes and seconds since the recording began."""
+    """Hours, minutes and seconds, as in 3:20:10."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def print_metrics(result: dict[str, Any]) -> None:
-    """An evaluation's figures, those of each class beside the baselines'."""
+    """Print an evaluation's figures, with those of each class beside the baselines'."""
     console = Console()
     title = f"{result['task']} on {result['benchmark']}: {result['n_records']} test records"
     if "classes" in result:
@@ -137,9 +181,9 @@ def print_metrics(result: dict[str, Any]) -> None:
     for line in result["notes"]:
         note(line)
     if result["missing"]:
-        note(f"{result['missing']} recordings are missing and left out")
+        note(f"{result['missing']} recordings are missing and were left out")
     if result["unread"]:
-        note(f"{len(result['unread'])} recordings could not be read and are left out: see metrics.json")
+        note(f"{len(result['unread'])} recordings could not be read and were left out: see metrics.json")
 
 
 def _text(figure: list[float] | None) -> str:
@@ -149,7 +193,7 @@ def _text(figure: list[float] | None) -> str:
 def _class_table(result: dict[str, Any], title: str) -> Table:
     view = Table(title=title, title_justify="left", title_style="bold")
     view.add_column("class")
-    # As many as a terminal has room for; the report has them all
+    # A terminal has room for these two; the report has all
     baselines = {name: one for name, one in result["baselines"].items() if name in ("random", "normality")}
     beside = {**result.get("others", {}), **baselines}
     for column in ("positives", "AUROC (95 % interval)", "AUPRC", *map(escape, beside)):
@@ -165,7 +209,7 @@ def _class_table(result: dict[str, Any], title: str) -> Table:
 
 
 def _figure_table(result: dict[str, Any], title: str) -> Table:
-    """Figures that are not of classes: [value, low, high] by name, in groups or not."""
+    """Figures that do not belong to classes: [value, low, high] by name, grouped or not."""
     view = Table(title=title, title_justify="left", title_style="bold")
     for column in ("", "value (95 % interval)", "chance"):
         view.add_column(column, justify="left" if not column else "right")
@@ -180,7 +224,7 @@ def _figure_table(result: dict[str, Any], title: str) -> Table:
 
 
 def print_estimate(found: dict[str, Any]) -> None:
-    """A dry run: the resolved recipe, then what it asks for."""
+    """Print the result of a dry run: the resolved recipe, then what the run would need."""
     import yaml
 
     figures = found["estimate"]
@@ -208,29 +252,29 @@ def print_estimate(found: dict[str, Any]) -> None:
 
 
 class Rate(ProgressColumn):
-    """How many a second."""
+    """Items per second."""
 
     def render(self, task: Task) -> Text:
-        """As in "12.3/s"; nothing before the first is done."""
+        """As in "12.3/s"; empty until the first item is done."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f}/s")
 
 
-#: Seconds from one line of progress to the next where there is no terminal.
+#: Seconds between two lines of progress if stderr is no terminal.
 LINE_SECONDS = 60.0
 
 
 class Advance:
-    """Moves a progress bar.
+    """Updates a progress bar, or prints lines of progress instead.
 
     Args:
-        bar: the bars of a run.
-        task: its own.
-        lines: what the lines of progress begin with, which are written instead of the bar; None for no lines.
+        bar: the display.
+        task: the bar to update.
+        lines: prefix of the lines of progress; None for no lines.
     """
 
     def __init__(self, bar: Progress, task: TaskID, lines: str | None = None) -> None:
-        """Nothing is done yet."""
+        """Start at zero."""
         self.bar, self.task, self.lines = bar, task, lines
         self.inner: TaskID | None = None
         self.begun = False
@@ -238,7 +282,7 @@ class Advance:
         self.since = self.said = time.monotonic()
 
     def __call__(self, done: int, total: int) -> None:
-        """So many are done, of so many in all; what was done before the first call does not count for the rate."""
+        """Set the items done and in total; items done before the first call do not count towards the rate."""
         if not self.begun:
             self.bar.reset(self.task, total=total, completed=done)
             self.begun = True
@@ -248,7 +292,7 @@ class Advance:
         self._say()
 
     def within(self, name: str, done: int, total: int) -> None:
-        """So much of one item is done: a second bar, as long as that takes."""
+        """Show the progress within one item on a second bar, until it is done."""
         if self.inner is None:
             self.inner = self.bar.add_task(escape(name), total=total)
         self.bar.update(self.inner, completed=done, total=total, description=escape(name))
@@ -258,7 +302,7 @@ class Advance:
         self._say()
 
     def _say(self) -> None:
-        """A line of progress, if it is time for one."""
+        """Print a line of progress if one is due."""
         now = time.monotonic()
         if self.lines is None or now - self.said < LINE_SECONDS:
             return
@@ -270,15 +314,20 @@ class Advance:
 
 @contextmanager
 def progress(label: str, *, lines: bool = False) -> Iterator[Advance]:
-    """A progress bar on stderr; yields a function of (done, in all).
+    """Show a progress bar on stderr; yields a function of (done, total).
 
     Args:
-        label: what is done.
-        lines: write a line now and then where stderr is no terminal, as in a cluster's log; otherwise silent there.
+        label: shown beside the bar.
+        lines: print a line once a minute if stderr is no terminal, as in a cluster's log; otherwise print nothing.
     """
     columns = (
-        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate()),
-        *(TimeElapsedColumn(), TextColumn("remaining"), TimeRemainingColumn()),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        Rate(),
+        TimeElapsedColumn(),
+        TextColumn("remaining"),
+        TimeRemainingColumn(),
     )
     terminal = sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=not terminal) as bar:
@@ -286,10 +335,10 @@ def progress(label: str, *, lines: bool = False) -> Iterator[Advance]:
 
 
 def note(message: str) -> None:
-    """A line for people, on stderr."""
+    """Print a line on stderr."""
     print(message, file=sys.stderr)
 
 
 def complain(error: DBetaError | str) -> None:
-    """One line on stderr, whatever the name of the file."""
+    """Print an error on one line of stderr, even if a file name in it has line breaks."""
     note("error: " + " ".join(str(error).splitlines()))

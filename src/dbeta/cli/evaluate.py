@@ -1,4 +1,4 @@
-"""The commands that measure a model: evaluate zero-shot, probe, finetune, retrieval, identification, compare."""
+"""The commands `dbeta evaluate zero-shot`, `probe`, `finetune`, `retrieval`, `identification` and `compare`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dbeta.cli.common import Precision, load_model
+from dbeta.cli.options import Precision, load_model
 from dbeta.errors import DBetaError
 from dbeta.report.console import note, print_metrics, progress
 from dbeta.utils.files import write_text
@@ -20,38 +20,35 @@ if TYPE_CHECKING:
     from dbeta.evaluation.result import Result
     from dbeta.inference.dbeta import DBeta
 
-#: Lead sets that can be fine-tuned on.
+app = typer.Typer(help="Evaluate a model on a benchmark.", no_args_is_help=True)
+
+#: Lead sets for fine-tuning.
 LEAD_COUNTS = (12, 6, 4, 3, 2, 1)
 
 BenchmarkName = Annotated[
     str,
     typer.Argument(
         help="ptb-xl-super, -sub, -form, -rhythm or -all; cpsc2018, csn, code-test, code-15, challenge-2021; "
-        "corpus for all findings of a built corpus"
+        "corpus for every finding of a corpus"
     ),
 ]
-Raw = Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded, or a corpus built from it")]
-Output = Annotated[Path, typer.Option(help="Folder for report.md, metrics.json, predictions.parquet and pictures")]
+Raw = Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded, or a corpus folder")]
+Output = Annotated[Path, typer.Option(help="Folder for report.md, metrics.json, predictions.parquet and plots")]
 Models = Annotated[
     list[str] | None,
-    typer.Option(
-        "--model", help="Folder, hub id, tiny or tiny-sim; a second one is compared  \\[default: the bundled]"
-    ),
+    typer.Option("--model", help="Checkpoint folder, hub ID, tiny or tiny-sim; repeat to compare  \\[default: tiny]"),
 ]
-Fold = Annotated[
-    int | None, typer.Option(help="PTB-XL's official fold to test on  \\[default: 10; 9 where the data lack it]")
-]
-Protocol = Annotated[str, typer.Option(help="corrected, or merl for MERL's splits, labels and quirks")]
-SplitFile = Annotated[Path | None, typer.Option(help="MERL's split file of the benchmark, Parquet or CSV")]
-SubsetOk = Annotated[bool, typer.Option("--subset-ok", help="Go on where recordings are missing, and say how many")]
-Groups = Annotated[Path | None, typer.Option(help="CSV of record_id and further columns, each a subgroup to report")]
-Cache = Annotated[
-    Path | None, typer.Option(help="Folder in which embeddings are kept  \\[default: the user's cache folder]")
-]
-Resamples = Annotated[int, typer.Option(min=10, help="Resamples of the bootstrap")]
+Fold = Annotated[int | None, typer.Option(help="PTB-XL test fold  \\[default: 10, or 9 if the data lack it]")]
+Protocol = Annotated[str, typer.Option(help="corrected, or merl for MERL's splits and labels as published")]
+SplitFile = Annotated[Path | None, typer.Option(help="MERL's split file for the benchmark, Parquet or CSV")]
+SubsetOk = Annotated[bool, typer.Option("--subset-ok", help="Continue if recordings are missing, and report how many")]
+Groups = Annotated[Path | None, typer.Option(help="CSV file with record_id and one column per subgroup")]
+Cache = Annotated[Path | None, typer.Option(help="Folder for cached embeddings  \\[default: the user cache folder]")]
+Resamples = Annotated[int, typer.Option(min=10, help="Bootstrap resamples")]
 
 
-def evaluate_zero_shot(
+@app.command("zero-shot")
+def zero_shot(
     benchmark: BenchmarkName,
     raw: Raw,
     output: Output,
@@ -65,7 +62,7 @@ def evaluate_zero_shot(
     resamples: Resamples = 1000,
     precision: Precision = None,
 ) -> None:
-    """Score how well words alone rank a benchmark's recordings.
+    """Evaluate how well text prompts alone rank a benchmark's recordings.
 
     Example: dbeta evaluate zero-shot ptb-xl-super ptb-xl-1.0.3/ --model checkpoints/tiny --output runs/zero-shot
     """
@@ -75,7 +72,8 @@ def evaluate_zero_shot(
     _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
 
 
-def evaluate_probe(
+@app.command("probe")
+def probe(
     benchmark: BenchmarkName,
     raw: Raw,
     output: Output,
@@ -89,7 +87,9 @@ def evaluate_probe(
     resamples: Resamples = 1000,
     precision: Precision = None,
 ) -> None:
-    """Probe a frozen model's embeddings with 1 %, 10 % and all of the labels, and with 1 to 128 per class.
+    """Train linear probes on frozen embeddings.
+
+    With 1 %, 10 % and all of the labels, and with 1 to 128 recordings per class.
 
     Example: dbeta evaluate probe ptb-xl-rhythm ptb-xl-1.0.3/ --output runs/probe
     """
@@ -100,20 +100,21 @@ def evaluate_probe(
     _finish(evaluate(models, task, merl=merl, cache=_cache(cache), resamples=resamples, bar=progress), output)
 
 
-def evaluate_finetune(
+@app.command("finetune")
+def finetune(
     benchmark: BenchmarkName,
     raw: Raw,
     output: Output,
     model: Models = None,
     leads: Annotated[
-        str, typer.Option(help="Lead sets, each a model of its own: any of 12,6,4,3,2,1; the others are zero")
+        str, typer.Option(help="Lead sets, one model each: any of 12,6,4,3,2,1; other leads are zeroed")
     ] = "12",
-    epochs: Annotated[int, typer.Option(help="Times round the training records")] = 10,
-    batch_size: Annotated[int, typer.Option(help="Records a step")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Of the encoder; the head's is ten times that")] = 1e-4,
-    lead_dropout: Annotated[float, typer.Option(help="Probability that a lead is zeroed in training")] = 0.0,
-    scratch: Annotated[bool, typer.Option(help="Also train from random weights, as a baseline")] = True,
-    seed: Annotated[int, typer.Option(help="Of the head's start, the order of records and the dropouts")] = 0,
+    epochs: Annotated[int, typer.Option(help="Training epochs")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Records per step")] = 64,
+    learning_rate: Annotated[float, typer.Option(help="Of the encoder; the head's is ten times as high")] = 1e-4,
+    lead_dropout: Annotated[float, typer.Option(help="Probability of zeroing a lead in training")] = 0.0,
+    scratch: Annotated[bool, typer.Option(help="Also train from random weights as a baseline")] = True,
+    seed: Annotated[int, typer.Option(help="Random seed")] = 0,
     fold: Fold = None,
     protocol: Protocol = "corrected",
     split_file: SplitFile = None,
@@ -121,16 +122,16 @@ def evaluate_finetune(
     groups: Groups = None,
     resamples: Resamples = 1000,
 ) -> None:
-    """Fine-tune the whole encoder on a benchmark's labels, with all leads or fewer.
+    """Fine-tune the encoder on a benchmark's labels, with all leads or fewer.
 
-    The fine-tuned encoders lie in the output folder; started again after an interruption, it goes on.
+    The fine-tuned encoders are in the output folder. An interrupted run resumes when the same command is run again.
 
     Example: dbeta evaluate finetune ptb-xl-super ptb-xl-1.0.3/ --leads 12,2,1 --output runs/finetune
     """
     try:
         counts = [int(one) for one in leads.split(",")]
     except ValueError:
-        raise DBetaError(f"{leads!r} is no list of lead sets; give some of 12,6,4,3,2,1") from None
+        raise DBetaError(f"{leads!r} is not a list of lead sets; give some of 12,6,4,3,2,1") from None
     if unknown := [count for count in counts if count not in LEAD_COUNTS]:
         raise DBetaError(f"there is no set of {unknown[0]} leads; give some of 12,6,4,3,2,1")
     task, models = _prepare(benchmark, raw, output, model, fold, protocol, split_file, subset_ok, groups, "float32")
@@ -144,7 +145,8 @@ def evaluate_finetune(
     _finish(result, output)
 
 
-def evaluate_retrieval(
+@app.command("retrieval")
+def retrieval(
     benchmark: BenchmarkName,
     raw: Raw,
     output: Output,
@@ -155,7 +157,7 @@ def evaluate_retrieval(
     resamples: Resamples = 1000,
     precision: Precision = None,
 ) -> None:
-    """Find ECGs by their reports and reports by their ECGs, among held-out pairs.
+    """Retrieve ECGs by their reports and reports by their ECGs.
 
     Example: dbeta evaluate retrieval ptb-xl-all ptb-xl-1.0.3/ --output runs/retrieval
     """
@@ -165,7 +167,8 @@ def evaluate_retrieval(
     _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
 
 
-def evaluate_identification(
+@app.command("identification")
+def identification(
     benchmark: BenchmarkName,
     raw: Raw,
     output: Output,
@@ -176,11 +179,11 @@ def evaluate_identification(
     resamples: Resamples = 1000,
     precision: Precision = None,
     finetune: Annotated[
-        bool, typer.Option("--finetune", help="First learn to tell the training patients apart")
+        bool, typer.Option("--finetune", help="First fine-tune on identifying the training patients")
     ] = False,
-    epochs: Annotated[int, typer.Option(help="With --finetune: times round the training records")] = 10,
+    epochs: Annotated[int, typer.Option(help="Training epochs, with --finetune")] = 10,
 ) -> None:
-    """Tell whose ECG a record is, among one other ECG of each patient.
+    """Identify the patient of an ECG among one other ECG of each patient.
 
     Example: dbeta evaluate identification ptb-xl-all ptb-xl-1.0.3/ --output runs/identification
     """
@@ -197,11 +200,12 @@ def evaluate_identification(
     _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
 
 
-def evaluate_compare(
-    runs: Annotated[list[Path], typer.Argument(help="--output folders of evaluations")],
-    output: Annotated[Path | None, typer.Option(help="Markdown file to write the table to")] = None,
+@app.command("compare")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Output folders of evaluations")],
+    output: Annotated[Path | None, typer.Option(help="Markdown file to write  \\[default: print]")] = None,
 ) -> None:
-    """Put several evaluations into one table, beside published figures.
+    """Compare evaluations in one table, beside published figures.
 
     Example: dbeta evaluate compare runs/zero-shot runs/probe --output runs/table.md
     """
@@ -234,7 +238,7 @@ def _prepare(
     groups: Path | None,
     precision: str | None,
 ) -> tuple[Benchmark, dict[str, DBeta]]:
-    """The benchmark and the models by name, everything checked that can be before the work."""
+    """The benchmark and the models by name, after all checks that need no computation."""
     from dbeta.evaluation.benchmarks import add_groups, load_benchmark
     from dbeta.evaluation.report import check_output
 

@@ -1,0 +1,93 @@
+"""Finds the recordings that a command is to process: files, folders, a list of paths, and every N-th of them."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dbeta.errors import DBetaError
+from dbeta.io.read import search_folder
+from dbeta.io.safety.limits import is_folder
+
+
+@dataclass
+class Selection:
+    """The recordings to process.
+
+    Attributes:
+        files: in order, each once; only those of the shard.
+        many: whether they are a batch (several files, a folder, a list or a shard) rather than a single file.
+        shard: as in "2/8".
+    """
+
+    files: list[Path]
+    many: bool
+    shard: str = "1/1"
+
+
+def select_recordings(
+    paths: Sequence[Path],
+    list_file: Path | None = None,
+    shard: str | None = None,
+    *,
+    note: Callable[[str], None] = lambda text: None,
+) -> Selection:
+    """Find the recordings, those of a folder sorted by name.
+
+    Args:
+        paths: files and folders.
+        list_file: text file with further paths, one per line; "-" reads standard input.
+        shard: "I/N" selects every N-th recording, starting at the I-th.
+        note: called with what is left out of each folder.
+
+    Raises:
+        DBetaError: there is no recording, the list cannot be read, or the shard is invalid.
+    """
+    number, count = (1, 1) if shard is None else _parse_shard(shard)
+    listed = [] if list_file is None else _read_list(list_file)
+    selection = Selection([], many=list_file is not None)
+    found: list[Path] = []
+    for path in [*paths, *listed]:
+        if is_folder(path):
+            selection.many = True
+            inside, notes = search_folder(path)
+            found += inside
+            for text in notes:
+                note(text)
+        else:
+            found.append(path)
+    selection.files = list(dict.fromkeys(found))
+    selection.many |= len(selection.files) > 1
+    if shard is not None and selection.files:
+        selection.files, selection.many = selection.files[number - 1 :: count], True
+        selection.shard = f"{number}/{count}"
+    elif not selection.files:
+        places = [*paths, *([list_file] if list_file else [])]
+        raise DBetaError(f"{', '.join(map(str, places))}: no recording was found there")
+    return selection
+
+
+def _parse_shard(shard: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", shard)
+    number, count = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not 1 <= number <= count:
+        raise DBetaError(f"--shard: write it as I/N, from 1/N to N/N, not {shard!r}")
+    return number, count
+
+
+def _read_list(file: Path) -> list[Path]:
+    try:
+        content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise DBetaError(f"{file}: the list cannot be read ({error.strerror}); check the path") from error
+    content = content.removeprefix(codecs.BOM_UTF8)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's default
+        content = content.decode("utf-16", "replace").encode()
+    if b"\0" in content:
+        raise DBetaError(f"{file}: is not a list of paths; write one per line, in UTF-8")
+    return [Path(line.strip()) for line in os.fsdecode(content).split("\n") if line.strip()]
