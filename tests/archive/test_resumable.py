@@ -288,6 +288,7 @@ def test_what_diagnose_will_not_write(ask, archive):
 # --- Interruptions
 
 
+@pytest.mark.slow
 def test_killed_and_started_again(run, archive, good, tmp_path, micro_checkpoint, counted, monkeypatch):
     """SIGKILL to the program and its workers, in the middle of the work."""
     code = f"""
@@ -417,6 +418,7 @@ def test_ctrl_c_keeps_what_was_computed(ask, archive, monkeypatch, tmp_path):
     assert [part.name for part in tmp_path.glob(".e.parquet.partial/*-*")] == ["000000000-000000032.parquet"]
 
 
+@pytest.mark.slow
 def test_sigterm_keeps_what_was_computed_and_ends_without_noise(archive, tmp_path, micro_checkpoint):
     code = f"""
 import os, signal, sys, time

@@ -68,6 +68,7 @@ def test_writing_is_noticed(tmp_path):
     assert len(watcher.seen) == 2
 
 
+@pytest.mark.slow
 def test_a_short_run_ends_well():
     command = [sys.executable, fuzz_reading.__file__, "--files", "60", "--workers", "1", "--seed", "9"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)

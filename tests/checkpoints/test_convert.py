@@ -274,6 +274,7 @@ def test_damaged_checkpoints(refused, damage, tmp_path):
     refused("bad.pt", "out", words=["bad.pt: ", words])
 
 
+@pytest.mark.slow
 def test_every_kind_of_damage_to_tensors_anywhere(refused, tmp_path):
     """A sample over the whole checkpoint; `tests/model/test_official.py` goes through all of it."""
     for name in list(golden_state())[::40]:
@@ -294,6 +295,7 @@ def test_truncated_files(refused, tmp_path, legacy):
         refused("cut.pt", "out", words=["cut.pt: ", "get the file again"])
 
 
+@pytest.mark.slow
 def test_a_flipped_byte_is_noticed_or_matters_nothing(run, tmp_path, golden_file):
     data = golden_file.read_bytes()
     expected = golden_state()
@@ -531,6 +533,7 @@ finally:
 """
 
 
+@pytest.mark.slow
 def test_the_published_size_in_less_than_6_gb(tmp_path):
     """321 M parameters; zeros, as only their number matters here, and of half precision, which takes more memory."""
     config = DBetaConfig.base(faithful=True)

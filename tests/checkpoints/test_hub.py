@@ -197,6 +197,7 @@ def test_no_room_in_the_cache(hub, cache):
     assert re.search(r"cannot be kept in the hub's cache \(.+\); make room", failure("org/name"))
 
 
+@pytest.mark.slow
 def test_offline_a_cached_model_is_found_and_any_other_is_a_users_error(micro_checkpoint, tmp_path):
     repository = tmp_path / "hub" / "models--org--name"
     shutil.copytree(micro_checkpoint, repository / "snapshots" / COMMIT)

@@ -409,6 +409,7 @@ def test_every_renamed_tensor_is_named(quick):
         assert f"unexpected {name}_" in said
 
 
+@pytest.mark.slow
 def test_every_reshaped_tensor_is_named(quick):
     state = shapes(golden_state())
     for name, shape in state.items():
@@ -427,6 +428,7 @@ def assert_named(shapes, what):
     raise AssertionError(f"{what} was not noticed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_every_tensor_that_is_not_finite_is_named(quick, value):
     state = golden_state()

@@ -121,6 +121,7 @@ def test_bad_usage(run, arguments):
     assert "Usage: dbeta" in err
 
 
+@pytest.mark.slow
 def test_a_network_is_not_needed_and_nothing_else_is_said(tmp_path, make_ecg):
     """The only test that starts the installed program: one line on stderr, whatever the libraries would say."""
     record = write_wfdb(tmp_path, make_ecg())
@@ -730,6 +731,7 @@ def test_evaluate_zero_shot(ask, tmp_path, micro_ptb_xl):
     assert rows["macro"][4] == f"{result['baselines']['normality']['macro']['auroc'][0]:.3f}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("task", "options", "shown"),
     [
@@ -766,6 +768,7 @@ def test_evaluate_two_models_and_compare(run, tmp_path, micro_ptb_xl, micro_chec
     assert "*D-BETA (Pham et al. 2025)* | 0.886" in (tmp_path / "table.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_model_folder_called_random(run, tmp_path, micro_ptb_xl, micro_checkpoint):
     (tmp_path / "random").symlink_to(micro_checkpoint)
     options = ["--fold", "9", "--resamples", "10"]

@@ -313,6 +313,7 @@ def alive(process):
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux")
 def test_a_killed_build_goes_on(micro_ptb_xl, tmp_path):
     """Killed as by `kill -9`, in the middle of a shard, with workers."""
@@ -420,6 +421,7 @@ def test_what_nobody_foresaw_is_a_reason_too(ptb_xl, tmp_path, monkeypatch):
     assert "ZeroDivisionError: of all things" in (tmp_path / "out" / "rejected.csv").read_text()
 
 
+@pytest.mark.slow
 def test_a_record_that_kills_its_reader_is_rejected(tmp_path, make_ecg, monkeypatch):
     """The list of leads ends the process in which it arrives."""
     raw = manifest(tmp_path / "raw", **{f"r{i}": make_ecg(seconds=2, seed=i).signal for i in range(5)})

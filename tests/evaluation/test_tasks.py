@@ -106,6 +106,7 @@ def test_what_a_model_was_trained_on(model, task, monkeypatch):
     assert "**micro** is **in-domain** here: it was pretrained on mimic-iv-ecg, challenge-2021" in render(metrics, [])
 
 
+@pytest.mark.slow
 def test_probe(model, task, tmp_path):
     found = evaluate_probe({"micro": model}, task, resamples=10, cache=tmp_path)
     metrics = found.metrics
@@ -159,6 +160,7 @@ def test_finetuning(model, task, tmp_path):
     assert np.abs(tuned.embed(ecg) - model.embed(ecg)).max() > 1e-4
 
 
+@pytest.mark.slow
 def test_another_run_is_not_resumed(model, task, micro_ptb_xl, tmp_path, monkeypatch):
     """A run of other settings, or on another split, starts anew: what it would resume may have seen the test."""
     options = {"scratch": False, "resamples": 10}
@@ -320,6 +322,7 @@ def test_an_in_domain_model_is_named_so_beside_published_figures(model, task, tm
     assert "zero-shot" not in report.split("## ")[0].lower()
 
 
+@pytest.mark.slow
 def test_fine_tuning_stands_beside_fine_tuning(model, task, tmp_path):
     settings = Settings(epochs=1, batch_size=8)
     models = {"a": model, "b": random_twin(model, 3)}

@@ -108,6 +108,7 @@ def test_not_too_far_ahead(monkeypatch):
     assert executor.submitted < 200
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("times", [8, 30])  # less and more than are read ahead
 def test_a_killed_worker_loses_nothing(files, times):
     from loky import get_reusable_executor
@@ -129,6 +130,7 @@ class Deadly(str):
         return os._exit, (1,)
 
 
+@pytest.mark.slow
 def test_a_deadly_file_is_told_and_the_others_are_read(files):
     given = [str(files[0]), Deadly("deadly.hea"), str(files[1])]
     one, deadly, other = prepare_files(given, FORMAT, workers=2)
@@ -171,6 +173,7 @@ def test_a_wfdb_without_the_table_is_left_alone(monkeypatch):
     assert not hasattr(_header, "SIGNAL_SPECS")
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_main_guard(files, tmp_path):
     script = tmp_path / "script.py"
     script.write_text(f"""

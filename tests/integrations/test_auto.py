@@ -63,6 +63,7 @@ assert not {"transformers.modeling_utils", "dbeta.model.modeling", "sklearn.base
 """,
     ],
 )
+@pytest.mark.slow
 def test_whatever_is_imported_first(first, micro_checkpoint):
     done = subprocess.run(
         [sys.executable, "-c", first + CHECK, micro_checkpoint],

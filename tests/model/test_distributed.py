@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
@@ -34,6 +35,7 @@ def _process(number: int, folder: str) -> None:
     (Path(folder) / f"done-{number}").touch()
 
 
+@pytest.mark.slow
 def test_two_processes(tmp_path):
     mp.spawn(_process, (str(tmp_path),), nprocs=2)
     assert sorted(file.name for file in tmp_path.glob("done-*")) == ["done-0", "done-1"]

@@ -271,6 +271,7 @@ def test_base_has_321_million_parameters():
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == 321.4
 
 
+@pytest.mark.slow
 def test_it_learns(micro_config, micro_tokenizer, make_ecg):
     """Eight records, 160 steps: all four losses fall clearly on fresh masks of the same records."""
     torch.manual_seed(0)
@@ -346,6 +347,7 @@ print(peak * (1 if sys.platform == "darwin" else 1024))
 """
 
 
+@pytest.mark.slow
 def test_base_trains_a_step_in_less_than_12_gb():
     source = str(Path(__file__).parents[2] / "src")
     result = subprocess.run(

@@ -7,6 +7,7 @@ import pytest
 from dbeta.training.figures import PANELS, draw_log
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [0, 1, 80])
 def test_a_log_becomes_a_picture(tmp_path, steps):
     names = [name for panel in PANELS.values() for name in panel]
@@ -18,6 +19,7 @@ def test_a_log_becomes_a_picture(tmp_path, steps):
     assert inked > 0.01
 
 
+@pytest.mark.slow
 def test_what_is_logged_is_drawn(tmp_path):
     def panel(**entry: float) -> np.ndarray:
         draw_log(

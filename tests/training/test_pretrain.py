@@ -99,6 +99,7 @@ def test_a_run_writes_a_whole_checkpoint(recipe, micro_corpus):
         pretrain(recipe, resume=True)
 
 
+@pytest.mark.slow
 def test_the_best_step_is_kept_and_the_last_beside_it(recipe, monkeypatch):
     figures = iter([0.9, 0.6])
     monkeypatch.setattr(
@@ -123,6 +124,7 @@ def test_the_best_step_is_kept_and_the_last_beside_it(recipe, monkeypatch):
         )
 
 
+@pytest.mark.slow
 def test_a_run_on_several_corpora(recipe, micro_corpus, tmp_path):
     shutil.copytree(micro_corpus, tmp_path / "other")
     recipe.corpus = {str(micro_corpus): 3.0, str(tmp_path / "other"): 1.0}
@@ -139,6 +141,7 @@ def test_a_run_needs_the_table_that_it_asks_for(recipe):
         pretrain(recipe)
 
 
+@pytest.mark.slow
 def test_training_changes_the_weights_and_follows_from_the_seed(recipe, tmp_path):
     recipe.training |= {"save_strategy": "no", "eval_strategy": "no", "max_steps": 2}
     weights = []
@@ -156,6 +159,7 @@ def test_an_unfinished_run_is_not_written_over(recipe):
         pretrain(recipe)
 
 
+@pytest.mark.slow
 def test_resuming_what_never_began_starts_it(recipe):
     recipe.training["max_steps"] = 1
     assert (pretrain(recipe, resume=True) / "model.safetensors").is_file()
@@ -240,6 +244,7 @@ def test_what_cannot_be_loaded_names_its_place(recipe, tmp_path, key):
 # --- starting from a checkpoint
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_a_checkpoint(recipe, tmp_path):
     recipe.training["max_steps"] = 1
     first = pretrain(recipe)
@@ -256,6 +261,7 @@ def test_a_run_goes_on_from_a_checkpoint(recipe, tmp_path):
     assert (first / "tokenizer.json").read_text() == (tmp_path / "second" / "tokenizer.json").read_text()
 
 
+@pytest.mark.slow
 def test_the_result_keeps_a_share_of_the_start(recipe, tmp_path):
     recipe.training["max_steps"] = 1
     first = load_file(pretrain(recipe) / "model.safetensors")
@@ -287,6 +293,7 @@ def test_a_run_goes_on_from_a_model_of_the_package(recipe, tmp_path, monkeypatch
         module.build_model(recipe, [])
 
 
+@pytest.mark.slow
 def test_what_cannot_be_started_from(recipe, tmp_path, micro_settings):
     recipe.training["max_steps"] = 1
     first = pretrain(recipe)
@@ -338,6 +345,7 @@ def test_a_run_on_simulated_ecgs(simulated, monkeypatch):
     assert dbeta.load(output).diagnose(dbeta.ECG(torch.randn(12, 5000).numpy(), 500)) is not None
 
 
+@pytest.mark.slow
 def test_a_run_on_simulated_ecgs_is_repeated_and_resumed_exactly(simulated, monkeypatch, tmp_path):
     simulated.optimizer = Optimization(matrices="muon", matrix_rate=2.5)
     monkeypatch.setattr("dbeta.training.data.TOKENIZER_SAMPLE", 64)
@@ -351,6 +359,7 @@ def test_a_run_on_simulated_ecgs_is_repeated_and_resumed_exactly(simulated, monk
         torch.testing.assert_close(value, weights[1][name], atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_simulated_and_real_ecgs_together(simulated, micro_corpus, monkeypatch):
     monkeypatch.setattr("dbeta.training.data.TOKENIZER_SAMPLE", 32)
     simulated.corpus = {"simulated": 0.5, str(micro_corpus): 0.5}

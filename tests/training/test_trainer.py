@@ -88,6 +88,7 @@ def environment() -> dict[str, str]:
     return os.environ | {"PYTHONPATH": SOURCE, "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("accumulation", "workers"), [(1, 0), (1, 2), (2, 1)])
 def test_a_resumed_run_equals_an_uninterrupted_one(recipe, tmp_path, monkeypatch, accumulation, workers):
     recipe.training |= {"gradient_accumulation_steps": accumulation, "dataloader_num_workers": workers}
@@ -109,6 +110,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(recipe, tmp_path, monkeypatch
         torch.testing.assert_close(second[name], value, atol=1e-6, rtol=0, msg=name)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_outright_goes_on_from_its_last_checkpoint(recipe_file, tmp_path):
     slow = command(recipe_file, "--set", "training.max_steps=60")
     process = subprocess.Popen(slow, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -145,6 +147,7 @@ def test_half_written_checkpoints_do_not_count(tmp_path):
     assert sorted(folder.name for folder in tmp_path.iterdir()) == ["checkpoint-2", "checkpoint-4"]
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_its_batch(recipe, monkeypatch):
     compute = PretrainTrainer.compute_loss
 
@@ -239,6 +242,7 @@ def test_effective_rank():
     assert math.isfinite(effective_rank(torch.zeros(4, 3)))
 
 
+@pytest.mark.slow
 def test_every_step_logs_every_figure(recipe):
     recipe.training |= {"max_steps": 2, "eval_strategy": "steps", "eval_steps": 1}
     output = pretrain(recipe)
@@ -282,6 +286,7 @@ if trainer.is_world_process_zero():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", ["pair", "equal", "entailment"])
 def test_two_processes_compute_what_one_does_on_the_joined_batch(recipe_file, tmp_path, micro_corpus, pairs):
     """Losses and gradients of three steps; no pair across processes is a false positive or negative."""

@@ -74,9 +74,7 @@ def build_corpus(
     if source not in SOURCES:
         raise DBetaError(f"{source}: unknown source; choose one of {', '.join(SOURCES)}")
     if not raw.exists():
-        raise DBetaError(
-            f"{raw}: no such file or folder; name the dataset's folder as downloaded, or the manifest"
-        )
+        raise DBetaError(f"{raw}: no such file or folder; name the dataset's folder as downloaded, or the manifest")
     if source != "manifest" and not raw.is_dir():
         raise DBetaError(f"{raw}: is not a folder; name the folder of the dataset as downloaded")
     if out.exists():
