@@ -247,9 +247,7 @@ def recipes() -> str:
     if hasattr(recipe, "SimulationSettings"):
         parts.append(keys(recipe.SimulationSettings))
     else:
-        parts.append(
-            "The key for `count` is `records`; `validation` is the number of further records to validate on.\n"
-        )
+        parts.append("The key for `count` is `records`; `validation` is how many more records to validate on.\n")
         parts.append(keys(SimulatedRows))
     parts.append(
         "## `model`\n\nAny argument of [`DBetaConfig`](python.md#dbetadbetaconfig); "
