@@ -92,3 +92,53 @@ def test_its_state_is_kept():
     kept = second.state[model.weight]["momentum"]
     assert torch.equal(kept, first.state[model.weight]["momentum"])
     assert second.param_groups[0]["muon"] and not second.param_groups[1]["muon"]
+
+
+def muon_twins(shape):
+    """The same matrix under this optimizer and under torch's."""
+    torch.manual_seed(0)
+    ours = nn.Parameter(torch.randn(shape) * 0.1)
+    theirs = nn.Parameter(ours.detach().clone())
+    reference = torch.optim.Muon([theirs], lr=1e-2, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+    return ours, Muon([{"params": [ours], "muon": True}], lr=1e-2, weight_decay=0.1), theirs, reference
+
+
+@pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch.optim.Muon came with torch 2.9")
+@pytest.mark.parametrize("shape", [(24, 64), (64, 24), (32, 32)])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_matrices_step_as_torchs_muon_moves_them(shape, precision, monkeypatch):
+    """Equal where torch's orthogonalizes in float32 too; its bfloat16 is the only difference."""
+    ours, optimizer, theirs, reference = muon_twins(shape)
+    if precision == "float32":
+        monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
+    start = ours.detach().clone()
+    for _ in range(6):
+        ours.grad = torch.randn(shape) * 1e-3
+        theirs.grad = ours.grad.clone()
+        optimizer.step()
+        reference.step()
+    moved = float((ours - start).detach().norm())
+    apart = float((ours - theirs).detach().norm()) / moved
+    assert moved > 0.1
+    assert apart < (1e-5 if precision == "float32" else 0.02)
+
+
+def test_a_closure_is_evaluated_once_before_any_weight_moves():
+    torch.manual_seed(0)
+    model = nn.Linear(20, 20)
+    optimizer = Muon([{"params": [model.weight], "muon": True}, {"params": [model.bias]}], lr=1e-2)
+    before = [one.detach().clone() for one in model.parameters()]
+    seen = []
+
+    def closure():
+        optimizer.zero_grad()
+        seen.append(all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True)))
+        loss = model(torch.ones(1, 20)).square().sum()
+        loss.backward()
+        return loss
+
+    loss = optimizer.step(closure)
+    assert seen == [True]
+    expected = (before[0].sum(dim=1) + before[1]).square().sum()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+    assert not any(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))

@@ -18,9 +18,10 @@ from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.model.processor import DBetaProcessor
 from dbeta.training import pretrain as module
+from dbeta.training.data import Panel, load_data
+from dbeta.training.meter import LOSSES
 from dbeta.training.pretrain import pretrain
 from dbeta.training.recipe import Optimization, SimulationSettings, load_recipe
-from dbeta.training.trainer import LOSSES
 
 FILES = {
     "README.md",
@@ -330,7 +331,7 @@ def simulated(recipe):
 
 
 def test_a_run_on_simulated_ecgs(simulated, monkeypatch):
-    monkeypatch.setattr("dbeta.training.data.TOKENIZER_SAMPLE", 64)
+    monkeypatch.setattr("dbeta.simulation.dataset.TEXT_SAMPLE", 64)
     output = pretrain(simulated)
     config = json.loads((output / "config.json").read_text())
     assert config["trained_on"] == ["simulated"]
@@ -348,7 +349,7 @@ def test_a_run_on_simulated_ecgs(simulated, monkeypatch):
 @pytest.mark.slow
 def test_a_run_on_simulated_ecgs_is_repeated_and_resumed_exactly(simulated, monkeypatch, tmp_path):
     simulated.optimizer = Optimization(matrices="muon", matrix_rate=2.5)
-    monkeypatch.setattr("dbeta.training.data.TOKENIZER_SAMPLE", 64)
+    monkeypatch.setattr("dbeta.simulation.dataset.TEXT_SAMPLE", 64)
     weights = []
     for name, workers in (("once", 0), ("again", 1)):
         simulated.output = str(tmp_path / name)
@@ -361,7 +362,7 @@ def test_a_run_on_simulated_ecgs_is_repeated_and_resumed_exactly(simulated, monk
 
 @pytest.mark.slow
 def test_simulated_and_real_ecgs_together(simulated, micro_corpus, monkeypatch):
-    monkeypatch.setattr("dbeta.training.data.TOKENIZER_SAMPLE", 32)
+    monkeypatch.setattr("dbeta.simulation.dataset.TEXT_SAMPLE", 32)
     simulated.corpus = {"simulated": 0.5, str(micro_corpus): 0.5}
     simulated.validation = str(micro_corpus)
     output = pretrain(simulated)
@@ -386,3 +387,29 @@ def test_simulated_ecgs_have_no_table_of_negatives(simulated):
     simulated.negatives = "n3s"
     with pytest.raises(DBetaError, match="no table of negatives"):
         pretrain(simulated)
+
+
+def test_the_panel_is_taken_evenly_from_all_corpora(simulated, micro_corpus, monkeypatch):
+    monkeypatch.setattr("dbeta.training.data.PANEL_SIZE", 8)
+    simulated.corpus = {"simulated": 0.5, str(micro_corpus): 0.5}
+    data = load_data(simulated)
+    panel = Panel(data.training)
+    rows = panel.__getitems__(list(range(len(panel))))
+    assert len(panel) == len(rows) == 8
+    made, stored = data.training
+    places = [(made, i) for i in range(4)] + [(stored, 3 * i) for i in range(4)]
+    for row, (source, index) in zip(rows, places, strict=True):
+        expected = source[[index]]
+        assert bytes(row["signal"]) == bytes(expected["signal"][0])
+        assert row["report"] == expected["report"][0]
+    assert [one["report"] for one in panel.__getitems__([3, 4])] == [rows[3]["report"], rows[4]["report"]]
+
+
+def test_a_source_says_what_it_is(simulated, micro_corpus):
+    simulated.corpus = {"simulated": 0.5, str(micro_corpus): 0.5}
+    made, stored = load_data(simulated).training
+    assert (made.source, stored.source) == ("simulated", "ptb-xl")
+    assert (made.folder, stored.folder) == (None, micro_corpus)
+    assert (len(made.validation()), len(stored.validation())) == (24, 20)
+    assert "records 64; seed 3; mix balanced" in made.describe()
+    assert "12 train" in stored.describe()

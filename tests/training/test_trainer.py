@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 
 from dbeta.errors import DBetaError
 from dbeta.training.data import load_data
+from dbeta.training.meter import Stopwatch, effective_rank
 from dbeta.training.muon import hidden_matrices
 from dbeta.training.pretrain import make_trainer, pretrain
 from dbeta.training.recipe import Recipe, load_recipe
 from dbeta.training.trainer import (
     PretrainTrainer,
-    effective_rank,
     last_checkpoint,
     remove_incomplete,
     three_stages,
@@ -242,6 +242,23 @@ def test_effective_rank():
     assert math.isfinite(effective_rank(torch.zeros(4, 3)))
 
 
+def test_the_stopwatch_leaves_out_evaluation_and_saving(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("dbeta.training.meter.time.perf_counter", lambda: now)
+    watch = Stopwatch()
+    watch.start()
+    for seconds, event in (
+        (2, watch.on_step_end),
+        (30, watch.on_evaluate),
+        (50, watch.on_save),
+        (3, watch.on_step_end),
+    ):
+        now += seconds
+        event()
+    assert watch.take() == (2, 5.0)
+    assert watch.take() == (0, 0.0)
+
+
 @pytest.mark.slow
 def test_every_step_logs_every_figure(recipe):
     recipe.training |= {"max_steps": 2, "eval_strategy": "steps", "eval_steps": 1}
@@ -263,6 +280,7 @@ TWO = """
 import json, sys, torch
 from dataclasses import replace
 from pathlib import Path
+from transformers import TrainerCallback
 from dbeta.training.data import load_data
 from dbeta.training.pretrain import make_trainer
 from dbeta.training.recipe import load_recipe
@@ -273,11 +291,10 @@ recipe.collator = replace(recipe.collator, misaligned_share=0.5, pairs=sys.argv[
 recipe.negatives = "n3s"
 trainer = make_trainer(recipe, load_data(recipe))
 grads = []
-keep = trainer._get_grad_norm
-def remember(model, grad_norm=None):
-    grads.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).clone())
-    return keep(model, grad_norm)
-trainer._get_grad_norm = remember
+class Remember(TrainerCallback):
+    def on_pre_optimizer_step(self, *args, **kwargs):
+        grads.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]).clone())
+trainer.add_callback(Remember())
 trainer.args.max_grad_norm = 0.0
 trainer.train()
 if trainer.is_world_process_zero():

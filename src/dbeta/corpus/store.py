@@ -181,15 +181,22 @@ class CorpusRows:
     """Some rows of a corpus for training: signals are views of the memory-mapped file, not copies.
 
     Args:
-        corpus: the whole of it (`load_corpus`).
-        rows: numbers of the rows meant, (n,) int.
+        corpus: the whole corpus (`load_corpus`).
+        rows: indices of the rows, (n,) int.
+        folder: of the corpus, where it is stored.
     """
 
     #: What training reads of a row, besides its signal.
     COLUMNS = ("sampling_rate", "report", "findings", "unknown")
 
-    def __init__(self, corpus: Any, rows: np.ndarray) -> None:
-        """Keep the columns at hand."""
+    def __init__(self, corpus: Any, rows: np.ndarray, folder: Path | None = None) -> None:
+        """Keep the columns at hand.
+
+        Raises:
+            DBetaError: the folder is not a corpus.
+        """
+        self.folder = folder
+        self.counts = {} if folder is None else read_counts(folder)
         self.corpus = corpus
         self.table = corpus.data
         self.rows = rows
@@ -202,15 +209,62 @@ class CorpusRows:
         self.bytes = [memoryview(chunk.buffers()[2]) for chunk in chunks]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For worker processes that are not forked: views cannot be pickled, the corpus names its files."""
-        return CorpusRows, (self.corpus, self.rows)
+        """For worker processes that are not forked: memory views cannot be pickled, so the files are reopened."""
+        return CorpusRows, (self.corpus, self.rows, self.folder)
+
+    @classmethod
+    def of_folder(cls, folder: Path) -> CorpusRows:
+        """The training records that have a report or findings to learn from; there may be none.
+
+        Raises:
+            DBetaError: the folder is not a corpus or lacks a shard.
+        """
+        corpus = load_corpus(folder)
+        # Columns by themselves: rows would bring their signals along
+        columns = [corpus.data.column(name).to_pylist() for name in ("split", "report", "findings")]
+        worded = [i for i, (split, *texts) in enumerate(zip(*columns, strict=True)) if split == "train" and any(texts)]
+        return cls(corpus, np.array(worded, dtype=int), folder)
+
+    @property
+    def source(self) -> str:
+        """Kind of dataset."""
+        return self.counts["source"]
+
+    @property
+    def vocabulary(self) -> list[str]:
+        """The findings that the corpus decides."""
+        return self.counts["vocabulary"]
+
+    def texts(self) -> tuple[list[str], list[list[str]]]:
+        """The report and the findings of each row."""
+        reports, findings = (self.table.column(name).take(self.rows).to_pylist() for name in ("report", "findings"))
+        return reports, findings
+
+    def sample(self, count: int) -> Sequence[int]:
+        """At most `count` rows, evenly spaced."""
+        return range(0, len(self), max(1, len(self) // count))[:count]
+
+    def validation(self) -> Any:
+        """The corpus's validation split (`load_corpus`), or None where it has none."""
+        if self.folder is None or "validation" not in self.counts["splits"]:
+            return None
+        return load_corpus(self.folder, "validation")
+
+    def describe(self) -> str:
+        """One line for a model card."""
+        counts = self.counts
+        splits = ", ".join(f"{n:,} {split}" for split, n in counts["splits"].items())
+        return (
+            f"- `{self.source}`: {counts['records']:,} records of {counts['patients']:,} patients ({splits}); "
+            f"{counts['rejected']:,} could not be read. Only the training split is used for training."
+        )
 
     def __len__(self) -> int:
-        """How many they are."""
+        """Number of rows."""
         return len(self.rows)
 
     def __getitem__(self, wanted: Sequence[int]) -> dict[str, list[Any]]:
-        """Columns of the rows at these places."""
+        """Columns of some rows."""
         rows = self.rows[list(wanted)]
         columns = {name: self.table.column(name).take(rows).to_pylist() for name in self.COLUMNS}
         return columns | {"signal": [self._signal(int(row)) for row in rows]}

@@ -1,6 +1,6 @@
-"""Simulated ECGs as the rows of a corpus, made when they are asked for: nothing is stored.
+"""Simulated ECGs as the rows of a corpus, made on demand: nothing is stored.
 
-Special here: row i is the same whoever asks, in whichever company, so that training can be resumed and shared.
+Row i is the same in any batch and any process, so that training can be resumed and distributed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dbeta.conditions.wordings import write_report
 from dbeta.errors import DBetaError
 from dbeta.simulation.diseases import MIXES
 from dbeta.simulation.reports import write_simulated_report
@@ -20,12 +21,14 @@ from dbeta.simulation.simulation import RATE, Simulation, check_numbers, simulat
 
 #: How an evaluation, a card or a corpus calls where these records come from.
 SOURCE = "simulated"
-#: Measures that a report may tell.
+#: Records whose texts a tokenizer is trained on.
+TEXT_SAMPLE = 8192
+#: Measures that a report may state.
 TOLD = ("rate", "pr", "qrs", "qt", "qtc", "axis")
 
 
 class SimulatedRows:
-    """An endless-looking corpus: `count` records of a seed and a mix.
+    """Simulated records of a seed and a mix for training.
 
     Args:
         count: records.
@@ -33,10 +36,21 @@ class SimulatedRows:
         mix: how common diseases are (`dbeta.simulation.diseases.MIXES`).
         untold: findings that are undetermined in every row, for names that a simulation uses in another sense than the
             readers of a corpus beside it.
+        validation: further records to validate on.
     """
 
-    def __init__(self, count: int, seed: int = 0, mix: str = "balanced", untold: Sequence[str] = ()) -> None:
-        """Keep what the rows follow from.
+    source = SOURCE
+    folder = None
+
+    def __init__(
+        self,
+        count: int,
+        seed: int = 0,
+        mix: str = "balanced",
+        untold: Sequence[str] = (),
+        validation: int = 512,
+    ) -> None:
+        """Store the settings.
 
         Raises:
             DBetaError: the mix or a finding is unknown, or a number is out of its range.
@@ -47,16 +61,18 @@ class SimulatedRows:
         check_numbers(seed=seed)
         if isinstance(untold, str):
             raise DBetaError(f"simulation: untold should be a list of findings, not {untold!r}")
+        check_numbers(validation=validation)
         self.count, self.seed, self.mix, self.untold = count, seed, mix, tuple(untold)
+        self.validation_count = validation
         if self.untold and (strange := sorted(set(self.untold).difference(self.vocabulary))):
             raise DBetaError(f"simulation: untold has {strange[0]!r}, which is no finding that the simulator decides")
 
     def __len__(self) -> int:
-        """How many they are."""
+        """Number of rows."""
         return self.count
 
     def __getitem__(self, wanted: Sequence[int]) -> dict[str, list[Any]]:
-        """Columns of the rows at these places, as `dbeta.corpus.store` describes them."""
+        """Columns of some rows, as `dbeta.corpus.store` describes them."""
         simulation = simulate(self.seed, list(wanted), self.mix)
         simulation.findings.hide(self.untold, torch.ones(len(wanted), dtype=torch.bool))
         return rows_of(simulation, self.seed, list(wanted))
@@ -65,6 +81,35 @@ class SimulatedRows:
     def vocabulary(self) -> list[str]:
         """Every finding that the simulator decides."""
         return sorted(simulate(0, [0]).findings)
+
+    def texts(self) -> tuple[list[str], list[list[str]]]:
+        """Reports and findings of the first `TEXT_SAMPLE` rows, and a text written from the findings of each."""
+        columns = self[range(min(len(self), TEXT_SAMPLE))]
+        written = [write_report(row, random.Random(i)) for i, row in enumerate(columns["findings"]) if row]
+        return columns["report"] + written, columns["findings"]
+
+    def sample(self, count: int) -> Sequence[int]:
+        """The first `count` rows: all are drawn independently."""
+        return range(min(count, len(self)))
+
+    def validation(self) -> Any:
+        """Records that training never reaches, as a `datasets.Dataset` in memory; None where none are wanted."""
+        from datasets import Dataset, Value
+
+        if not self.validation_count:
+            return None
+        columns = self[range(len(self), len(self) + self.validation_count)]
+        records = Dataset.from_dict(columns | {"signal": [bytes(one) for one in columns["signal"]]})
+        for name in ("sampling_rate", "age"):  # as in stored corpora, beside which they may be measured
+            records = records.cast_column(name, Value("float32"))
+        return records
+
+    def describe(self) -> str:
+        """One line for a model card."""
+        settings = [f"records {self.count}", f"seed {self.seed}", f"mix {self.mix}"]
+        if self.untold:
+            settings.append(f"undetermined: {', '.join(self.untold)}")
+        return f"- `{SOURCE}`: ECGs of `dbeta.simulation`, simulated on demand ({'; '.join(settings)})."
 
 
 def rows_of(simulation: Simulation, seed: int, records: Sequence[int]) -> dict[str, list[Any]]:

@@ -1,4 +1,4 @@
-"""The model card that a pretraining run leaves beside its weights."""
+"""The model card that a pretraining run writes beside its weights."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
-from dbeta.corpus.store import read_counts
-from dbeta.training.recipe import SIMULATED
 
 CARD = """---
 library_name: dbeta
@@ -45,7 +42,7 @@ it is no test result; `dbeta evaluate zero-shot` measures on a benchmark. `train
 
 
 def write_card(
-    folder: Path, *, name: str, parameters: int, corpora: Sequence[Path], recipe: dict[str, Any], **facts: Any
+    folder: Path, *, name: str, parameters: int, corpora: Sequence[str], recipe: dict[str, Any], **facts: Any
 ) -> None:
     """Write `README.md` into a checkpoint folder.
 
@@ -53,23 +50,10 @@ def write_card(
         folder: the checkpoint.
         name: of the model, as a heading.
         parameters: how many the model has.
-        corpora: what it was trained on, each with its `corpus.json`.
+        corpora: what it was trained on, a line each.
         recipe: the run's settings.
         **facts: `figure`, `step`, `steps`, `n_findings` and `fewest` of the validation.
     """
-    data = "\n".join(_describe(corpus, recipe.get("simulation", {})) for corpus in corpora)
     dumped = yaml.safe_dump(recipe, sort_keys=False)
-    text = CARD.format(name=name, millions=parameters / 1e6, data=data, recipe=dumped, **facts)
+    text = CARD.format(name=name, millions=parameters / 1e6, data="\n".join(corpora), recipe=dumped, **facts)
     (folder / "README.md").write_text(text)
-
-
-def _describe(corpus: Path, simulation: dict[str, Any]) -> str:
-    if str(corpus) == SIMULATED:
-        settings = ", ".join(f"{name} {value}" for name, value in simulation.items())
-        return f"- `simulated`: ECGs of `dbeta.simulation`, made as they were asked for ({settings or 'defaults'})."
-    counts = read_counts(corpus)
-    splits = ", ".join(f"{n:,} {split}" for split, n in counts["splits"].items())
-    return (
-        f"- `{counts['source']}`: {counts['records']:,} records of {counts['patients']:,} patients ({splits}); "
-        f"{counts['rejected']:,} could not be read. Only the training split is learnt from."
-    )

@@ -149,7 +149,7 @@ class PretrainCollator:
         own: list[Text],
         generators: Sequence[np.random.Generator],
     ) -> tuple[list[Text], Tensor]:
-        """Give a random share of records a text that does not hold for them: the texts, and (B,) bool aligned."""
+        """Give a random share of records a text that does not hold for them; also returns (B,) bool aligned."""
         texts = list(own)
         aligned = torch.ones(len(own), dtype=torch.bool)
         for i, (row, record, rng) in enumerate(zip(rows, records, generators, strict=True)):

@@ -1,7 +1,8 @@
 """Muon for the matrices inside the model, AdamW for everything else, as one optimizer.
 
-Special here: `torch.optim.Muon` takes two-dimensional weights only and orthogonalises in bfloat16, for which many
-processors have no units; this one also takes convolutions, flattened, and orthogonalises in the gradient's own type.
+The update is that of `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, with two differences: that one
+orthogonalizes in bfloat16, which is slow on many processors and rounds each update by about 1 %, this one in the
+gradient's own type; and this one also takes convolutions, flattened to matrices.
 
 Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the scale of an update that lets
 it share AdamW's learning rate and decay is that of Liu et al. 2025, "Muon is scalable for LLM training", section 2.2.
@@ -21,14 +22,14 @@ ITERATIONS = 5
 MOMENTUM = 0.95
 #: Root mean square of an update in units of the learning rate, about what AdamW's is.
 UPDATE_RMS = 0.2
-#: Weights with a side below this are AdamW's: there is little to orthogonalise.
+#: Weights with a side below this go to AdamW: there is little to orthogonalize.
 SMALLEST_SIDE = 16
-#: Layers whose outputs are no hidden features: logits of words, samples of an ECG.
+#: Layers whose outputs are not hidden features but logits of words or samples of an ECG.
 OUTPUTS = frozenset(("decoder", "predict"))
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW whose parameter groups with `muon: True` are orthogonalised momentum instead.
+    """AdamW whose parameter groups with `muon: True` are updated by orthogonalized momentum instead.
 
     Args:
         groups: parameter groups; those with `muon` hold `hidden_matrices`.
@@ -43,16 +44,25 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One step of all groups."""
+        """One step of all groups; the closure is evaluated once, before any of them.
+
+        Returns:
+            The closure's loss, or None.
+        """
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         every = self.param_groups
         for group in every:
             if group["muon"]:
                 self._step_matrices(group)
         self.param_groups = [group for group in every if not group["muon"]]
         try:
-            return super().step(closure)
+            super().step()
         finally:
             self.param_groups = every
+        return loss
 
     def _step_matrices(self, group: dict[str, Any]) -> None:
         for parameter in group["params"]:
@@ -61,9 +71,9 @@ class Muon(torch.optim.AdamW):
             state = self.state[parameter]
             if "momentum" not in state:
                 state["momentum"] = torch.zeros_like(parameter)
-                state["step"] = torch.tensor(0.0)  # which AdamW expects of every state that it loads
+                state["step"] = torch.tensor(0.0)  # AdamW expects it in every state that it loads
             state["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
-            ahead = parameter.grad.lerp(state["momentum"], MOMENTUM)  # Nesterov's
+            ahead = parameter.grad.lerp(state["momentum"], MOMENTUM)  # Nesterov momentum
             update = orthogonalize(ahead.flatten(1)).view_as(parameter)
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
             scale = UPDATE_RMS * math.sqrt(max(len(parameter), parameter[0].numel()))
@@ -71,13 +81,13 @@ class Muon(torch.optim.AdamW):
 
 
 def hidden_matrices(model: nn.Module) -> frozenset[str]:
-    """Names of the weights that map hidden features onto hidden features: no table, no norm, no output, not small."""
+    """Names of the weights that map hidden features to hidden features: no embeddings, norms, outputs or small ones."""
     return frozenset(
         f"{name}.weight"
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | nn.Conv1d)
         and name.rpartition(".")[2] not in OUTPUTS
-        and isinstance(module._parameters.get("weight"), nn.Parameter)  # not what a parametrization computes
+        and isinstance(module._parameters.get("weight"), nn.Parameter)  # a parametrization computes its weight
         and min(len(module.weight), module.weight[0].numel()) >= SMALLEST_SIDE
     )
 

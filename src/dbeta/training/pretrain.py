@@ -22,17 +22,15 @@ from transformers import AutoTokenizer
 
 from dbeta.checkpoints.names import BUNDLED, PANEL_FILE
 from dbeta.checkpoints.text_embeddings import save_text_embeddings
-from dbeta.corpus.store import read_counts
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.model.config import PRESETS
 from dbeta.model.distributed import world_size
 from dbeta.model.processor import DBetaProcessor
-from dbeta.simulation.dataset import SOURCE
 from dbeta.training.card import write_card
 from dbeta.training.collate import PretrainCollator
-from dbeta.training.data import Data, is_simulated, load_data, panel_rows
+from dbeta.training.data import Data, Panel, load_data
 from dbeta.training.figures import draw_log
 from dbeta.training.recipe import Recipe, training_arguments
 from dbeta.training.stream import TrainingStream
@@ -252,9 +250,9 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     return output
 
 
-def _trained_on(recipe: Recipe) -> list[str] | None:
-    """Kinds of dataset that the weights have learnt from, those of the checkpoint they started from included."""
-    sources = {SOURCE if is_simulated(corpus) else read_counts(Path(corpus))["source"] for corpus in recipe.corpora}
+def _trained_on(recipe: Recipe, data: Data) -> list[str] | None:
+    """Kinds of dataset that the weights were trained on, those of the checkpoint they started from included."""
+    sources = {rows.source for rows in data.training}
     if recipe.start_folder is not None:
         before = _read_start(recipe.start_folder).get("trained_on")
         if before is None:
@@ -268,13 +266,13 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
     output = Path(recipe.output)
     model, processor, state = trainer.model, trainer.processor, trainer.state
     figure = zero_shot_auroc(model, processor, data.validation)
-    panel = embed_corpus(model, processor, panel_rows(data))
+    panel = embed_corpus(model, processor, Panel(data.training))
     if not trainer.is_world_process_zero():
         trainer.accelerator.wait_for_everyone()
         return
     partial = output / "partial"
     shutil.rmtree(partial, ignore_errors=True)
-    model.config.trained_on = _trained_on(recipe)
+    model.config.trained_on = _trained_on(recipe, data)
     model.save_pretrained(partial)
     processor.save_pretrained(partial)
     save_file({"ecg_embeds": panel.half().contiguous()}, partial / PANEL_FILE)
@@ -285,7 +283,7 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
         partial,
         name=output.name,
         parameters=sum(one.numel() for one in model.parameters()),
-        corpora=[Path(corpus) for corpus in recipe.corpora],
+        corpora=[rows.describe() for rows in data.training],
         recipe=asdict(recipe),
         figure=round(figure, 4),
         n_findings=len(data.validation.common),

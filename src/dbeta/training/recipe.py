@@ -250,6 +250,7 @@ def training_arguments(recipe: Recipe) -> TrainingArguments:
         own = {
             "output_dir": str(Path(recipe.output) / "steps"),
             "report_to": [],
+            "train_sampling_strategy": "sequential",  # the stream is shuffled already
             "remove_unused_columns": False,
             "logging_first_step": True,
             "logging_nan_inf_filter": False,

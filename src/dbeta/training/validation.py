@@ -23,20 +23,30 @@ from dbeta.model.distributed import rank, world_size
 from dbeta.model.embed import embed_signals, embed_texts
 from dbeta.model.processor import DBetaProcessor
 
-#: A validation finding with fewer positives than this says more about chance than about the model.
+#: Validation findings with fewer positives say more about chance than about the model.
 FEWEST_POSITIVES = 10
 
 
 def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batch_size: int = 64) -> Tensor:
-    """Embeddings of a corpus's recordings, unit length: (n, D) float32 on the CPU; processes share the work."""
+    """Embed recordings; processes share the work.
+
+    Args:
+        model: put into evaluation mode meanwhile.
+        processor: the model's.
+        corpus: rows, a `datasets.Dataset` or another sequence with `__getitems__`.
+        batch_size: recordings at a time.
+
+    Returns:
+        (n, D) float32 of unit length, on the CPU.
+    """
     mine = range(rank(), len(corpus), world_size())
     embeds = np.zeros((len(mine), model.config.hidden_size), np.float32)
     with evaluating(model), warnings.catch_warnings():
-        # What is odd about a recording was reported when the corpus was built
+        # Odd recordings were reported when the corpus was built
         warnings.simplefilter("ignore", DBetaWarning)
         for start in range(0, len(mine), batch_size):
             rows = mine[start : start + batch_size]
-            signals = [processor.signal(decode_signal(corpus[i])) for i in rows]
+            signals = [processor.signal(decode_signal(row)) for row in corpus.__getitems__(list(rows))]
             embeds[start : start + len(rows)] = embed_signals(model, signals)
     if world_size() > 1:
         whole = np.empty((len(corpus), embeds.shape[1]), np.float32)
@@ -48,7 +58,7 @@ def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batc
 
 @contextmanager
 def evaluating(model: DBetaModel) -> Iterator[None]:
-    """The model in evaluation mode, put back into training afterwards if it was."""
+    """The model in evaluation mode, restored to its former mode afterwards."""
     was_training = model.training
     model.eval()
     try:
