@@ -31,7 +31,8 @@ from rich.table import Table
 from transformers import T5Config, T5EncoderModel
 from transformers.utils import logging
 
-from dbeta.corpus.negatives import COUNT, Negatives, find_negatives, record_text, spread
+from dbeta.corpus.negative_search import COUNT, find_negatives, record_text, spread
+from dbeta.corpus.negatives import Negatives
 from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.text_embeddings import embed_texts, open_encoder
 from dbeta.corpus.tokenizer import train_tokenizer

@@ -188,7 +188,7 @@ def test_the_ecg_encoder_alone(run, refused, make_ecg, tokenizer_folder, golden_
     with pytest.raises(dbeta.DBetaError) as error:
         model.diagnose(make_ecg(), "sinus rhythm")
     assert "\n" not in str(error.value)
-    assert "embeds recordings, and cannot be asked" in Path("ecg/README.md").read_text()
+    assert "embeds recordings but cannot score findings" in Path("ecg/README.md").read_text()
 
 
 def test_without_a_tokenizer_it_is_said(run, golden_file, make_ecg):
@@ -203,7 +203,7 @@ def test_without_a_tokenizer_it_is_said(run, golden_file, make_ecg):
 def test_tokenizers_that_do_not_suit(refused, golden_file, tmp_path):
     refused(golden_file, "out", "--tokenizer", "nowhere", words=["nowhere", "no such folder"])
     (tmp_path / "empty").mkdir()
-    refused(golden_file, "out", "--tokenizer", "empty", words=["empty", "no tokenizer"])
+    refused(golden_file, "out", "--tokenizer", "empty", words=["empty", "the tokenizer cannot be read"])
     train_tokenizer(["sinus rhythm " + chr(i) * 3 for i in range(200, 900)], 400).save_pretrained("large")
     refused(golden_file, "out", "--tokenizer", "large", words=["large", "400 tokens", "320"])
     (tmp_path / "large" / "tokenizer.json").write_text("{")
@@ -248,8 +248,8 @@ DAMAGES = {
     "reshaped": (lambda state: state.update({"class_embedding": torch.zeros(65)}), "class_embedding of shape 65"),
     "not finite": (filled("mlm_head.bias", np.inf), "mlm_head.bias holds NaN or infinity"),
     "unequal copy": (filled("language_encoder.shared.weight", 0), "language_encoder.shared.weight should be a copy"),
-    "a number": (lambda state: state.update({"epoch": 3}), "'epoch' is no named tensor but of type int"),
-    "a number as name": (lambda state: state.update({3: torch.zeros(3)}), "'3' is no named tensor"),
+    "a number": (lambda state: state.update({"epoch": 3}), "'epoch' is not a named tensor but of type int"),
+    "a number as name": (lambda state: state.update({3: torch.zeros(3)}), "'3' is not a named tensor"),
     "integers": (lambda state: state.update({"mlm_head.bias": torch.zeros(320).int()}), "mlm_head.bias is not a dense"),
     "doubles": (lambda state: state.update({"mlm_head.bias": torch.zeros(320).double()}), "float64"),
     "sparse": (lambda state: state.update({"mlm_head.bias": torch.zeros(320).to_sparse()}), "sparse_coo"),
@@ -263,7 +263,7 @@ DAMAGES = {
     "no state dict": (lambda state: {"model": [1, 2]}, "holds no state dict"),
     "empty": (lambda state: {}, "holds no D-BETA model"),
     "another model": (lambda state: {"conv1.weight": torch.zeros(3)}, "holds no D-BETA model"),
-    "nested": (lambda state: {"state_dict": state}, "'state_dict' is no named tensor but of type dict"),
+    "nested": (lambda state: {"state_dict": state}, "'state_dict' is not a named tensor but of type dict"),
 }
 
 
@@ -336,7 +336,7 @@ JUNK = {
 @pytest.mark.parametrize("junk", JUNK)
 def test_files_that_are_no_checkpoint(refused, tmp_path, junk):
     (tmp_path / "junk.pt").write_bytes(JUNK[junk])
-    refused("junk.pt", "out", words=["junk.pt: ", "is no torch checkpoint"])
+    refused("junk.pt", "out", words=["junk.pt: ", "is not a torch checkpoint"])
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
@@ -350,7 +350,7 @@ def test_things_that_are_no_checkpoint_file(refused, tmp_path, golden_file):
     refused("weights.pt", "out", words=["weights.pt", "safetensors"])
     with zipfile.ZipFile("archive.zip", "w") as archive:
         archive.writestr("a.txt", "some text")
-    refused("archive.zip", "out", words="archive.zip: is no torch checkpoint")
+    refused("archive.zip", "out", words="archive.zip: is not a torch checkpoint")
     with zipfile.ZipFile(golden_file) as old, zipfile.ZipFile("packed.pt", "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.namelist():
             new.writestr(entry, old.read(entry))
@@ -411,8 +411,8 @@ def test_hostile_pickles(refused, tmp_path, what, how, monkeypatch):
     save_hostile(content, how)
     said = refused("hostile.pt", "out", words="hostile.pt: ")
     if how in ("zip", "legacy"):
-        assert "wants to run code when opened (" in said and "was not opened" in said
-    assert "wants to run code" in said or how == "pickle 0"
+        assert "was not opened since it would run code (" in said
+    assert "would run code" in said or how == "pickle 0"
     assert not hit.exists()
     # and it would have
     if isinstance(content, Command):
@@ -422,7 +422,7 @@ def test_hostile_pickles(refused, tmp_path, what, how, monkeypatch):
 
 def test_numpy_arrays_are_no_tensors(refused):
     torch.save({"model": {"class_embedding": np.zeros(64)}}, "array.pt")
-    refused("array.pt", "out", words="array.pt: wants to run code when opened (numpy")
+    refused("array.pt", "out", words="array.pt: was not opened since it would run code (numpy")
 
 
 # --- where it is written
@@ -434,14 +434,14 @@ def test_nothing_is_written_over(run, refused, golden_file, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to("nowhere")
     for place in ("full", "file", "link", golden_file, "."):
-        refused(golden_file, place, words=[f"{place}: is already there"])
+        refused(golden_file, place, words=[f"{place}: already exists"])
     refused(golden_file, "no/such/folder", words=["no/such/folder", "does not exist; create it first"])
     refused(golden_file, "file/inside", words="file/inside")
     (tmp_path / "new").mkdir()
     assert run(golden_file, "new")[0] == 0
     assert {path.name for path in (tmp_path / "new").iterdir()} == FILES
     for place in ("full", "file", "link"):
-        refused("new", place, "--to-official", words="is already there")
+        refused("new", place, "--to-official", words="already exists")
     (tmp_path / "bare").mkdir()
     refused("new", "bare", "--to-official", words="bare: is a folder; name a file")
 
@@ -496,10 +496,10 @@ def test_a_full_disk_leaves_nothing_half_written(run, refused, golden_file):
     "change, words",
     [
         ("ecg_heads", "write it as key=value"),
-        ("=3", "there is no such setting"),
-        ("colour=red", "--set colour: there is no such setting; there are attention_dropout, "),
+        ("=3", "unknown setting"),
+        ("colour=red", "--set colour: unknown setting; choose from attention_dropout, "),
         ("ecg_heads=[", "is not a YAML value"),
-        ("ecg_heads=five", "--set ecg_heads: 'five' does not suit it; the published model has 12"),
+        ("ecg_heads=five", "--set ecg_heads: invalid value 'five'; the published model has 12"),
         ("ecg_heads=7", "a width of 64 cannot be split among so many heads"),
         ("leads=[I, II]", "conv_layers.0.0.weight of shape 32×12×2, not 32×2×2"),
     ],

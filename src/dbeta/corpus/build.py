@@ -74,9 +74,7 @@ def build_corpus(
     if source not in SOURCES:
         raise DBetaError(f"{source}: unknown source; choose one of {', '.join(SOURCES)}")
     if not raw.exists():
-        raise DBetaError(
-            f"{raw}: no such file or folder; name the dataset's folder as downloaded, or the manifest"
-        )
+        raise DBetaError(f"{raw}: no such file or folder; name the dataset's folder as downloaded, or the manifest")
     if source != "manifest" and not raw.is_dir():
         raise DBetaError(f"{raw}: is not a folder; name the folder of the dataset as downloaded")
     if out.exists():
@@ -84,7 +82,7 @@ def build_corpus(
     if not out.parent.is_dir():
         raise DBetaError(f"{out.parent}: no such folder; create it first")
     if not (math.isfinite(seconds) and seconds > 0):
-        raise DBetaError(f"the number of seconds to store must be positive, not {seconds}")
+        raise DBetaError(f"the seconds to store must be a positive number, not {seconds}")
     content = SOURCES[source](raw)
     if workers is None:
         workers = default_workers() if len(content.table) >= FEWEST_RECORDS else 0

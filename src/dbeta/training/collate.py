@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from dbeta.conditions.wordings import wordings, write_report
-from dbeta.corpus.negatives import Negatives, record_text
+from dbeta.corpus.negative_search import record_text
+from dbeta.corpus.negatives import Negatives
 from dbeta.corpus.store import decode_signal
 from dbeta.ecg import FLAT, LEADS
 from dbeta.errors import DBetaWarning
