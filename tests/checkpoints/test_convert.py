@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dbeta
+from dbeta.checkpoints.convert import _creating
 from dbeta.checkpoints.official import to_official
 from dbeta.checkpoints.official_layout import lay_out
 from dbeta.corpus.tokenizer import train_tokenizer
@@ -179,10 +180,10 @@ def test_the_ecg_encoder_alone(run, refused, make_ecg, tokenizer_folder, golden_
     kept = ("class_embedding", "ecg_encoder", "multi_modal_ecg_proj", "unimodal_ecg_pooler")
     state = {name: value for name, value in golden_state().items() if name.startswith(kept)}
     torch.save(state, "ecg.pt")
-    refused("ecg.pt", "ecg", words="nothing that tells ecg_heads; give it, as in --set ecg_heads=")
+    refused("ecg.pt", "ecg", words="ecg_heads cannot be read from the checkpoint; give it, as in --set ecg_heads=")
     refused("ecg.pt", "ecg", "--set", "ecg_heads=4", "--tokenizer", tokenizer_folder, words="no text encoder")
     code, said = run("ecg.pt", "ecg", "--set", "ecg_heads=4")
-    assert code == 0 and "nothing that reads text" in said and "tokenizer" not in said
+    assert code == 0 and "without a text encoder" in said and "tokenizer" not in said
     model = load("ecg")
     assert model.embed(make_ecg()).shape == (1, 64)
     with pytest.raises(dbeta.DBetaError) as error:
@@ -354,7 +355,7 @@ def test_things_that_are_no_checkpoint_file(refused, tmp_path, golden_file):
     with zipfile.ZipFile(golden_file) as old, zipfile.ZipFile("packed.pt", "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.namelist():
             new.writestr(entry, old.read(entry))
-    refused("packed.pt", "out", words=["packed.pt", "was compressed"])
+    refused("packed.pt", "out", words=["packed.pt", "is compressed"])
     torch.jit.script(torch.nn.Linear(2, 2)).save("script.pt")
     refused("script.pt", "out", words="script.pt")
 
@@ -500,7 +501,7 @@ def test_a_full_disk_leaves_nothing_half_written(run, refused, golden_file):
         ("colour=red", "--set colour: unknown setting; choose from attention_dropout, "),
         ("ecg_heads=[", "is not a YAML value"),
         ("ecg_heads=five", "--set ecg_heads: invalid value 'five'; the published model has 12"),
-        ("ecg_heads=7", "a width of 64 cannot be split among so many heads"),
+        ("ecg_heads=7", "a width of 64 cannot be split into so many heads"),
         ("leads=[I, II]", "conv_layers.0.0.weight of shape 32×12×2, not 32×2×2"),
     ],
 )
@@ -544,3 +545,12 @@ def test_the_published_size_in_less_than_6_gb(tmp_path):
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) < 6e9
     assert (tmp_path / "folder" / "model.safetensors").stat().st_size > 4 * 321e6
+
+
+def test_a_place_taken_meanwhile_is_not_overwritten(tmp_path):
+    place = tmp_path / "out"
+    with pytest.raises(dbeta.DBetaError, match="out: already exists"), _creating(place) as temporary:
+        temporary.write_text("mine")
+        place.write_text("another run's")
+    assert place.read_text() == "another run's"
+    assert list(tmp_path.iterdir()) == [place]

@@ -364,9 +364,9 @@ def test_an_encoder_that_is_not_there_or_damaged(t5, tmp_path, monkeypatch):
             embed_texts(["a", "b"], str(name))
         assert "\n" not in str(error.value)
 
-    refused(tmp_path / "none", "no folder with a config.json")
-    refused(tmp_path, "no folder with a config.json")
-    refused("not/a/hub/id", "neither a folder here nor a hub id")
+    refused(tmp_path / "none", "not a folder with a config.json")
+    refused(tmp_path, "not a folder with a config.json")
+    refused("not/a/hub/id", "neither a folder nor a hub id")
     for file in ("model.safetensors", "tokenizer.json", "config.json"):
         folder = shutil.copytree(t5, tmp_path / f"damaged {file}")
         (folder / file).write_text("{")
