@@ -164,6 +164,6 @@ def test_where_embeddings_are_kept(monkeypatch, tmp_path):
 def test_a_model_that_gives_no_numbers(model, task, tmp_path):
     with torch.no_grad():
         model.model.ecg_tower.ecg_proj.bias[0] = float("nan")
-    with pytest.raises(DBetaError, match="m: gives embeddings that are not finite"):
+    with pytest.raises(DBetaError, match="m: its embeddings are not finite"):
         embed_benchmark({"m": model}, task, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []
