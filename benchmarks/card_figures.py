@@ -1,4 +1,4 @@
-"""The figures of a model card, as Markdown, from the evaluations of a model on PTB-XL's fold 9.
+"""Makes the figures of a model card, as Markdown, from evaluations of the model on PTB-XL's fold 9.
 
     for task in super sub form rhythm; do
         dbeta evaluate zero-shot ptb-xl-$task PTB-XL-FOLDER --fold 9 --resamples 500 --model MODEL \
@@ -7,9 +7,9 @@
     dbeta evaluate probe ptb-xl-super PTB-XL-FOLDER --fold 9 --resamples 200 --model MODEL --output DIR/probe
     python benchmarks/card_figures.py DIR [--groups GROUPS.csv] [--card checkpoints/MODEL/README.md]
 
-GROUPS.csv has the columns record_id and restored, as the excerpt of PTB-XL says it of each record; with `--groups` each
-class is also told of original and of restored recordings apart. With `--card` what stands in the card between the lines
-`<!-- figures -->` and `<!-- end of figures -->` is replaced; otherwise the text is printed.
+GROUPS.csv has the columns record_id and restored, from the excerpt of PTB-XL; with `--groups` each class is also given
+for original and restored recordings separately. With `--card`, the text between the lines `<!-- figures -->` and
+`<!-- end of figures -->` of the card is replaced; otherwise the text is printed.
 """
 
 from __future__ import annotations

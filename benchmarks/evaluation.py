@@ -1,12 +1,12 @@
-"""How fast evaluation is, side by side in one run.
+"""Measures the speed of evaluation against scikit-learn, in the same run.
 
     python benchmarks/evaluation.py [--json FILE] [--records 17000] [--dimension 768] [--labels 71] [--quick]
 
-(1) Linear probes on made-up embeddings, as many as PTB-XL has for training: this project's, which fits all labels at
-once and chooses each one's penalty on validation, and scikit-learn's, one label and one penalty after the other. Of
-scikit-learn a few labels are fitted and the time is multiplied.
-(2) A bootstrap of AUROC and average precision over patients: all resamples of a label at once, and by scikit-learn one
-after the other, of which likewise a few are done.
+(1) Linear probes on random embeddings of PTB-XL's training size: this project's, which fits all labels at once and
+chooses each one's penalty on validation, and scikit-learn's, which fits one label and one penalty at a time. For
+scikit-learn, a few labels are fitted and the time is extrapolated.
+(2) A bootstrap of AUROC and average precision over patients: all resamples of a label at once, and one at a time by
+scikit-learn, again extrapolated from a few.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""How the models that ship rank the recordings of an archive that they never saw, all of its splits together.
+"""Evaluates how the bundled models rank the recordings of an archive that they never saw, on all splits together.
 
     python benchmarks/foreign.py challenge-2021 FOLDER [--resamples 500]
 
-For samples too small to be split as `dbeta evaluate` splits an archive: zero-shot nothing is fitted, so every record
-is a test record. Side by side, for each class with a positive record: both models, and one with random weights.
+For samples too small for the splits of `dbeta evaluate`: zero-shot fits nothing, so every record can be a test record.
+Each class with a positive record is given for both models and one with random weights.
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""What do negatives cost: their table when it is built, and a draw in training?
+"""Measures the cost of N3S negatives: building the table, and drawing in training.
 
     python benchmarks/negatives.py [--reports N] [--draws N] [--table CSV] [--json FILE]
 
-N unique reports made of the statements of machine reports. (1) Seconds and peak memory of building the table with the
+N unique reports are made from statements of machine reports. (1) Seconds and peak memory of building the table with the
 default encoder, for the texts and findings as they come from a corpus. (2) Microseconds per negative: by look-up in
 that table, from the record's row to the negative's text; and computed for each draw, as published: the report goes
 through a text encoder of Flan-T5-small's size (random weights, which take the same time), then all embeddings are
-searched. Without the dictionary of all reports that the published code makes at each draw as well.
+searched. The dictionary of all reports, which the published code also makes at each draw, is left out.
 
-With `--table ptbxl_database.csv`, or another CSV with a column `report`: do a few of its reports (folds 1–9) make most
-of the negatives? For embeddings as they are, centred, and halfway whitened as the default has it.
+With `--table ptbxl_database.csv`, or another CSV with a column `report`: measures whether a few of its reports (folds
+1–9) are most of the negatives, for plain, centred and, as by default, halfway whitened embeddings.
 """
 
 from __future__ import annotations
@@ -31,44 +31,70 @@ from rich.table import Table
 from transformers import T5Config, T5EncoderModel
 from transformers.utils import logging
 
-from dbeta.corpus.negatives import COUNT, Negatives, find_negatives, record_text, spread
+from dbeta.corpus.negative_search import COUNT, find_negatives, record_text, spread
+from dbeta.corpus.negatives import Negatives
 from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.text_embeddings import embed_texts, open_encoder
 from dbeta.corpus.tokenizer import train_tokenizer
 
 RHYTHMS = (
-    *("sinus rhythm", "sinus tachycardia", "sinus bradycardia", "sinus arrhythmia", "atrial fibrillation"),
-    *("atrial flutter", "ectopic atrial rhythm", "junctional rhythm", "ventricular-paced rhythm", "av-paced rhythm"),
+    "sinus rhythm",
+    "sinus tachycardia",
+    "sinus bradycardia",
+    "sinus arrhythmia",
+    "atrial fibrillation",
+    "atrial flutter",
+    "ectopic atrial rhythm",
+    "junctional rhythm",
+    "ventricular-paced rhythm",
+    "av-paced rhythm",
 )
 STATEMENTS = (
-    *("left axis deviation", "right axis deviation", "indeterminate axis", "leftward axis", "rightward axis"),
-    *("left bundle branch block", "right bundle branch block", "incomplete right bundle branch block"),
-    *(
-        "left anterior fascicular block",
-        "left posterior fascicular block",
-        "bifascicular block",
-        "first degree av block",
-    ),
-    *(
-        "nonspecific intraventricular conduction delay",
-        "short pr interval",
-        "prolonged qt interval",
-        "early repolarization",
-    ),
-    *("left ventricular hypertrophy", "left ventricular hypertrophy by voltage only", "right ventricular hypertrophy"),
-    *("left atrial enlargement", "right atrial enlargement", "low qrs voltages in limb leads", "low qrs voltages"),
-    *(
-        "premature ventricular contractions",
-        "premature atrial contractions",
-        "ventricular bigeminy",
-        "fusion complexes",
-    ),
-    *("poor r wave progression", "pulmonary disease pattern", "tall t waves", "st elevation", "artifact in lead(s) v1"),
+    "left axis deviation",
+    "right axis deviation",
+    "indeterminate axis",
+    "leftward axis",
+    "rightward axis",
+    "left bundle branch block",
+    "right bundle branch block",
+    "incomplete right bundle branch block",
+    "left anterior fascicular block",
+    "left posterior fascicular block",
+    "bifascicular block",
+    "first degree av block",
+    "nonspecific intraventricular conduction delay",
+    "short pr interval",
+    "prolonged qt interval",
+    "early repolarization",
+    "left ventricular hypertrophy",
+    "left ventricular hypertrophy by voltage only",
+    "right ventricular hypertrophy",
+    "left atrial enlargement",
+    "right atrial enlargement",
+    "low qrs voltages in limb leads",
+    "low qrs voltages",
+    "premature ventricular contractions",
+    "premature atrial contractions",
+    "ventricular bigeminy",
+    "fusion complexes",
+    "poor r wave progression",
+    "pulmonary disease pattern",
+    "tall t waves",
+    "st elevation",
+    "artifact in lead(s) v1",
 )
 PLACES = ("anterior", "inferior", "lateral", "septal", "anteroseptal", "anterolateral", "inferolateral", "posterior")
 CHANGES = (
-    *("st-t changes", "t wave changes", "infarct, old", "infarct, age undetermined", "infarct, possibly acute"),
-    *("st depression", "st elevation", "t wave inversion", "ischemia", "q waves"),
+    "st-t changes",
+    "t wave changes",
+    "infarct, old",
+    "infarct, age undetermined",
+    "infarct, possibly acute",
+    "st depression",
+    "st elevation",
+    "t wave inversion",
+    "ischemia",
+    "q waves",
 )
 GRADES = ("", "", "possible ", "probable ", "borderline ", "consider ", "marked ", "minor nonspecific ")
 SUMMARIES = ("normal ecg", "abnormal ecg", "borderline ecg", "otherwise normal ecg")

@@ -1,7 +1,7 @@
-"""The ECG embedding as the published code computes it: the yardstick of `encode.py`.
+"""Computes the ECG embedding as the published code does: the reference for `encode.py`.
 
-Special here: nothing is fused, folded or narrowed. Separate query, key and value projections, softmax attention written
-out, the weight norm multiplied out at every call, every layer for every token, everything in float32.
+Nothing is fused, folded or reduced in precision: separate query, key and value projections, explicit softmax attention,
+weight norm computed at every call, every layer for every token, everything in float32.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def fold(corpus: Any) -> Fold:
 
 
 def super_labels(test: Fold) -> dict[str, np.ndarray]:
-    """The super-classes of records that have one, by the condition that stands for each."""
+    """Return each super-class's labels under its condition's name."""
     return {one.name.lower(): test.labels[one.name.lower()] for one in super_class_conditions().values()}
 
 

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dbeta
+from dbeta.checkpoints.convert import _creating
 from dbeta.checkpoints.official import to_official
 from dbeta.checkpoints.official_layout import lay_out
 from dbeta.corpus.tokenizer import train_tokenizer
@@ -179,16 +180,16 @@ def test_the_ecg_encoder_alone(run, refused, make_ecg, tokenizer_folder, golden_
     kept = ("class_embedding", "ecg_encoder", "multi_modal_ecg_proj", "unimodal_ecg_pooler")
     state = {name: value for name, value in golden_state().items() if name.startswith(kept)}
     torch.save(state, "ecg.pt")
-    refused("ecg.pt", "ecg", words="nothing that tells ecg_heads; give it, as in --set ecg_heads=")
+    refused("ecg.pt", "ecg", words="ecg_heads cannot be read from the checkpoint; give it, as in --set ecg_heads=")
     refused("ecg.pt", "ecg", "--set", "ecg_heads=4", "--tokenizer", tokenizer_folder, words="no text encoder")
     code, said = run("ecg.pt", "ecg", "--set", "ecg_heads=4")
-    assert code == 0 and "nothing that reads text" in said and "tokenizer" not in said
+    assert code == 0 and "without a text encoder" in said and "tokenizer" not in said
     model = load("ecg")
     assert model.embed(make_ecg()).shape == (1, 64)
     with pytest.raises(dbeta.DBetaError) as error:
         model.diagnose(make_ecg(), "sinus rhythm")
     assert "\n" not in str(error.value)
-    assert "embeds recordings, and cannot be asked" in Path("ecg/README.md").read_text()
+    assert "embeds recordings but cannot score findings" in Path("ecg/README.md").read_text()
 
 
 def test_without_a_tokenizer_it_is_said(run, golden_file, make_ecg):
@@ -203,7 +204,7 @@ def test_without_a_tokenizer_it_is_said(run, golden_file, make_ecg):
 def test_tokenizers_that_do_not_suit(refused, golden_file, tmp_path):
     refused(golden_file, "out", "--tokenizer", "nowhere", words=["nowhere", "no such folder"])
     (tmp_path / "empty").mkdir()
-    refused(golden_file, "out", "--tokenizer", "empty", words=["empty", "no tokenizer"])
+    refused(golden_file, "out", "--tokenizer", "empty", words=["empty", "the tokenizer cannot be read"])
     train_tokenizer(["sinus rhythm " + chr(i) * 3 for i in range(200, 900)], 400).save_pretrained("large")
     refused(golden_file, "out", "--tokenizer", "large", words=["large", "400 tokens", "320"])
     (tmp_path / "large" / "tokenizer.json").write_text("{")
@@ -248,8 +249,8 @@ DAMAGES = {
     "reshaped": (lambda state: state.update({"class_embedding": torch.zeros(65)}), "class_embedding of shape 65"),
     "not finite": (filled("mlm_head.bias", np.inf), "mlm_head.bias holds NaN or infinity"),
     "unequal copy": (filled("language_encoder.shared.weight", 0), "language_encoder.shared.weight should be a copy"),
-    "a number": (lambda state: state.update({"epoch": 3}), "'epoch' is no named tensor but of type int"),
-    "a number as name": (lambda state: state.update({3: torch.zeros(3)}), "'3' is no named tensor"),
+    "a number": (lambda state: state.update({"epoch": 3}), "'epoch' is not a named tensor but of type int"),
+    "a number as name": (lambda state: state.update({3: torch.zeros(3)}), "'3' is not a named tensor"),
     "integers": (lambda state: state.update({"mlm_head.bias": torch.zeros(320).int()}), "mlm_head.bias is not a dense"),
     "doubles": (lambda state: state.update({"mlm_head.bias": torch.zeros(320).double()}), "float64"),
     "sparse": (lambda state: state.update({"mlm_head.bias": torch.zeros(320).to_sparse()}), "sparse_coo"),
@@ -263,7 +264,7 @@ DAMAGES = {
     "no state dict": (lambda state: {"model": [1, 2]}, "holds no state dict"),
     "empty": (lambda state: {}, "holds no D-BETA model"),
     "another model": (lambda state: {"conv1.weight": torch.zeros(3)}, "holds no D-BETA model"),
-    "nested": (lambda state: {"state_dict": state}, "'state_dict' is no named tensor but of type dict"),
+    "nested": (lambda state: {"state_dict": state}, "'state_dict' is not a named tensor but of type dict"),
 }
 
 
@@ -338,7 +339,7 @@ JUNK = {
 @pytest.mark.parametrize("junk", JUNK)
 def test_files_that_are_no_checkpoint(refused, tmp_path, junk):
     (tmp_path / "junk.pt").write_bytes(JUNK[junk])
-    refused("junk.pt", "out", words=["junk.pt: ", "is no torch checkpoint"])
+    refused("junk.pt", "out", words=["junk.pt: ", "is not a torch checkpoint"])
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
@@ -352,11 +353,11 @@ def test_things_that_are_no_checkpoint_file(refused, tmp_path, golden_file):
     refused("weights.pt", "out", words=["weights.pt", "safetensors"])
     with zipfile.ZipFile("archive.zip", "w") as archive:
         archive.writestr("a.txt", "some text")
-    refused("archive.zip", "out", words="archive.zip: is no torch checkpoint")
+    refused("archive.zip", "out", words="archive.zip: is not a torch checkpoint")
     with zipfile.ZipFile(golden_file) as old, zipfile.ZipFile("packed.pt", "w", zipfile.ZIP_DEFLATED) as new:
         for entry in old.namelist():
             new.writestr(entry, old.read(entry))
-    refused("packed.pt", "out", words=["packed.pt", "was compressed"])
+    refused("packed.pt", "out", words=["packed.pt", "is compressed"])
     torch.jit.script(torch.nn.Linear(2, 2)).save("script.pt")
     refused("script.pt", "out", words="script.pt")
 
@@ -413,8 +414,8 @@ def test_hostile_pickles(refused, tmp_path, what, how, monkeypatch):
     save_hostile(content, how)
     said = refused("hostile.pt", "out", words="hostile.pt: ")
     if how in ("zip", "legacy"):
-        assert "wants to run code when opened (" in said and "was not opened" in said
-    assert "wants to run code" in said or how == "pickle 0"
+        assert "was not opened since it would run code (" in said
+    assert "would run code" in said or how == "pickle 0"
     assert not hit.exists()
     # and it would have
     if isinstance(content, Command):
@@ -424,7 +425,7 @@ def test_hostile_pickles(refused, tmp_path, what, how, monkeypatch):
 
 def test_numpy_arrays_are_no_tensors(refused):
     torch.save({"model": {"class_embedding": np.zeros(64)}}, "array.pt")
-    refused("array.pt", "out", words="array.pt: wants to run code when opened (numpy")
+    refused("array.pt", "out", words="array.pt: was not opened since it would run code (numpy")
 
 
 # --- where it is written
@@ -436,14 +437,14 @@ def test_nothing_is_written_over(run, refused, golden_file, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to("nowhere")
     for place in ("full", "file", "link", golden_file, "."):
-        refused(golden_file, place, words=[f"{place}: is already there"])
+        refused(golden_file, place, words=[f"{place}: already exists"])
     refused(golden_file, "no/such/folder", words=["no/such/folder", "does not exist; create it first"])
     refused(golden_file, "file/inside", words="file/inside")
     (tmp_path / "new").mkdir()
     assert run(golden_file, "new")[0] == 0
     assert {path.name for path in (tmp_path / "new").iterdir()} == FILES
     for place in ("full", "file", "link"):
-        refused("new", place, "--to-official", words="is already there")
+        refused("new", place, "--to-official", words="already exists")
     (tmp_path / "bare").mkdir()
     refused("new", "bare", "--to-official", words="bare: is a folder; name a file")
 
@@ -498,11 +499,11 @@ def test_a_full_disk_leaves_nothing_half_written(run, refused, golden_file):
     "change, words",
     [
         ("ecg_heads", "write it as key=value"),
-        ("=3", "there is no such setting"),
-        ("colour=red", "--set colour: there is no such setting; there are attention_dropout, "),
+        ("=3", "unknown setting"),
+        ("colour=red", "--set colour: unknown setting; choose from attention_dropout, "),
         ("ecg_heads=[", "is not a YAML value"),
-        ("ecg_heads=five", "--set ecg_heads: 'five' does not suit it; the published model has 12"),
-        ("ecg_heads=7", "a width of 64 cannot be split among so many heads"),
+        ("ecg_heads=five", "--set ecg_heads: invalid value 'five'; the published model has 12"),
+        ("ecg_heads=7", "a width of 64 cannot be split into so many heads"),
         ("leads=[I, II]", "conv_layers.0.0.weight of shape 32×12×2, not 32×2×2"),
     ],
 )
@@ -547,3 +548,12 @@ def test_the_published_size_in_less_than_6_gb(tmp_path):
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) < 6e9
     assert (tmp_path / "folder" / "model.safetensors").stat().st_size > 4 * 321e6
+
+
+def test_a_place_taken_meanwhile_is_not_overwritten(tmp_path):
+    place = tmp_path / "out"
+    with pytest.raises(dbeta.DBetaError, match="out: already exists"), _creating(place) as temporary:
+        temporary.write_text("mine")
+        place.write_text("another run's")
+    assert place.read_text() == "another run's"
+    assert list(tmp_path.iterdir()) == [place]

@@ -166,13 +166,13 @@ def test_a_folder_comes_before_the_hub(hub, micro_checkpoint, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("private/model", "the hub shows no such model; check the name, or log in"),
-        ("nobody/no-such-model", "the hub shows no such model; check the name, or log in"),
-        ("gated/model", "only to those who asked for it; ask on its page"),
+        ("private/model", "the hub has no such model; check the name, or log in"),
+        ("nobody/no-such-model", "the hub has no such model; check the name, or log in"),
+        ("gated/model", "access to this model must be requested; request it on"),
         ("broken/model", r"the hub answered with an error \(503\); try again later"),
-        ("org/incomplete", "model.safetensors is missing on the hub, or from what was downloaded"),
-        ("runs/tiny/best", "neither a folder here nor a hub id"),
-        ("my model", "neither a folder here nor a hub id"),
+        ("org/incomplete", "model.safetensors is missing on the hub or in its cache"),
+        ("runs/tiny/best", "neither a folder nor a hub id"),
+        ("my model", "neither a folder nor a hub id"),
     ],
 )
 def test_what_the_hub_does_not_give(hub, name, reason):
@@ -180,21 +180,21 @@ def test_what_the_hub_does_not_give(hub, name, reason):
 
 
 def test_no_network(no_hub):
-    reason = "is no folder here, and the hub cannot be reached; check the network or name a folder"
+    reason = "is not a folder, and the hub is unreachable; check the network or name a folder"
     assert failure("nobody/no-such-model") == reason
 
 
 def test_a_network_that_never_answers(cache, monkeypatch):
     listening = ThreadingHTTPServer(("127.0.0.1", 0), Hub)  # takes connections, and leaves them
     use(f"http://127.0.0.1:{listening.server_port}", monkeypatch)
-    monkeypatch.setattr("dbeta.checkpoints.hub.PATIENCE", 0.2)
-    assert "the hub cannot be reached" in failure("org/name")
+    monkeypatch.setattr("dbeta.checkpoints.hub.TIMEOUT", 0.2)
+    assert "the hub is unreachable" in failure("org/name")
     listening.server_close()
 
 
 def test_no_room_in_the_cache(hub, cache):
     cache.write_text("not a folder")
-    assert re.search(r"cannot be kept in the hub's cache \(.+\); make room", failure("org/name"))
+    assert re.search(r"cannot be stored in the hub's cache \(.+\); free some space", failure("org/name"))
 
 
 @pytest.mark.slow
@@ -225,7 +225,7 @@ main()
     assert done.stdout == "True\n"
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
-    assert "nobody/no-such-model: is no folder here, and HF_HUB_OFFLINE keeps the hub out of reach; unset it" in line
+    assert "nobody/no-such-model: is not a folder, and HF_HUB_OFFLINE disables the hub; unset it" in line
 
 
 # --- Uploading

@@ -283,15 +283,15 @@ def test_settings_go_before_what_is_assumed():
 @pytest.mark.parametrize(
     "settings, named",
     [
-        ({"eccentricity": 3}, "eccentricity: there is no such setting"),
-        ({"text_config": {"d_kv": 3}}, "text_config: there is no such setting"),
-        ({"ets_cosine": True}, "ets_cosine: there is no such setting"),
+        ({"eccentricity": 3}, "eccentricity: unknown setting"),
+        ({"text_config": {"d_kv": 3}}, "text_config: unknown setting"),
+        ({"ets_cosine": True}, "ets_cosine: unknown setting"),
         ({"ecg_heads": "four"}, "ecg_heads"),
         ({"ecg_heads": 0}, "ecg_heads"),
         ({"ecg_heads": True}, "ecg_heads"),
         ({"ecg_heads": 5}, "ecg_heads=5: a width of 64"),
         ({"mem_heads": 3}, "mem_heads=3: a width of 32"),
-        ({"mem_layer": 3}, "mem_layer=3: it has fusion layers 0 to 2"),
+        ({"mem_layer": 3}, "mem_layer=3: the fusion layers are 0 to 2"),
         ({"mem_layer": -1}, "mem_layer"),
         ({"n_samples": 3}, "n_samples"),
         ({"leads": ["I", "I"]}, "leads"),
@@ -373,17 +373,17 @@ def test_what_a_part_cannot_do_is_said(vectors):
 
 
 def test_the_number_of_heads_is_not_guessed_without_t5():
-    with pytest.raises(DBetaError, match="nothing that tells ecg_heads"):
+    with pytest.raises(DBetaError, match="ecg_heads cannot be read from the checkpoint"):
         from_official(ecg_encoder(golden_state()))
 
 
 @pytest.mark.parametrize(
     "gone, said",
     [
-        (r"unimodal_ecg_pooler", r"lacks unimodal_ecg_pooler\.dense\.weight.*no embedding"),
-        (r"multi_modal_ecg_proj", r"lacks multi_modal_ecg_proj\.weight.*no embedding"),
+        (r"unimodal_ecg_pooler", r"lacks unimodal_ecg_pooler\.dense\.weight.*embeddings need the projection"),
+        (r"multi_modal_ecg_proj", r"lacks multi_modal_ecg_proj\.weight.*embeddings need the projection"),
         (r"unimodal_language_pooler", r"lacks unimodal_language_pooler\.dense\.weight"),
-        (r"(unimodal|multi_modal)_ecg", r"lacks .* and 1 more.*no embedding"),
+        (r"(unimodal|multi_modal)_ecg", r"lacks .* and 1 more.*embeddings need the projection"),
         (r"ecg_encoder|class_embedding", r"lacks class_embedding"),
     ],
 )

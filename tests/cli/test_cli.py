@@ -716,7 +716,7 @@ def test_evaluate_zero_shot(ask, tmp_path, micro_ptb_xl):
     code, out, err = ask("evaluate", "zero-shot", "ptb-xl-super", micro_ptb_xl, *options)
     assert code == 0
     assert err.endswith(f"{output / 'report.md'} written\n")
-    assert "stands in the test's place" in err
+    assert "Tested on fold 9, not PTB-XL's official test fold" in err
     assert {"metrics.json", "report.md", "predictions.parquet"} <= {file.name for file in output.iterdir()}
     result = json.loads((output / "metrics.json").read_text())
     assert result["n_records"] == 20

@@ -200,9 +200,9 @@ def test_subclasses_are_those_of_ptb_xl():
 @pytest.mark.parametrize(
     ("benchmark", "label", "named"),
     [
-        ("ptb-xl", "AF", r"AF: no label of the benchmark ptb-xl; name one of NORM, "),
-        ("csn", "afib", "afib: no label of the benchmark csn"),
-        ("mit-bih", "AFIB", r"mit-bih: no benchmark .* name one of ptb-xl, ptb-xl-super, "),
+        ("ptb-xl", "AF", r"AF: unknown label of the benchmark ptb-xl; choose one of NORM, "),
+        ("csn", "afib", "afib: unknown label of the benchmark csn"),
+        ("mit-bih", "AFIB", r"mit-bih: unknown benchmark; choose one of ptb-xl, ptb-xl-super, "),
     ],
 )
 def test_an_unknown_label_is_named(benchmark, label, named):

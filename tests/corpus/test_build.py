@@ -132,9 +132,9 @@ def test_an_existing_folder_is_left_alone(ptb_xl, tmp_path):
 def test_mistakes_are_named(ptb_xl, tmp_path):
     with pytest.raises(DBetaError, match="unknown source; choose one of ptb-xl, mimic-iv-ecg, "):
         build_corpus("ptbxl", ptb_xl, tmp_path / "out")
-    with pytest.raises(DBetaError, match="no such folder"):
+    with pytest.raises(DBetaError, match="no such file or folder"):
         build_corpus("ptb-xl", tmp_path / "nowhere", tmp_path / "out")
-    with pytest.raises(DBetaError, match="make it first"):
+    with pytest.raises(DBetaError, match="create it first"):
         build_corpus("ptb-xl", ptb_xl, tmp_path / "no" / "out")
     with pytest.raises(DBetaError, match="not a corpus"):
         load_corpus(ptb_xl)

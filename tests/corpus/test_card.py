@@ -28,7 +28,7 @@ def test_the_head(card):
     assert card.startswith("# Corpus of ptb-xl\n\n34 recordings of 17 patients; 0 more were rejected. 0.1 hours")
     assert card.count("Research use only. Not a medical device.") == 2
     assert "    dbeta corpus build ptb-xl " in card
-    assert "licence: see there" in section(card, "Licence and use")
+    assert "under its licence: check" in section(card, "Licence and use")
 
 
 def test_splits(card):
@@ -40,12 +40,13 @@ def test_signals(card):
     rows = cells(section(card, "Signals"))
     assert ["500 Hz", "34", "100.0%"] in rows
     assert ["10 s", "34", "100.0%"] in rows
-    assert "the first 60 s" in section(card, "Signals")
+    assert "their first 60 s" in section(card, "Signals")
 
 
 def test_reports(card):
     text = section(card, "Reports")
-    assert text.strip().startswith("34 records (100.0%) have one; 4 reports differ. Median 3 words, 5 to 95 % 2 to 4")
+    assert text.strip().startswith("34 records (100.0%) have one; 4 reports are unique. Median length 3 words, ")
+    assert "5th to 95th percentile 2 to 4" in text
     assert "at most 4." in text
     rows = cells(text)
     assert rows[1][1:] == ["9", "26.5%"]
@@ -101,7 +102,7 @@ def test_a_corpus_of_nothing_but_signals(tmp_path, make_ecg):
     (tmp_path / "list.csv").write_text(f'path,sampling_rate,leads\na.npy,500,"{",".join(LEADS)}"\n')
     build_corpus("manifest", tmp_path / "list.csv", tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    assert section(card, "Reports").strip() == "There are none."
+    assert section(card, "Reports").strip() == "None."
     assert section(card, "Findings").strip() == "None were annotated."
     assert section(card, "Rejected").strip() == "None."
     assert ["unknown", "1", "100.0%"] in cells(section(card, "Patients"))

@@ -15,8 +15,10 @@ from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5EncoderModel, T5ForConditionalGeneration
 
 from dbeta.checkpoints.read import fastest_dtype
+from dbeta.corpus import negative_search
 from dbeta.corpus import negatives as module
-from dbeta.corpus.negatives import NEGATIVES_FOLDER, Negatives, build_negatives, find_negatives, record_text, spread
+from dbeta.corpus.negative_search import find_negatives, record_text, spread
+from dbeta.corpus.negatives import NEGATIVES_FOLDER, Negatives, build_negatives
 from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.text_embeddings import embed_texts
 from dbeta.errors import DBetaError
@@ -134,7 +136,7 @@ def test_two_texts_have_each_other():
 @pytest.mark.parametrize("block", [1, 7, 48])
 def test_the_table_does_not_depend_on_the_blocks_and_is_the_same_each_time(monkeypatch, block):
     table, about = find_negatives(ROWS)
-    monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(negative_search, "_BLOCK", block)
     again, about_again = find_negatives(ROWS)
     assert about_again["ever_used"] == about["ever_used"]
     embeddings = spread(embed_texts([one["report"] for one in ROWS]))
@@ -158,7 +160,7 @@ def test_spreading_takes_away_a_common_direction():
     np.testing.assert_allclose(np.linalg.norm(far, axis=1), 1, atol=1e-5)
     assert abs(float((far @ far.T).mean())) < 0.02
     assert spread(np.ones((5, 3), np.float32)).shape == (5, 0)
-    assert spread(np.float32(rng.standard_normal((300, 200)))).shape == (300, module.DIMENSION)
+    assert spread(np.float32(rng.standard_normal((300, 200)))).shape == (300, negative_search.DIMENSION)
 
 
 # --- on disk
@@ -286,7 +288,7 @@ def test_a_count_below_one(corpus, count):
 @pytest.mark.parametrize("rows", [[], [row("sinus rhythm")]])
 def test_too_few_texts(corpus, monkeypatch, rows):
     monkeypatch.setattr(module, "_unique_rows", lambda _: (rows, 3, 0))
-    with pytest.raises(DBetaError, match=f"corpus: the training split has {len(rows)} different texts"):
+    with pytest.raises(DBetaError, match=f"corpus: the training split has {len(rows)} unique texts"):
         build_negatives(corpus)
     assert not (corpus / NEGATIVES_FOLDER).exists()
 
@@ -362,9 +364,9 @@ def test_an_encoder_that_is_not_there_or_damaged(t5, tmp_path, monkeypatch):
             embed_texts(["a", "b"], str(name))
         assert "\n" not in str(error.value)
 
-    refused(tmp_path / "none", "no folder with a config.json")
-    refused(tmp_path, "no folder with a config.json")
-    refused("not/a/hub/id", "neither a folder here nor a hub id")
+    refused(tmp_path / "none", "not a folder with a config.json")
+    refused(tmp_path, "not a folder with a config.json")
+    refused("not/a/hub/id", "neither a folder nor a hub id")
     for file in ("model.safetensors", "tokenizer.json", "config.json"):
         folder = shutil.copytree(t5, tmp_path / f"damaged {file}")
         (folder / file).write_text("{")

@@ -499,7 +499,7 @@ def test_code_15_of_some_parts(code_15, tmp_path):
     with pytest.raises(DBetaError, match="no record is readable"):
         build_corpus("code-15", code_15, tmp_path / "out")
     (code_15 / "exams_part0.hdf5").unlink()
-    with pytest.raises(DBetaError, match=r"exams_part0\.hdf5 is missing"):
+    with pytest.raises(DBetaError, match=r"exams_part0\.hdf5 and all other parts are missing"):
         SOURCES["code-15"](code_15)
     (code_15 / "exams.csv").unlink()
     with pytest.raises(DBetaError, match=r"exams\.csv"):

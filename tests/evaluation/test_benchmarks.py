@@ -138,7 +138,7 @@ def test_the_classes_are_those_of_ptb_xls_own_table(shared):
 
 def test_the_validation_fold_stands_in_where_the_test_fold_is_absent(tmp_path):
     task = load_benchmark("ptb-xl-rhythm", write_tables(tmp_path, [*ROWS[4:], (9, 1, "{'AFIB': 0.0}", 9)]))
-    assert "fold (10), stands in the test's place" in task.notes[0]
+    assert "Tested on fold 9, not PTB-XL's official test fold" in task.notes[0]
     assert ids(task) == ["9"]
     assert ids(task, "validation") == ["6"]
     assert "fold 9 (the official validation fold)" in task.protocol
@@ -160,7 +160,7 @@ def test_a_fold_without_a_labelled_record(tmp_path, fold):
 def test_missing_recordings_need_permission(tmp_path):
     raw = write_tables(tmp_path)
     (raw / "records500/00000/00002_hr.hea").unlink()
-    with pytest.raises(DBetaError, match=r"1 of 5 records are not there, such as .*00002_hr; .*--subset-ok"):
+    with pytest.raises(DBetaError, match=r"1 of 5 records are missing, such as .*00002_hr; .*--subset-ok"):
         load_benchmark("ptb-xl-super", raw)
     task = load_benchmark("ptb-xl-super", raw, subset_ok=True)
     assert ids(task) == ["1", "4"]
@@ -172,7 +172,7 @@ def test_no_recordings_at_all(tmp_path):
     raw = write_tables(tmp_path)
     for file in raw.rglob("*.hea"):
         file.unlink()
-    with pytest.raises(DBetaError, match="holds not one of the 5 records"):
+    with pytest.raises(DBetaError, match="all 5 records are missing"):
         load_benchmark("ptb-xl-super", raw, subset_ok=True)
 
 
@@ -335,7 +335,7 @@ def test_csn_by_exact_match(tmp_path, make_ecg):
 
 @pytest.mark.parametrize("name", ["cpsc2018", "csn"])
 def test_no_such_records(tmp_path, name):
-    with pytest.raises(DBetaError, match="holds no WFDB records of"):
+    with pytest.raises(DBetaError, match="has no WFDB records of"):
         load_benchmark(name, tmp_path)
 
 
@@ -466,8 +466,8 @@ def test_further_subgroups(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("record_id\n1\n", "has one column only"),
-        ("record_id,site\n77,x\n", "names none of the records"),
+        ("record_id\n1\n", "has only one column"),
+        ("record_id,site\n77,x\n", "has none of the records"),
         ("", "cannot be"),
     ],
 )
@@ -479,7 +479,7 @@ def test_wrong_subgroups(tmp_path, content, message):
 
 
 def test_an_unknown_benchmark(tmp_path):
-    with pytest.raises(DBetaError, match=r"mimic: no such benchmark; choose one of ptb-xl-super"):
+    with pytest.raises(DBetaError, match=r"mimic: unknown benchmark; choose one of ptb-xl-super"):
         load_benchmark("mimic", tmp_path)
 
 
@@ -488,7 +488,7 @@ def test_an_unknown_benchmark(tmp_path):
     [
         ("ptb-xl-super", {"protocol": "merl"}, "--protocol merl and --split-file together"),
         ("ptb-xl-super", {"split_file": Path("x.csv")}, "--protocol merl and --split-file together"),
-        ("ptb-xl-super", {"protocol": "mine"}, "no such protocol"),
+        ("ptb-xl-super", {"protocol": "mine"}, "unknown protocol"),
         ("csn", {"fold": 9}, "leave out --fold"),
         ("corpus", {}, "not a corpus"),
     ],

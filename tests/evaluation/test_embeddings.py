@@ -94,7 +94,7 @@ def test_a_cache_that_cannot_be_written_costs_nothing_else(model, task, tmp_path
         warnings.simplefilter("always")
         found = embed_benchmark({"m": model}, task, cache=tmp_path / "file")
     assert len(found.embeds["m"]) == len(task)
-    assert any(issubclass(one.category, DBetaWarning) and "could not be kept" in str(one.message) for one in caught)
+    assert any(issubclass(one.category, DBetaWarning) and "could not be cached" in str(one.message) for one in caught)
 
 
 def test_an_interruption_keeps_what_was_computed(model, task, computed, tmp_path):
@@ -124,7 +124,7 @@ def test_records_that_cannot_be_read_are_told_and_left_out(model, task):
 
 def test_not_one_test_record_can_be_read(model, task):
     task.records["file"] = np.where(task.records["split"] == "test", "nowhere", task.records["file"])
-    with pytest.raises(DBetaError, match="not one test recording could be read"):
+    with pytest.raises(DBetaError, match="no test recording is readable"):
         embed_benchmark({"m": model}, task)
 
 
@@ -164,6 +164,6 @@ def test_where_embeddings_are_kept(monkeypatch, tmp_path):
 def test_a_model_that_gives_no_numbers(model, task, tmp_path):
     with torch.no_grad():
         model.model.ecg_tower.ecg_proj.bias[0] = float("nan")
-    with pytest.raises(DBetaError, match="m: gives embeddings that are not finite"):
+    with pytest.raises(DBetaError, match="m: its embeddings are not finite"):
         embed_benchmark({"m": model}, task, cache=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -40,7 +40,7 @@ def test_the_files_labels_splits_and_order_are_taken(micro_ptb_xl, tmp_path):
     table = split_table([1, 2, 13, 14, 33, 40], [1, 1, 2, 2, 3, 4], ["test", "test", "train", "train", "val", "train"])
     table.to_parquet(tmp_path / "merl.parquet")
     options = {"protocol": "merl", "split_file": tmp_path / "merl.parquet"}
-    with pytest.raises(DBetaError, match="1 of 6 records are not there"):
+    with pytest.raises(DBetaError, match="1 of 6 records are missing"):
         load_benchmark("ptb-xl-super", micro_ptb_xl, **options)
     task = load_benchmark("ptb-xl-super", micro_ptb_xl, subset_ok=True, **options)
     assert task.missing == 1
@@ -59,7 +59,7 @@ def test_three_csv_files_serve_as_well(micro_ptb_xl, tmp_path):
     task = load_benchmark("ptb-xl-super", micro_ptb_xl, protocol="merl", split_file=tmp_path / "ptbxl_super_test.csv")
     assert sorted(task.records["record_id"]) == ["1", "13", "14", "2", "33"]
     (tmp_path / "ptbxl_super_val.csv").unlink()
-    with pytest.raises(DBetaError, match=r"ptbxl_super_val.csv: no such file; .* come in threes"):
+    with pytest.raises(DBetaError, match=r"ptbxl_super_val.csv: no such file; put MERL's three CSV files"):
         load_benchmark("ptb-xl-super", micro_ptb_xl, protocol="merl", split_file=tmp_path / "ptbxl_super_test.csv")
 
 
@@ -89,7 +89,7 @@ def test_substrings_by_hand():
     loose = substring_labels(diagnoses, classes)
     np.testing.assert_array_equal(loose, [[1, 1, 0, 0, 1], [1, 0, 0, 0, 0], [0, 0, 1, 1, 0], [0, 0, 0, 0, 0]])
     assert substring_notes(diagnoses, classes) == [
-        "MERL's substrings set 2 labels that the records do not state: AF 2 instead of 1; ST 1 instead of 0."
+        "MERL's substring matching sets 2 labels that records do not state: AF 2 instead of 1; ST 1 instead of 0."
     ]
 
 

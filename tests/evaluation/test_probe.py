@@ -91,7 +91,7 @@ def test_merls_probe_takes_merls_subsets():
 def test_nothing_to_learn_from(split):
     task, embeds = made_up()
     rows = task.rows(*({"train", "validation", "test"} - {split}))
-    with pytest.raises(DBetaError, match=f"no {split} record is there; only zero-shot"):
+    with pytest.raises(DBetaError, match=f"has no {split} records; only zero-shot"):
         probe(task.take(rows), embeds[rows])
 
 

@@ -78,7 +78,7 @@ def test_random_embeddings_are_at_chance():
 
 
 def test_nothing_to_search():
-    with pytest.raises(DBetaError, match="fewer than two different reports"):
+    with pytest.raises(DBetaError, match="fewer than two unique reports"):
         retrieval(Words(), task(["sinus rhythm", "Sinus rhythm.", ""]), np.eye(3, dtype=np.float32))
 
 

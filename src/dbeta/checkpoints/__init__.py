@@ -1,1 +1,1 @@
-"""Checkpoints: reading, the hub, bundled models, and the layout of the published code."""
+"""Checkpoint folders: reading, download from the hub, bundled models, conversion from and to the authors' layout."""

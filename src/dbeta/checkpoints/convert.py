@@ -1,6 +1,6 @@
-"""Whole checkpoints between the authors' layout (a .pt file) and ours (a hub-format folder).
+"""Converts checkpoints between the authors' layout (a .pt file) and ours (a hub-format folder).
 
-Special here: what is written appears under its name only when it is complete, and nothing is ever written over.
+Output gets its name only when it is complete, and never overwrites anything.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from dbeta.utils.files import replacing
 
 Advance = Callable[[int, int], None]
 
-#: What to do where there is no tokenizer.
-TOKENIZER_HINT = "The published model's is that of google/flan-t5-base: convert again with `--tokenizer FOLDER`."
+#: Advice where no tokenizer was given.
+TOKENIZER_HINT = "The published model uses that of google/flan-t5-base: convert again with `--tokenizer FOLDER`."
 PARTS_IN_WORDS = {
     "all": "the whole pretraining model: both encoders, the fusion and the heads",
     "encoders": "both encoders with their projections and uni-modal poolers, without the fusion and the heads",
-    "ecg": "the ECG encoder with its projection and uni-modal pooler, and nothing that reads text",
+    "ecg": "the ECG encoder with its projection and uni-modal pooler, without a text encoder",
 }
 
 CARD = """---
@@ -48,8 +48,8 @@ An ECG-text model (D-BETA, Pham, Saeed, Ma, ICML 2025), converted by `dbeta conv
 the layout of the authors' published code. {millions:.1f} M parameters: {parts}.
 Research use only. Not a medical device.
 
-The weights are those of that checkpoint, figure by figure (float16 and bfloat16 became the float32 of the same value).
-They are under its licence, whatever this folder is called: the authors publish theirs under CC BY-NC 4.0.
+The weights are exactly those of that checkpoint (float16 and bfloat16 were converted to float32 without change), and
+under its licence: the authors publish theirs under CC BY-NC 4.0.
 
 ```python
 import dbeta
@@ -59,17 +59,17 @@ print(model.embed("record.hea").shape)
 
 ## What it computes
 
-What the published code computes, its defects included: the switches `text_attention_mask`, `mem_target`, `voltage`,
-`reconstruct_misaligned`, `ets_full_view` and `ets_cosine` of `config.json` stand as published.
+The same as the published code, including its defects: the switches `text_attention_mask`, `mem_target`, `voltage`,
+`reconstruct_misaligned`, `ets_full_view` and `ets_cosine` in `config.json` are set as published.
 
-A checkpoint holds no settings. These were {how}:
+The authors' checkpoints hold no settings. These were {how}:
 
 ```json
 {settings}
 ```
 
-- Recordings are read in millivolts, with the leads by name in the order above. The published code takes leads by their
-  place in the file, and MIMIC-IV-ECG, on which the authors trained, stores aVF before aVL. Where a checkpoint was
+- Recordings are read in millivolts, with the leads by name in the order above. The published code takes leads by
+  position in the file, and MIMIC-IV-ECG, on which the authors trained, stores aVF before aVL. If a checkpoint was
   trained in that order, convert it with `--set "leads=[I, II, III, aVR, aVF, aVL, V1, V2, V3, V4, V5, V6]"`.
 - {tokenizer}
 - There is no reference panel, so findings have scores and no percentiles.
@@ -77,10 +77,10 @@ A checkpoint holds no settings. These were {how}:
 
 
 def parse_settings(changes: Sequence[str]) -> dict[str, Any]:
-    """`key=value` texts as settings of a conversion; values are YAML.
+    """Parse settings of a conversion from `key=value` texts; values are YAML.
 
     Raises:
-        DBetaError: a text is not of that form, a name is unknown or a value does not suit it.
+        DBetaError: a text has another form, a name is unknown, or a value is invalid.
     """
     settings = {}
     for change in changes:
@@ -103,21 +103,21 @@ def convert_official(
     settings: Mapping[str, Any] | None = None,
     advance: Advance = lambda done, total: None,
 ) -> DBetaConfig:
-    """Make a dbeta folder of a checkpoint in the authors' layout.
+    """Convert a checkpoint in the authors' layout to a dbeta folder.
 
     Args:
         checkpoint: a .pt file.
-        out: the folder to make: `config.json`, `model.safetensors`, `preprocessor_config.json`, `README.md`, and the
-            tokenizer's files where there is one.
+        out: folder to create, with `config.json`, `model.safetensors`, `preprocessor_config.json`, `README.md` and,
+            where given, the tokenizer's files.
         tokenizer: folder of the text encoder's tokenizer.
-        settings: arguments of `DBetaConfig` that go before what the checkpoint shows (`official.from_official`).
-        advance: told after each step how many are done, and of how many.
+        settings: arguments of `DBetaConfig` that override those read from the checkpoint (`official.from_official`).
+        advance: called after each step with (steps done, total).
 
     Returns:
         The configuration.
 
     Raises:
-        DBetaError: the checkpoint, the tokenizer, a setting or `out` cannot be used; then nothing is written.
+        DBetaError: the checkpoint, the tokenizer, a setting or `out` is unusable; then nothing is written.
     """
     _check_free(out)
     settings = settings or {}
@@ -137,10 +137,10 @@ def convert_official(
         config.save_pretrained(partial)
         processor.save_pretrained(partial)
         if tokenizer is not None and not (partial / "tokenizer.json").is_file():
-            raise DBetaError(f"{tokenizer}: the tokenizer is of a kind that makes no tokenizer.json; name a fast one")
+            raise DBetaError(f"{tokenizer}: this kind of tokenizer has no tokenizer.json; name a fast tokenizer")
         (partial / "README.md").write_text(_card(out.name, checkpoint.name, config, state, settings, words))
         save_file(state, partial / WEIGHTS_FILE, metadata={"format": "pt"})
-        # The library lets nobody else read what it writes
+        # safetensors creates files that only the owner can read
         (partial / WEIGHTS_FILE).chmod((partial / "config.json").stat().st_mode)
         if tokenizer is not None:
             save_text_embeddings(partial)
@@ -158,21 +158,21 @@ def export_official(
     """Write a dbeta folder's weights as a .pt file in the authors' layout, `{"model": state dict}`.
 
     Args:
-        folder: a dbeta folder; its tokenizer and reference panel have no place in that layout.
-        out: the file to make.
-        settings: arguments of `DBetaConfig` that go before those of the folder.
-        advance: told after each step how many are done, and of how many.
+        folder: a dbeta folder; the layout has no place for its tokenizer and reference panel.
+        out: file to create.
+        settings: arguments of `DBetaConfig` that override those of the folder.
+        advance: called after each step with (steps done, total).
 
     Returns:
-        Settings of the model that the file does not hold and that would be read otherwise on the way back.
+        Settings of the model that the file does not hold and that a conversion back would get wrong.
 
     Raises:
-        DBetaError: the folder or `out` cannot be used, or the published code cannot compute what the model does; then
-            nothing is written.
+        DBetaError: the folder or `out` is unusable, or the published code cannot compute this model; then nothing is
+            written.
     """
     _check_free(out)
     if out.is_dir():
-        raise DBetaError(f"{out}: is a folder; name a file to write, such as {out / 'checkpoint.pt'}")
+        raise DBetaError(f"{out}: is a folder; name a file, such as {out / 'checkpoint.pt'}")
     for name in ("config.json", WEIGHTS_FILE):
         if not (folder / name).is_file():
             raise DBetaError(f"{folder}: {name} is missing; name a dbeta folder")
@@ -185,7 +185,7 @@ def export_official(
         assumed = assume(config)
     except DBetaError as error:
         raise DBetaError(f"{folder}: {error}") from None
-    except Exception as error:  # a damaged file can make the libraries raise anything
+    except Exception as error:  # damaged files can raise anything
         raise DBetaError(f"{folder}: cannot be read as a model ({show(error)}); get the folder again") from None
     advance(1, 2)
     with _creating(out) as partial:
@@ -195,7 +195,7 @@ def export_official(
 
 
 def unheld(config: DBetaConfig, settings: Iterable[str] = ()) -> dict[str, Any]:
-    """The settings of a model that a checkpoint in the authors' layout does not hold, and those named."""
+    """Collect the settings that a checkpoint in the authors' layout does not hold, and those named."""
     return {name: getattr(config, name) for name in dict.fromkeys([*assume(config), *settings])}
 
 
@@ -204,7 +204,7 @@ def _check_free(out: Path) -> None:
         raise DBetaError(f"{out}: the folder {out.absolute().parent} does not exist; create it first")
     empty = out.is_dir() and not out.is_symlink() and not any(out.iterdir())
     if os.path.lexists(out) and not empty:
-        raise DBetaError(f"{out}: is already there; name another place or remove it")
+        raise DBetaError(f"{out}: already exists; name another place or remove it")
 
 
 @contextmanager
@@ -222,18 +222,18 @@ def _creating(out: Path) -> Iterator[Path]:
 
 def _read_tokenizer(folder: Path, config: DBetaConfig) -> PreTrainedTokenizerBase:
     if config.parts == "ecg":
-        raise DBetaError(f"{folder}: the checkpoint has no text encoder, so leave out --tokenizer")
+        raise DBetaError(f"{folder}: the checkpoint has no text encoder; leave out --tokenizer")
     if not folder.is_dir():
-        raise DBetaError(f"{folder}: there is no such folder; name one that holds tokenizer.json")
+        raise DBetaError(f"{folder}: no such folder; name one with a tokenizer.json")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, config=PretrainedConfig(), local_files_only=True)
     except Exception as error:  # a damaged file can raise anything
-        raise DBetaError(f"{folder}: holds no tokenizer that can be read ({show(error)})") from None
+        raise DBetaError(f"{folder}: the tokenizer cannot be read ({show(error)})") from None
     room = config.text_config.vocab_size
     if len(tokenizer) > room:
-        raise DBetaError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the checkpoint has room for {room}")
+        raise DBetaError(f"{folder}: the tokenizer has {len(tokenizer)} tokens, the checkpoint only {room}")
     if tokenizer.pad_token_id is None:
-        raise DBetaError(f"{folder}: the tokenizer has no token for padding; name that of the checkpoint")
+        raise DBetaError(f"{folder}: the tokenizer has no padding token; name the checkpoint's tokenizer")
     config.text_config.pad_token_id = tokenizer.pad_token_id
     config.text_config.eos_token_id = tokenizer.eos_token_id
     return tokenizer
@@ -248,7 +248,7 @@ def _card(
     tokenizer: PreTrainedTokenizerBase | None,
 ) -> str:
     if config.parts == "ecg":
-        words = "It has no text encoder: it embeds recordings, and cannot be asked for findings."
+        words = "It has no text encoder: it embeds recordings but cannot score findings."
     elif tokenizer is None:
         words = f"It has no tokenizer, which `diagnose` needs. {TOKENIZER_HINT}"
     else:

@@ -1,9 +1,9 @@
-"""The files of a checkpoint folder, and the models that come with the package."""
+"""File names of a checkpoint folder, and names of the bundled models."""
 
-#: Models that come with the package: the first is loaded where none is named; the second saw no patient's data.
+#: Models in the package. The first is the default; the second was trained on simulated ECGs only.
 BUNDLED = ("tiny", "tiny-sim")
 WEIGHTS_FILE = "model.safetensors"
 #: Embeddings of the reference panel, (n, D), unit length.
 PANEL_FILE = "reference_panel.safetensors"
-#: Embeddings of texts that are often asked for, (n, D), with the texts in the metadata.
+#: Embeddings of common prompts, (n, D), with the texts in the metadata.
 TEXTS_FILE = "text_embeddings.safetensors"

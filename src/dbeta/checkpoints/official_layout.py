@@ -1,6 +1,6 @@
-"""What each tensor is called in the authors' checkpoint layout, and which ones there must be.
+"""Maps tensor names between our layout and the authors', and lists the tensors that a checkpoint must have.
 
-Special here: one table serves both directions, and the list of expected tensors is made from our own model through it.
+One table (`RULES`) serves both directions; the expected tensors are those of our own model, mapped by it.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dbeta.model.modeling import DBetaModel
 
 #: Their second copy of T5's token embedding → ours.
 COPIES = {"language_encoder.shared.weight": "text_encoder.t5.embed_tokens.weight"}
-#: Positions of the MEM decoder, (1, `PE_LENGTH`, C); ours are computed.
+#: Positions of the MEM decoder, (1, `PE_LENGTH`, C); not stored in our layout.
 PE, PE_LENGTH = "mim_head.decoder_pos_embed.pe", 512
-#: Tensors of each kind that an error names; the others are counted.
+#: An error names so many tensors of each kind, and counts the others.
 MOST_NAMED = 3
 
 _ECG, _MEM = "ecg_encoder.encoder.layers.*", "mim_head.decoder.resblocks.*"
@@ -39,7 +39,7 @@ _FUSION = (
     ("fc2", "output.dense"),
     ("norm", "output.LayerNorm"),
 )
-#: Ours → theirs: how names begin; * is a layer's number.
+#: Prefix of a name in our layout → in theirs; * is a layer's number.
 RULES = (
     ("ecg_encoder.class_token", "class_embedding"),
     ("ecg_encoder.layers.*.attention.query", f"{_ECG}.self_attn.q_proj"),
@@ -77,7 +77,7 @@ RULES = (
     ("mlm_head.norm", "mlm_head.transform.LayerNorm"),
     ("mem_head.mask_token", "mim_head.mask_token"),
     ("mem_head.embed", "mim_head.decoder_embed"),
-    # Three of ours, stacked in this order, are one of theirs
+    # Three of our tensors, stacked in this order, are one of theirs
     ("mem_head.blocks.*.attention.query.weight", f"{_MEM}.attn.in_proj_weight"),
     ("mem_head.blocks.*.attention.key.weight", f"{_MEM}.attn.in_proj_weight"),
     ("mem_head.blocks.*.attention.value.weight", f"{_MEM}.attn.in_proj_weight"),
@@ -105,9 +105,8 @@ class Layout:
 
     Attributes:
         ours: name and shape of each of ours.
-        places: each of the authors' tensors with ours that it holds: one, or several stacked along the first axis.
-            `PE` is not among them.
-        homeless: ours that have no place in theirs.
+        places: the authors' tensor → our tensors in it: one, or several stacked along the first axis. Without `PE`.
+        homeless: our tensors without a counterpart.
         official: name and shape of each of theirs.
     """
 
@@ -118,9 +117,9 @@ class Layout:
 
 
 def lay_out(config: DBetaConfig) -> Layout:
-    """The tensors of a model of this configuration, without making any."""
+    """List the tensors of a model of this configuration without allocating them."""
     with torch.device("meta"):
-        model = DBetaModel(deepcopy(config))  # a model changes the configuration it is made from
+        model = DBetaModel(deepcopy(config))  # building a model changes its configuration
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found: list[tuple[int, str, str]] = []
     for name in ours:
@@ -140,10 +139,10 @@ def lay_out(config: DBetaConfig) -> Layout:
 
 
 def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
-    """Account for every tensor.
+    """Compare tensor names and shapes with the expected ones.
 
     Raises:
-        DBetaError: tensors are missing, unexpected or of another shape; it names them.
+        DBetaError: tensors are missing, unexpected or of another shape; the message names them.
     """
     missing = [show(name) for name in expected if name not in found]
     unexpected = [show(name) for name in found if name not in expected]
@@ -159,7 +158,7 @@ def check_shapes(found: Mapping[str, tuple[int, ...]], expected: Mapping[str, tu
 
 
 def show(name: object) -> str:
-    """A tensor's name as a sentence can hold it: of bounded length, without control characters."""
+    """Make a name safe to print: at most 200 characters, without control characters."""
     text = "".join(one if one.isprintable() else "?" for one in str(name)[:200])
     return text or "a tensor without a name"
 

@@ -1,7 +1,7 @@
-"""The configuration of a checkpoint in the authors' layout, read from the shapes of its tensors.
+"""Reads the configuration of a checkpoint in the authors' layout from the shapes of its tensors.
 
-Special here: each size is what most of the tensors that show it say, so that a damaged one is the odd one out and is
-named, instead of making all the others look wrong.
+Each size is decided by majority among the tensors that show it, so that an error names the one damaged tensor instead
+of all the others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CONV = r"ecg_encoder\.feature_extractor\.conv_layers"
 _LAYER, _BLOCK = r"ecg_encoder\.encoder\.layers\.[0-9]+", r"language_encoder\.encoder\.block\.[0-9]+\.layer\.[01]"
 _FUSION, _MEM = r"multi_modal_(ecg|language)_layers\.[0-9]+", r"mim_head\.decoder\.resblocks\.[0-9]+"
 _EMBEDDING = r"language_encoder\.(shared|encoder\.embed_tokens)\.weight"
-#: Size → where it shows: a tensor's name as a pattern, and the axis.
+#: Size → tensors that show it: pattern of the name, and the axis.
 EVIDENCE: dict[str, tuple[tuple[str, int], ...]] = {
     "hidden_size": (
         (r"class_embedding", 0),
@@ -51,7 +51,7 @@ TEXT_EVIDENCE: dict[str, tuple[tuple[str, int], ...]] = {
     ),
     "d_ff": ((rf"{_BLOCK}\.DenseReluDense\.wi_[01]\.weight", 0), (rf"{_BLOCK}\.DenseReluDense\.wo\.weight", 1)),
 }
-#: Number of layers → names that hold a layer's number.
+#: Number of layers → pattern of names that contain a layer's number.
 COUNTS = {
     "ecg_layers": r"ecg_encoder\.encoder\.layers\.([0-9]+)\..*",
     "fusion_layers": r"multi_modal_(?:ecg|language)_layers\.([0-9]+)\..*",
@@ -61,16 +61,16 @@ PUBLISHED = vars(DBetaConfig.base(faithful=True))
 
 
 def read_sizes(shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of `DBetaConfig` that decide the tensors' shapes.
+    """Read the arguments of `DBetaConfig` that determine the tensors' shapes.
 
-    Where nothing shows a size it is the published one; whoever compares the shapes then finds what is missing.
+    A size that no tensor shows is the published one; the later comparison of shapes then reports what is missing.
 
     Args:
         shapes: of a checkpoint in the authors' layout.
-        settings: arguments of `DBetaConfig` that go before what the shapes say.
+        settings: arguments of `DBetaConfig` that override the shapes.
 
     Raises:
-        DBetaError: two tensors do not agree on a size, and no third one decides.
+        DBetaError: tensors disagree on a size, without a majority.
     """
     sizes: dict[str, Any] = {name: _vote(shapes, name, where, PUBLISHED[name]) for name, where in EVIDENCE.items()}
     sizes |= {name: _count(shapes, pattern) or PUBLISHED[name] for name, pattern in COUNTS.items()}
@@ -87,11 +87,11 @@ def read_sizes(shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def assume(config: DBetaConfig) -> dict[str, Any]:
-    """What the layout does not hold, by rules that give the published model its values.
+    """Assume the settings that the layout does not hold, by rules that reproduce the published model.
 
-    A head of attention is as wide as one of T5's (64), a convolution's stride is its kernel, and the MEM head reads
-    the ECG stream half-way through the fusion. The number of heads is None where there is no T5 and the width is not
-    the published one, or where the width is no multiple.
+    An attention head is as wide as T5's (64), a convolution's stride equals its kernel, and the MEM head reads the ECG
+    stream half-way through the fusion. The number of heads is None without T5 where the width is not the published
+    one, and where the width is not a multiple of 64.
     """
     known = config.parts != "ecg" or config.hidden_size == PUBLISHED["hidden_size"]
 
@@ -128,11 +128,11 @@ def _text_sizes(shapes: Shapes) -> dict[str, Any]:
 
 
 def _conv_layers(shapes: Shapes, leads: int) -> list[list[int]]:
-    """Channels, kernel and stride of each convolution; the stride is the kernel, as published (2 and 2)."""
+    """Read channels, kernel and stride of each convolution; the stride equals the kernel, as published (2 and 2)."""
     published = PUBLISHED["conv_layers"]
     kernel = _vote(shapes, "their kernel", ((rf"{_CONV}\.[0-9]+\.0\.weight", 2),), published[0][1])
     predicted = _vote(shapes, "the samples of a token", ((r"mim_head\.decoder_pred\.\w+", 0),), 0)
-    # Where there is no MEM head nothing tells whether a convolution is missing, hence as many as published
+    # Without a MEM head, no other tensor shows the number of convolutions, so the published number is assumed
     count = _power(kernel, predicted / leads) if predicted else len(published)
     count = count or _count(shapes, rf"{_CONV}\.([0-9]+)\.0\.weight")
     channels = published[0][0]
@@ -149,13 +149,13 @@ def _conv_layers(shapes: Shapes, leads: int) -> list[list[int]]:
 
 
 def _power(base: int, number: float) -> int:
-    """The exponent that gives the number, 0 where none does: a token's samples are the product of the strides."""
+    """Find the exponent that gives the number, 0 if none: a token's samples are the product of the strides."""
     exponent = round(math.log(number, base)) if base > 1 else 0
     return exponent if base**exponent == number else 0
 
 
 def _count(shapes: Shapes, pattern: str) -> int:
-    """How many layers there are; as a count of different numbers it cannot exceed the number of tensors."""
+    """Count the layers by their different numbers, so that a damaged name cannot make the count huge."""
     return len({match[1] for name in shapes if (match := re.fullmatch(pattern, name))})
 
 
@@ -168,5 +168,5 @@ def _vote(shapes: Shapes, size: str, where: Iterable[tuple[str, int]], default: 
     ranked = sorted(votes.items(), key=lambda one: -len(one[1]))
     if len(ranked) > 1 and len(ranked[0][1]) == len(ranked[1][1]):
         (one, names), (other, others) = ranked[:2]
-        raise DBetaError(f"{names[0]} and {others[0]} do not agree on {size}: {one} and {other}")
+        raise DBetaError(f"{names[0]} and {others[0]} disagree on {size}: {one} and {other}")
     return ranked[0][0] if ranked else default

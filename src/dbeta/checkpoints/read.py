@@ -1,4 +1,4 @@
-"""Reads a checkpoint folder: checks that its files belong together, and loads no more of them than inference needs."""
+"""Reads a checkpoint folder: checks that its files are consistent, and loads only what inference needs."""
 
 from __future__ import annotations
 
@@ -19,24 +19,35 @@ from dbeta.model.config import DBetaConfig
 from dbeta.model.dual_encoder import DualEncoder, Misfit, check_names
 from dbeta.model.processor import DBetaProcessor
 
-#: The parts of `DBetaModel`, those of the towers and those that only pretraining uses.
+#: The parts of `DBetaModel`: the two encoders, then those used only in pretraining.
 PARTS = (
-    *("ecg_encoder", "ecg_proj", "ecg_pooler", "text_encoder", "text_proj", "text_pooler"),
-    *("fusion", "fused_ecg_pooler", "fused_text_pooler", "mlm_head", "mem_head", "etm_head"),
-    *("ets_log_scale", "ets_bias"),
+    "ecg_encoder",
+    "ecg_proj",
+    "ecg_pooler",
+    "text_encoder",
+    "text_proj",
+    "text_pooler",
+    "fusion",
+    "fused_ecg_pooler",
+    "fused_text_pooler",
+    "mlm_head",
+    "mem_head",
+    "etm_head",
+    "ets_log_scale",
+    "ets_bias",
 )
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.qint8}
 
 
 @dataclass
 class Checkpoint:
-    """What inference keeps of a checkpoint.
+    """The parts of a checkpoint that inference uses.
 
     Attributes:
         model: the two encoders.
-        processor: the model's own.
+        processor: the model's processor.
         panel: (n, D) unit-length embeddings of the reference panel, or None.
-        text_embeddings: embeddings (D,) of the texts that the checkpoint has stored, by text.
+        text_embeddings: text → (D,) embedding stored in the checkpoint.
     """
 
     model: DualEncoder
@@ -48,16 +59,16 @@ class Checkpoint:
 def read_checkpoint(
     name_or_path: str | Path | None = None, *, device: str | None = None, precision: str = "auto"
 ) -> Checkpoint:
-    """Read as much of a checkpoint as embedding needs.
+    """Read the parts of a checkpoint that inference uses.
 
     Args:
-        name_or_path: a folder, a hub id or a bundled model; None for the default one.
-        device: torch device; None chooses a GPU where there is one.
+        name_or_path: a folder, a hub id or a bundled model; None for the default model.
+        device: torch device; None for a GPU where there is one.
         precision: see `dbeta.load`.
 
     Raises:
-        DBetaError: the folder is missing or incomplete, its files do not belong together, the hub cannot be reached
-            or does not give the model, or the precision is unknown.
+        DBetaError: the folder is missing or incomplete, its files are inconsistent, the hub is unreachable or denies
+            access, or the device or precision is unknown.
     """
     name_or_path = bundled_checkpoint() if name_or_path is None else name_or_path
     check_precision(precision)
@@ -65,9 +76,9 @@ def read_checkpoint(
     try:
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except (RuntimeError, TypeError):
-        raise DBetaError(f"there is no device {device}; name one as torch does: cpu, cuda or cuda:1") from None
+        raise DBetaError(f"unknown device {device}; name a torch device such as cpu, cuda or cuda:1") from None
     if precision == "int8" and target.type != "cpu":
-        raise DBetaError(f"the precision int8 is for processors, not for {target.type}; leave it out there")
+        raise DBetaError(f"the precision int8 runs on CPUs only, not on {target.type}; use another precision")
     try:
         config = DBetaConfig.from_pretrained(folder)
         processor = DBetaProcessor.from_pretrained(folder)
@@ -77,7 +88,7 @@ def read_checkpoint(
         )
         panel = None if panel_file is None else load_file(panel_file)["ecg_embeds"]
         if tokenizer_file is not None:
-            Tokenizer.from_file(str(tokenizer_file))  # loaded when a text comes, but found damaged now
+            Tokenizer.from_file(str(tokenizer_file))  # loaded on first use, but checked for damage now
         check_names(weights, PARTS)
         if config.parts != "ecg":
             _check_text_part(weights, config)
@@ -97,20 +108,24 @@ def read_checkpoint(
 
 
 def check_precision(precision: str) -> None:
-    """Refuse a precision that `load` does not know."""
+    """Check that `load` supports a precision.
+
+    Raises:
+        DBetaError: it does not.
+    """
     if precision != "auto" and precision not in PRECISIONS:
-        raise DBetaError(f"the precision is auto, {', '.join(PRECISIONS)}, not {precision}; choose one of these")
+        raise DBetaError(f"unknown precision {precision}; choose auto, {', '.join(PRECISIONS)}")
 
 
 def _folder(name_or_path: str | Path) -> Path:
-    """The folder of a checkpoint, after the checks that need no file of it; a hub id's is in the hub's cache."""
+    """Find the folder of a checkpoint, downloading a hub id, and check that it has the required files."""
     if not str(name_or_path).strip():
-        raise DBetaError("no model was named; name a checkpoint folder or a hub id")
+        raise DBetaError("the model's name is empty; name a checkpoint folder or a hub id")
     folder, where = named_folder(name_or_path), ""
     if not folder.exists() and not str(name_or_path).startswith((".", "/", "~")):
-        from dbeta.checkpoints.hub import download  # which whoever names a folder need not wait for
+        from dbeta.checkpoints.hub import download  # slow to import
 
-        folder, where = download(str(name_or_path)), " on the hub, or from what was downloaded"
+        folder, where = download(str(name_or_path)), " on the hub or in its cache"
     if not folder.is_dir():
         raise DBetaError(f"{name_or_path}: there is no such folder; name one that `dbeta pretrain` wrote")
     for file in ("config.json", "preprocessor_config.json", WEIGHTS_FILE):
@@ -120,7 +135,7 @@ def _folder(name_or_path: str | Path) -> Path:
 
 
 def fastest_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the processor has units that multiply matrices in it (AMX, AVX512-BF16, a GPU), else float32."""
+    """Choose bfloat16 where the device multiplies matrices in it (AMX, AVX512-BF16, most GPUs), else float32."""
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
@@ -131,7 +146,11 @@ def fastest_dtype(device: torch.device) -> torch.dtype:
 
 
 def _check_text_part(weights: Path, config: DBetaConfig) -> None:
-    """What can be said of the text tower without building it."""
+    """Check the text encoder's tensors without building it.
+
+    Raises:
+        Misfit: tensors are missing, or of shapes that do not fit the configuration.
+    """
     text, width = config.text_config, config.hidden_size
     wanted = {
         "text_encoder.t5.embed_tokens.weight": [text.vocab_size, text.d_model],
@@ -155,7 +174,7 @@ def _check_text_part(weights: Path, config: DBetaConfig) -> None:
 
 
 def _misfit(config: DBetaConfig, processor: DBetaProcessor, panel: torch.Tensor | None) -> str:
-    """What does not belong together among the other files of a checkpoint, in words; empty where all fits."""
+    """Describe an inconsistency between the other files of a checkpoint; "" where there is none."""
     for setting in ("sampling_rate", "n_samples", "leads", "signal_scale"):
         ours, its = getattr(config, setting), getattr(processor, setting)
         if ours != its:
@@ -167,13 +186,13 @@ def _misfit(config: DBetaConfig, processor: DBetaProcessor, panel: torch.Tensor 
 
 
 def named_folder(name_or_path: str | Path) -> Path:
-    """The folder of this name; the model of that name that comes with the package, where there is no such folder."""
+    """Resolve a name: an existing folder, else the bundled model of that name, else the (missing) folder."""
     folder = Path(name_or_path).expanduser()
     return bundled_checkpoint(str(name_or_path)) if str(name_or_path) in BUNDLED and not folder.exists() else folder
 
 
 def bundled_checkpoint(name: str = BUNDLED[0]) -> Path:
-    """The folder of a model that comes with the package.
+    """Find the folder of a bundled model.
 
     Args:
         name: one of `BUNDLED`.
@@ -182,7 +201,7 @@ def bundled_checkpoint(name: str = BUNDLED[0]) -> Path:
         DBetaError: the installation lacks it.
     """
     here = Path(__file__).resolve().parent
-    # Inside a wheel it lies in this package; in a checkout at the top, where people look for it
+    # In this package where it was installed from a wheel, at the top of a checkout
     places = [here / name, here.parents[2] / "checkpoints" / name]
     for place in places:
         if (place / WEIGHTS_FILE).is_file():

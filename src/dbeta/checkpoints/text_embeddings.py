@@ -1,6 +1,6 @@
 """Embeddings of the default conditions' prompts, stored beside the weights.
 
-With them `dbeta diagnose` answers without loading the text encoder. They are used only with the weights that made them.
+They let `dbeta diagnose` answer without loading the text encoder, and are ignored if made by other weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dbeta.utils.fingerprints import text_embedding_fingerprint
 
 
 def save_text_embeddings(folder: Path) -> None:
-    """Embed the default conditions' prompts with a checkpoint, and store them in its folder."""
+    """Embed the default conditions' prompts with a checkpoint, and store the embeddings in its folder."""
     (folder / TEXTS_FILE).unlink(missing_ok=True)
     config, processor = DBetaConfig.from_pretrained(folder), DBetaProcessor.from_pretrained(folder)
     model = DualEncoder(config, folder / WEIGHTS_FILE, torch.device("cpu"), torch.float32)
@@ -36,7 +36,15 @@ def save_text_embeddings(folder: Path) -> None:
 
 
 def read_text_embeddings(file: Path | None, made_from: str) -> dict[str, np.ndarray]:
-    """The stored embeddings by text; none where there are none or other weights made them."""
+    """Read the stored embeddings.
+
+    Args:
+        file: `text_embeddings.safetensors`, or None.
+        made_from: fingerprint of the checkpoint (`fingerprint_of_texts`).
+
+    Returns:
+        Text → (D,) embedding; empty without a file, or where other weights made it.
+    """
     if file is None:
         return {}
     with safe_open(file, framework="pt") as content:
@@ -48,7 +56,7 @@ def read_text_embeddings(file: Path | None, made_from: str) -> dict[str, np.ndar
 
 
 def fingerprint_of_texts(folder: Path, config: DBetaConfig, processor: DBetaProcessor) -> str:
-    """What decides a text's embedding by the checkpoint in a folder (see `text_embedding_fingerprint`)."""
+    """Compute the fingerprint of everything that determines text embeddings (see `text_embedding_fingerprint`)."""
     settings = [config.text_config.to_dict(), config.text_attention_mask]
     settings += [processor.max_text_tokens, processor.lower_case]
     tokenizer = folder / "tokenizer.json"

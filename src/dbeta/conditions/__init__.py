@@ -1,1 +1,1 @@
-"""Conditions in words: names, wordings, statements and benchmark labels. Loads no torch."""
+"""Conditions: names, wordings, statements and benchmark labels. Does not import torch."""

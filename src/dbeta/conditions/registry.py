@@ -1,6 +1,6 @@
-"""Conditions: what dbeta can be asked for by name, and the texts that stand for each.
+"""Conditions that dbeta can score by name, and the texts that describe each.
 
-The words are in `conditions.yaml`, a file that a clinician can read and correct without any Python.
+The texts are in `conditions.yaml`, which clinicians can read and correct without Python.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SUPER_CLASSES = ("NORM", "MI", "STTC", "CD", "HYP")
 
 @dataclass(frozen=True)
 class Condition:
-    """A finding of the 12-lead ECG, in words.
+    """A finding of the 12-lead ECG, described in words.
 
     Args:
         key: stable snake_case identifier.
@@ -30,10 +30,10 @@ class Condition:
         description: what the tracing shows.
         statements: the PTB-XL statements (SCP-ECG codes) that mean this condition.
         super_class: the PTB-XL super-class this condition stands for, one of `SUPER_CLASSES`, or None.
-        default: whether it is asked for when a user names no conditions.
-        findings_for: 2 to 4 observations that a tracing with the condition shows.
-        findings_against: 2 to 4 observations that a tracing without it shows, normal or of what is mistaken for it.
-        benchmark_labels: `labels` as pairs, which unlike a mapping can be hashed.
+        default: whether it is scored when a user names no conditions.
+        findings_for: 2 to 4 observations in a tracing with the condition.
+        findings_against: 2 to 4 observations in a tracing without it, either normal or of a mimic.
+        benchmark_labels: `labels` as pairs, which can be hashed, unlike a mapping.
     """
 
     key: str
@@ -49,31 +49,31 @@ class Condition:
 
     @property
     def labels(self) -> Mapping[str, tuple[str, ...]]:
-        """For each benchmark that has any, its labels that mean this condition; see the head of `conditions.yaml`."""
+        """Benchmark → its labels for this condition; see the top of `conditions.yaml`."""
         return dict(self.benchmark_labels)
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The texts that stand for the condition, lower case: the name, each synonym, then "name: description"."""
+        """The texts that describe the condition, lower case: the name, each synonym, then "name: description"."""
         texts = (self.name, *self.synonyms, f"{self.name}: {self.description}")
         return tuple(text.lower() for text in texts)
 
     @property
     def prompts_for(self) -> tuple[str, ...]:
-        """`findings_for`, lower case, as the model reads texts."""
+        """`findings_for` in lower case."""
         return tuple(text.lower() for text in self.findings_for)
 
     @property
     def prompts_against(self) -> tuple[str, ...]:
-        """`findings_against`, lower case, as the model reads texts."""
+        """`findings_against` in lower case."""
         return tuple(text.lower() for text in self.findings_against)
 
 
 @cache
 def _conditions() -> tuple[Condition, ...]:
-    """Every condition, in the file's order."""
+    """Read all conditions, in the order of `conditions.yaml`."""
     text = files("dbeta.conditions").joinpath("conditions.yaml").read_text(encoding="utf-8")
-    # libyaml, where it is built in, spares a tenth of a second
+    # libyaml, where available, saves 0.1 s
     entries = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return tuple(
         Condition(
@@ -93,61 +93,61 @@ def _conditions() -> tuple[Condition, ...]:
 
 
 def load_conditions() -> dict[str, Condition]:
-    """Every condition by its key, in the order of `conditions.yaml`; the file is read once."""
+    """Load all conditions by key, in the order of `conditions.yaml`; the file is read once."""
     return {condition.key: condition for condition in _conditions()}
 
 
 def default_conditions() -> list[Condition]:
-    """The common conditions that are asked for when a user names none."""
+    """List the common conditions that are scored when a user names none."""
     return [condition for condition in _conditions() if condition.default]
 
 
 def find_condition(text: str) -> Condition | None:
-    """The condition whose key, name or synonym this is, or None.
+    """Find a condition by key, name or synonym; None if there is none.
 
-    Case does not matter, nor whether words are joined by a hyphen, an underscore or a space.
+    Case is ignored, and hyphens, underscores and spaces are the same.
     """
     return _by_wording().get(_folded(text))
 
 
 def super_class_conditions() -> dict[str, Condition]:
-    """The conditions that stand for PTB-XL's super-classes: NORM, MI, STTC, CD, HYP, in that order."""
+    """Map PTB-XL's super-classes to conditions, in the order NORM, MI, STTC, CD, HYP."""
     found = {condition.super_class: condition for condition in _conditions()}
     return {super_class: found[super_class] for super_class in SUPER_CLASSES}
 
 
 def condition_of_label(benchmark: str, label: str) -> Condition:
-    """The condition that a benchmark's label means.
+    """Find the condition of a benchmark's label.
 
     Args:
-        benchmark: "ptb-xl", whose labels are the 71 statements (the specific condition is found, not the super-class
-            that also lists the statement); "ptb-xl-super", the super-classes; or one that the head of
-            `conditions.yaml` lists: "ptb-xl-sub", "cpsc2018", "csn", "challenge-2021", "code".
-        label: as the benchmark writes it. Underscores around it do not matter: PTB-XL writes NST_ and _AVB, others
-            drop them.
+        benchmark: "ptb-xl", whose labels are the 71 statements (each gives its specific condition, not the super-class
+            that also lists it); "ptb-xl-super"; or a benchmark listed at the top of `conditions.yaml`: "ptb-xl-sub",
+            "cpsc2018", "csn", "challenge-2021", "code".
+        label: as the benchmark writes it. Underscores around it are ignored: PTB-XL writes NST_ and _AVB, others drop
+            them.
 
     Raises:
-        DBetaError: the benchmark is none of these, or has no such label.
+        DBetaError: the benchmark or the label is unknown.
     """
     table = _by_label()
     if benchmark not in table:
-        raise DBetaError(f"{benchmark}: no benchmark whose labels are known; name one of {', '.join(table)}")
+        raise DBetaError(f"{benchmark}: unknown benchmark; choose one of {', '.join(table)}")
     try:
         return table[benchmark][label.strip("_")]
     except KeyError:
         raise DBetaError(
-            f"{label}: no label of the benchmark {benchmark}; name one of {', '.join(table[benchmark])}"
+            f"{label}: unknown label of the benchmark {benchmark}; choose one of {', '.join(table[benchmark])}"
         ) from None
 
 
 def _folded(text: str) -> str:
-    """One spelling for "T-wave Inversion", "t wave inversion" and "t_wave_inversion"."""
+    """Normalise "T-wave Inversion", "t wave inversion" and "t_wave_inversion" to the same spelling."""
     return re.sub(r"[\s_-]+", " ", text).strip().casefold()
 
 
 @cache
 def _by_wording() -> dict[str, Condition]:
-    """The condition for each folded key, name and synonym."""
+    """Map each normalised key, name and synonym to its condition."""
     return {
         _folded(wording): condition
         for condition in _conditions()
@@ -157,7 +157,7 @@ def _by_wording() -> dict[str, Condition]:
 
 @cache
 def _by_label() -> dict[str, dict[str, Condition]]:
-    """For each benchmark the condition of each label, written without underscores around it."""
+    """Map each benchmark's labels, without underscores around them, to conditions."""
     specific = [condition for condition in _conditions() if condition.super_class not in SUPER_CLASSES[1:]]
     table = {
         "ptb-xl": {code.strip("_"): condition for condition in specific for code in condition.statements},
@@ -170,12 +170,12 @@ def _by_label() -> dict[str, dict[str, Condition]]:
 
 
 def plain_condition(name: str, description: str = "", against: str = "") -> Condition:
-    """A condition that `conditions.yaml` does not know, of no more than a few words.
+    """Make a condition that is not in `conditions.yaml` from a few words.
 
     Args:
-        name: in words.
+        name: of the condition.
         description: what the tracing shows; by default the name.
-        against: what one without it shows; by default its negation.
+        against: what a tracing without it shows; by default "no" and the name.
     """
     return Condition(
         key=re.sub(r"\W+", "_", name.lower()).strip("_"),

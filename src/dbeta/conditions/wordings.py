@@ -1,4 +1,4 @@
-"""Write reports from findings, in varied English and German: wordings, hedges, denials and punctuation."""
+"""Writes reports from findings in varied English and German: wordings, hedges, negations and punctuation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def _phrases() -> dict[str, dict[str, list[str]]]:
 
 @cache
 def wordings(finding: str, language: str | None = None) -> tuple[str, ...]:
-    """The usual ways to say a finding, lower case: as `conditions.yaml` and `phrases.yaml` word it, or the finding.
+    """List the usual wordings of a finding in lower case, or the finding itself if it is unknown.
 
     Args:
         finding: its name, or any of its wordings.
-        language: "en" or "de"; None for both. A finding without German words keeps its English ones.
+        language: "en" or "de"; None for both. A finding without German wordings keeps its English ones.
     """
     condition = find_condition(finding)
     name = finding.lower() if condition is None else condition.name.lower()
@@ -37,30 +37,30 @@ def wordings(finding: str, language: str | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*english, *further.get("en", ()), *(german if language is None else ())]))
 
 
-#: What may stand before a finding that is not certain.
+#: Prefixes of an uncertain finding.
 HEDGES = {
     "en": ("possible ", "probable ", "consider ", "suggestive of ", "cannot rule out ", "consistent with ", "suspect "),
     "de": ("v.a.: ", "möglicher befund: ", "fraglich: ", "wahrscheinlich ", "nicht auszuschliessen: "),
 }
-#: Those of them that are no beginning of a noun.
+#: Hedges that cannot follow "there is".
 NOT_NOUNS = ("consider ", "suggestive of ", "cannot rule out ", "consistent with ", "suspect ")
-#: Rhythms, rates and what is normal are seen or not: nobody doubts them.
+#: Rhythms, rates and normal findings are never hedged.
 CERTAIN = re.compile(r"\b(?:sinus|rhythm|rate|bradycardia|tachycardia|pause|paced|normal|reversal|artifact|wander)\b")
-#: Wordings that doubt or deny by themselves, which neither doubt nor denial may precede.
+#: Wordings that contain a hedge or negation, and so take no further one.
 DOUBTFUL = re.compile(
     r"\b\w*verdacht\b|\b(?:hinweis|zustand|kein|unauffällig|suspect|suggest|possible|probable|consider|evidence|signs|may"
     r"|without|otherwise|unremarkable)|\b(?:no|not)\b"
 )
-#: Wordings that are no noun: nothing may precede them.
+#: Wordings that are not noun phrases, and so take no prefix.
 CLAUSE = re.compile(r"^(?:with|every)\b|\b(?:is|are|lengthens)\b|\*\*|vertauscht$|verändert$|verlängert$|verkürzt$")
-#: Ages of an infarct that nobody states beside an acute one.
+#: Ages of an infarct, which are not stated beside an acute one.
 PAST = re.compile(r"\bage undetermined\b|\bunbestimmten alters\b|^zustand nach\b|\bpersistent\b")
-#: What makes a denial of a finding.
+#: Prefixes that negate a finding.
 DENIALS = {
     "en": ("no ", "without ", "no evidence of ", "no sign of ", "absence of "),
     "de": ("nicht nachweisbar: ", "kein nachweis: ", "ausgeschlossen: "),
 }
-#: Those that govern a case, which a single noun does not show.
+#: Negations that need a grammatical case, used with single nouns only, which do not show it.
 GERMAN_DENIALS = ("kein hinweis auf ", "ohne ", "kein nachweis von ")
 OPENINGS = {
     "en": ("", "", "", "the tracing shows ", "there is ", "impression: ", "ecg: ", "findings: "),
@@ -77,16 +77,17 @@ def write_report(
     language: str | None = None,
     ordered: bool = False,
 ) -> str:
-    """A report that states these findings and denies others, in random language, wording and punctuation.
+    """Write a report that states findings and negates others, in random language, wording and punctuation.
 
-    A single finding may be stated by its long clinical description; several are named, so that none is cut off.
+    A single finding may be stated by its long clinical description; several are named briefly, so that none is
+    truncated.
 
     Args:
-        findings: phrases such as "left axis deviation"; none only where something is absent.
+        findings: phrases such as "left axis deviation"; may be empty only if `absent` is not.
         rng: source of randomness.
-        absent: findings to deny.
-        language: "en" or "de"; drawn where it is None, three times as often English.
-        ordered: keep the findings' order; it is random otherwise.
+        absent: findings to negate.
+        language: "en" or "de"; None draws one, English three times as often.
+        ordered: keep the order of the findings; otherwise it is random.
     """
     language = language or rng.choice(("en", "en", "en", "de"))
     if len(findings) == 1 and not absent and rng.random() < 0.6:
@@ -104,13 +105,13 @@ def write_report(
 
 
 def short_wordings(finding: str, language: str, *, past: bool = True) -> list[str]:
-    """What a finding is called among others: no long description, nor, unless `past`, an age that is not acute."""
+    """List a finding's short wordings: no long description and, unless `past`, no age of an infarct."""
     short = [one for one in wordings(finding, language) if ": " not in one]
     return short if past else [one for one in short if not PAST.search(one)] or short
 
 
 def follows_verb(phrase: str) -> bool:
-    """Whether "there is" may stand before a phrase."""
+    """Tell whether "there is" may precede a phrase."""
     return not CLAUSE.search(phrase) and not phrase.startswith(NOT_NOUNS)
 
 

@@ -82,7 +82,7 @@ def build_corpus(
     if not out.parent.is_dir():
         raise DBetaError(f"{out.parent}: no such folder; create it first")
     if not (math.isfinite(seconds) and seconds > 0):
-        raise DBetaError(f"the number of seconds to store must be positive, not {seconds}")
+        raise DBetaError(f"the seconds to store must be a positive number, not {seconds}")
     content = SOURCES[source](raw)
     if workers is None:
         workers = default_workers() if len(content.table) >= FEWEST_RECORDS else 0

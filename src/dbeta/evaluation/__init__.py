@@ -1,1 +1,1 @@
-"""Evaluation: conditions in words, benchmarks, metrics, zero-shot."""
+"""Evaluation of models on benchmarks: zero-shot, probes, fine-tuning, retrieval, identification; reports."""

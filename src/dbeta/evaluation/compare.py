@@ -1,4 +1,4 @@
-"""Several evaluations in one table, with published figures in rows of their own."""
+"""Puts several evaluations into one table, with published figures beside them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from dbeta.errors import DBetaError
 from dbeta.evaluation.markdown import format_interval, format_table, task_name
 from dbeta.evaluation.report import METRICS
 
-#: A baseline's row.
+#: Row of the baseline with random weights.
 RANDOM = "random weights"
 
 
 @dataclass(frozen=True)
 class Published:
-    """A macro AUROC that somebody published, on a benchmark's official test split or the authors' own.
+    """A published macro AUROC, on a benchmark's official test split or the authors' own.
 
     Attributes:
-        task: "zero-shot", "probe 1%", "probe 100%", "finetune, 12 leads", …; "supervised" stands beside every task.
-        benchmark: its name here.
-        who: the model.
+        task: "zero-shot", "probe 1%", "probe 100%", "finetune, 12 leads", …; "supervised" is listed with every task.
+        benchmark: name in `BENCHMARKS`.
+        who: the model and its source.
         auroc: 0 to 1.
     """
 
@@ -41,59 +41,55 @@ def _row(task: str, who: str, benchmarks: Sequence[str], figures: Sequence[float
 
 
 _DBETA, _MERL = "D-BETA (Pham et al. 2025)", "MERL (Liu et al. 2024)"
+_LEADERBOARD = "best supervised model of PTB-XL's leaderboard"
 
-#: As the papers have them; nobody here has run them again.
+#: As given in the papers; not reproduced here.
 PUBLISHED = [
     *_row("zero-shot", _DBETA, (*_PTB_XL, "cpsc2018", "code-test"), (76.2, 75.9, 66.1, 88.6, 80.1, 96.8)),
     *_row("zero-shot", _MERL, (*_PTB_XL, "cpsc2018"), (74.2, 75.7, 65.9, 78.5, 82.8)),
     *_row("probe 1%", _DBETA, ("ptb-xl-rhythm", "cpsc2018", "csn"), (86.6, 85.5, 70.1)),
     *_row("probe 1%", _MERL, (*_PTB_XL, "cpsc2018", "csn"), (82.4, 64.9, 58.3, 53.3, 70.3, 66.6)),
     *_row("probe 100%", _DBETA, ("ptb-xl-rhythm", "cpsc2018"), (96.7, 94.9)),
-    *_row(
-        "supervised",
-        "best supervised model of PTB-XL's leaderboard",
-        (*_PTB_XL, "ptb-xl-all"),
-        (93.0, 93.0, 89.9, 95.7, 92.5),
-    ),
+    *_row("supervised", _LEADERBOARD, (*_PTB_XL, "ptb-xl-all"), (93.0, 93.0, 89.9, 95.7, 92.5)),
     *_row("finetune, 12 leads", _DBETA, ("challenge-2021",), (85.7,)),
     *_row("finetune, 1 lead", _DBETA, ("challenge-2021",), (76.5,)),
 ]
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """`metrics.json` of an evaluation's folder.
+    """Read `metrics.json` of an evaluation's folder.
 
     Raises:
-        DBetaError: it is not there, or not an evaluation's.
+        DBetaError: it is missing, or not written by an evaluation.
     """
     file = folder / METRICS if folder.is_dir() else folder
     if not file.is_file():
-        raise DBetaError(f"{folder}: holds no {METRICS}; name the --output folder of an evaluation")
+        raise DBetaError(f"{folder}: has no {METRICS}; name the --output folder of an evaluation")
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         if not {"task", "benchmark", "model", "n_records", "protocol"} <= set(found):
             raise ValueError("it lacks the entries of an evaluation")
     except (ValueError, TypeError) as error:
-        raise DBetaError(f"{file}: is no evaluation's ({error}); run the evaluation again") from error
+        raise DBetaError(f"{file}: was not written by an evaluation ({error}); run the evaluation again") from error
     return found
 
 
 def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """One row for each model and task of several evaluations, the published figures of the same tasks after them.
+    """Collect a row for each model and task of several evaluations, each task followed by its published figures.
 
     Returns:
         Rows of `task`, `benchmark`, `model`, `auroc` and `auprc` ([value, low, high], or one number where published),
-        `in_domain` (None where nobody recorded it), `records`, `protocol`, `notes`, `source` (folder or "published").
+        `in_domain` (None where not recorded), `records`, `protocol`, `notes`, `source` (folder or "published").
 
     Raises:
-        DBetaError: a folder holds no evaluation with AUROCs.
+        DBetaError: a folder does not hold an evaluation with AUROCs.
     """
     rows: list[dict[str, Any]] = []
     for folder in folders:
         metrics = read_metrics(folder)
         models = metrics.get("provenance", {}).get("models", {})
         if "macro" not in metrics:
-            raise DBetaError(f"{folder}: is of {metrics['task']}, which has no AUROC to put beside others")
+            raise DBetaError(f"{folder}: is an evaluation of {metrics['task']}, which has no AUROC to compare")
         try:
             series: dict[str, Mapping[str, Any]] = {metrics["model"]: metrics, **metrics["others"]}
             if "random" in metrics["baselines"]:
@@ -130,26 +126,27 @@ def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
 
 
 def _notes(metrics: Mapping[str, Any]) -> list[str]:
-    """What must be known before a run's figures are set beside others."""
+    """Collect the caveats of a run for comparisons."""
     models = metrics.get("provenance", {}).get("models", {})
-    at_home = [name for name, one in models.items() if one.get("in_domain")]
-    notes = [f"{name} was pretrained on this dataset (in-domain)." for name in at_home]
+    notes = [
+        f"{name} was pretrained on this dataset (in-domain)." for name, one in models.items() if one.get("in_domain")
+    ]
     return [*notes, *metrics.get("notes", [])]
 
 
 def _tasks(metrics: Mapping[str, Any], one: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures of one model, or of a baseline, by what was done with how much."""
+    """Split the figures of a model or baseline by training share (probe) or lead set (fine-tuning): task → figures."""
     if metrics["task"] == "probe":
         return {f"probe {share}": found for share, found in one["fractions"].items()}
     if metrics["task"] == "finetune":
-        # Whatever stands beside the first model was done with the first lead set
+        # Other models and baselines are evaluated with the first lead set only
         by_leads = one.get("leads") or {next(iter(metrics["leads"])): one}
         return {f"finetune, {count} lead{'' if count == '1' else 's'}": found for count, found in by_leads.items()}
     return {metrics["task"]: one}
 
 
 def render_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as Markdown, published ones marked."""
+    """Render the rows as Markdown, with published ones in italics."""
     lines = []
     for row in rows:
         published = row["source"] == "published"

@@ -1,7 +1,7 @@
-"""A benchmark's recordings → embeddings, each recording read once for all models, and each embedding computed once.
+"""Embeds a benchmark's recordings: each is read once for all models, and each embedding is computed once and cached.
 
-Special here: an embedding is kept under what went in, the samples as the model reads them and the model's weights, so
-that whatever changes either is computed anew and nothing else is.
+The cache is keyed by the prepared samples and by the model (weights, configuration, precision), so an embedding is
+recomputed exactly when one of them changes.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ Progress = Callable[[int, int], None]
 
 @dataclass
 class Embedded:
-    """Embeddings of some records of a benchmark.
+    """Embeddings of the readable records of a benchmark.
 
     Attributes:
         benchmark: the records that could be read.
-        embeds: model's name → (records, D) float32, as the model gives them.
-        digests: of each record's samples; equal ones are the same recording.
+        embeds: model's name → (records, D) float32, not normalised.
+        digests: hash of each record's samples; equal for copies of the same recording.
         unread: record id → why it could not be read.
     """
 
@@ -48,7 +48,7 @@ class Embedded:
 
 
 def default_cache() -> Path:
-    """Where embeddings are kept: `dbeta/embeddings` in the user's cache folder (XDG_CACHE_HOME)."""
+    """Return the default cache of embeddings: `dbeta/embeddings` in the user's cache folder (XDG_CACHE_HOME)."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbeta" / "embeddings"
 
 
@@ -60,17 +60,17 @@ def embed_benchmark(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> Embedded:
-    """Embed every record of a benchmark by each model.
+    """Embed every record of a benchmark with each model.
 
     Args:
         models: by name.
         benchmark: with the splits that are needed.
-        cache: folder in which embeddings are kept from run to run; None keeps nothing.
-        progress: called with (records done, records in all).
-        workers: processes that read; by default one for each core where there are many records, else none.
+        cache: folder in which embeddings are cached between runs; None for no cache.
+        progress: called with (records done, total).
+        workers: reader processes; by default one per core for large benchmarks, otherwise none.
 
     Raises:
-        DBetaError: not one test record could be read, or a model's embeddings are not finite.
+        DBetaError: no test record is readable, or a model's embeddings are not finite.
     """
     formats = list(dict.fromkeys(model.processor.input_format for model in models.values()))
     jobs = {
@@ -84,7 +84,7 @@ def embed_benchmark(
     try:
         done, digests, unread = _read_all(benchmark, formats, use, progress, workers)
     finally:
-        # What is there already need not be computed again after an interruption
+        # Caches what an interrupted run has embedded
         for job in jobs.values():
             job.finish()
     return Embedded(benchmark.take(done), {name: job.table() for name, job in jobs.items()}, digests, unread)
@@ -98,20 +98,20 @@ def read_signals(
     progress: Progress | None = None,
     workers: int | None = None,
 ) -> tuple[Embedded, np.ndarray]:
-    """Prepare every record of a benchmark into a file that is mapped into memory.
+    """Prepare every record of a benchmark into a memory-mapped file.
 
     Args:
         benchmark: with the splits that are needed.
-        wanted: the model's input.
-        file: to write; 2 bytes a sample.
-        progress: as of `embed_benchmark`.
-        workers: likewise.
+        wanted: the model's input format.
+        file: to write; 2 bytes per sample.
+        progress: as for `embed_benchmark`.
+        workers: as for `embed_benchmark`.
 
     Returns:
-        What was read, without embeddings, and (records, leads, samples) float16.
+        The readable records, without embeddings, and (records, leads, samples) float16.
 
     Raises:
-        DBetaError: not one test record could be read.
+        DBetaError: no test record is readable.
     """
     shape = len(benchmark), len(wanted.leads), wanted.n_samples
     signals = np.lib.format.open_memmap(file, mode="w+", dtype=np.float16, shape=shape)
@@ -134,7 +134,11 @@ def _read_all(
     progress: Progress | None,
     workers: int | None,
 ) -> tuple[list[int], list[bytes], dict[str, str]]:
-    """Hand each record that can be read to `use`: their rows, their digests, and why the others could not."""
+    """Call `use` with each readable record.
+
+    Returns:
+        Row numbers and digests of the readable records; record id → error of the others.
+    """
     if workers is None:
         workers = default_workers() if len(benchmark) >= FEWEST_FILES else 0
     prepare = partial(prepare_record, reader=benchmark.reader, formats=formats)
@@ -158,12 +162,12 @@ def _read_all(
             progress(i + 1, len(rows))
     if not (benchmark.records["split"].to_numpy()[done] == "test").any():
         reason = next(iter(unread.values()), "there is none")
-        raise DBetaError(f"{benchmark.name}: not one test recording could be read ({reason})")
+        raise DBetaError(f"{benchmark.name}: no test recording is readable ({reason})")
     return done, digests, unread
 
 
 class _Job:
-    """One model's embeddings in the order the records come, those known already looked up."""
+    """Collects the embeddings of one model in the order of the records, from the cache where possible."""
 
     def __init__(self, name: str, model: DBeta, which: int, cache: Path | None) -> None:
         self.name, self.model, self.which = name, model, which
@@ -185,7 +189,7 @@ class _Job:
         if self.waiting:
             embeds = self.model.embed_signals(list(self.waiting.values()))
             if not np.isfinite(embeds).all():
-                raise DBetaError(f"{self.name}: gives embeddings that are not finite; its weights are damaged")
+                raise DBetaError(f"{self.name}: its embeddings are not finite; its weights are damaged")
             self.known.update(zip(self.waiting, embeds, strict=True))
             self.waiting = {}
 
@@ -204,7 +208,7 @@ def _read_cache(file: Path | None, dimension: int) -> dict[bytes, np.ndarray]:
     try:
         tensors = load_file(file)
         keys, embeds = tensors["keys"], tensors["embeds"]
-    except Exception:  # a damaged cache is no cache
+    except Exception:  # a damaged cache is ignored
         return {}
     if keys.shape != (len(embeds), DIGEST_SIZE) or embeds.shape[1:] != (dimension,):
         return {}
@@ -218,11 +222,11 @@ def _write_cache(file: Path, known: Mapping[bytes, np.ndarray]) -> None:
         with replacing(file) as partial:
             save_file({"keys": keys.copy(), "embeds": np.stack(list(known.values()))}, partial)
     except OSError as error:
-        warnings.warn(f"{file}: embeddings could not be kept ({error.strerror})", DBetaWarning, stacklevel=2)
+        warnings.warn(f"{file}: embeddings could not be cached ({error.strerror})", DBetaWarning, stacklevel=2)
 
 
 def repeated_recordings(digests: Sequence[bytes], splits: Iterable[str]) -> np.ndarray:
-    """Records of training and validation whose recording is also in the test, under whatever name: their numbers."""
+    """Find records of training and validation whose recording is also in the test split: their row numbers."""
     splits = list(splits)
     test = {digest for digest, split in zip(digests, splits, strict=True) if split == "test"}
     pairs = enumerate(zip(digests, splits, strict=True))

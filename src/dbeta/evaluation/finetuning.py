@@ -1,4 +1,4 @@
-"""Fine-tuned models on a benchmark's test records, with all leads and with fewer."""
+"""Fine-tunes models on a benchmark, with all leads or fewer, and evaluates them on the test records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from dbeta.evaluation.zero_shot import random_twin
 from dbeta.inference.dbeta import DBeta
 from dbeta.training.finetune import LEAD_SETS, Classifier, Settings, finetune, lead_mask, predict, save_encoder
 
-#: Inside the output folder, while the work lasts.
+#: Folder for checkpoints inside the output folder, removed at the end.
 WORK = ".work"
 
 
@@ -41,21 +41,21 @@ def evaluate_finetune(
     resamples: int = RESAMPLES,
     bar: Bar = no_bar,
 ) -> Result:
-    """Fine-tune each model on the training records, and score the test records.
+    """Fine-tune each model on the training records and evaluate it on the test records.
 
     Args:
         models: by name; a second one is compared with the first.
         benchmark: with train, validation and test records.
-        output: folder for the fine-tuned encoders (`MODEL-12-leads`, …); an interrupted run goes on from what is there.
-        leads: lead sets of the first model, each a model of its own; figures on top are of the first.
-        settings: how to fine-tune.
+        output: folder for the fine-tuned encoders (`MODEL-12-leads`, …); an interrupted run is resumed.
+        leads: lead sets to fine-tune the first model on, separately; the first one gives the main figures.
+        settings: of fine-tuning.
         scratch: also train the first model's architecture from random weights, as a baseline.
-        resamples: of the bootstrap.
+        resamples: bootstrap resamples.
         bar: opens progress bars.
 
     Raises:
-        DBetaError: there is nothing to train or to choose on, no test record can be read, there is no such lead set,
-            or training diverged.
+        DBetaError: there are no training or validation records, no test record is readable, a lead set is unknown, or
+            training diverged.
     """
     check_models(models)
     check_splits(benchmark)
@@ -128,9 +128,9 @@ def evaluate_finetuned_identification(
     resamples: int = RESAMPLES,
     bar: Bar = no_bar,
 ) -> Result:
-    """Fine-tune each model to tell the training patients apart, and identify the test patients, who are others.
+    """Fine-tune each model to identify the training patients, and evaluate identification of the (other) test patients.
 
-    Arguments and errors as of `evaluate_finetune`.
+    Arguments and errors are those of `evaluate_finetune`.
     """
     check_models(models)
     check_splits(benchmark)
@@ -147,7 +147,7 @@ def evaluate_finetuned_identification(
             )
         if not metrics:
             metrics = describe("identification", benchmark, embedded, models, resamples)
-            metrics["notes"].append("The encoder was fine-tuned to tell the training patients apart.")
+            metrics["notes"].append("The encoder was fine-tuned to identify the training patients.")
         steps = work / _run_name(name, model, embedded, settings, leads=12)
         network = _finetune_patients(model, embedded, signals, steps, settings)
         tower = network.tower.eval()
@@ -169,19 +169,19 @@ def evaluate_finetuned_identification(
 
 
 def _run_name(name: str, model: DBeta, embedded: Embedded, settings: Settings, leads: int) -> str:
-    """A folder for a run's checkpoints, another one whenever anything is another that the run follows from."""
+    """Name the folder for a run's checkpoints, with a hash of everything that determines the run."""
     fingerprints = model.ecg_embedding_fingerprint(), data_fingerprint(embedded)
     facts = repr((*fingerprints, asdict(settings), leads, embedded.benchmark.name))
     return f"{_plain(name)}-{leads}-{hashlib.blake2b(facts.encode(), digest_size=8).hexdigest()}"
 
 
 def _plain(name: str) -> str:
-    """A model's name as a folder's."""
+    """Make a folder's name from a model's name."""
     return re.sub(r"[^\w.]+", "-", name).strip("-")
 
 
 def _several_records(benchmark: Benchmark) -> Benchmark:
-    """The records of patients who have several.
+    """Keep the records of patients with several records.
 
     Raises:
         DBetaError: training or test has fewer than two such patients.
@@ -190,7 +190,7 @@ def _several_records(benchmark: Benchmark) -> Benchmark:
     kept = benchmark.take(np.flatnonzero(several)) if several[benchmark.rows("test")].any() else None
     for split in ("train", "test"):
         if kept is None or len(gallery_and_queries(kept.patients[kept.rows(split)])[0]) < 2:
-            raise DBetaError(f"{benchmark.name}: fewer than two {split} patients have several records to tell apart")
+            raise DBetaError(f"{benchmark.name}: fewer than two {split} patients have several records")
     assert kept is not None
     return kept
 
@@ -198,7 +198,7 @@ def _several_records(benchmark: Benchmark) -> Benchmark:
 def _finetune_patients(
     model: DBeta, embedded: Embedded, signals: np.ndarray, work: Path, settings: Settings | None
 ) -> Classifier:
-    """The training patients' last records choose the epoch, their other records train."""
+    """Fine-tune on all but the last record of each training patient; those last records select the epoch."""
     rows = embedded.benchmark.rows("train")
     names, patient = np.unique(embedded.benchmark.patients[rows], return_inverse=True)
     targets = np.zeros(len(embedded.benchmark), np.int64)

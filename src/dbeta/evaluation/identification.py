@@ -1,4 +1,4 @@
-"""Patient identification: whose ECG is this, among one earlier ECG of each patient (paper section 4)?"""
+"""Patient identification: finds the patient of an ECG among one earlier ECG of each patient (paper section 4)."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from dbeta.evaluation.zero_shot import unit
 def identification(
     benchmark: Benchmark, embeds: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Any]:
-    """How often a record's nearest in a gallery is of the same patient, by the cosine of embeddings.
+    """Compute how often a record's nearest neighbour in a gallery, by cosine of embeddings, is of the same patient.
 
-    The gallery holds one record, the first, of each test patient who has several; each of their other records asks.
+    The gallery holds the first record of each test patient with several records; their other records are the queries.
 
     Args:
         benchmark: its test records.
-        embeds: (records, D), of all records.
-        resamples: of the bootstrap over patients.
+        embeds: (records, D), of the records of all splits.
+        resamples: bootstrap resamples of patients.
         seed: of the bootstrap.
 
     Returns:
@@ -36,7 +36,7 @@ def identification(
     vectors = unit(embeds[rows])
     gallery, queries = gallery_and_queries(patients)
     if len(gallery) < 2:
-        raise DBetaError(f"{benchmark.name}: fewer than two test patients have several records to tell apart")
+        raise DBetaError(f"{benchmark.name}: fewer than two test patients have several records")
     nearest = (vectors[queries] @ vectors[gallery].T).argmax(axis=1)
     right = (patients[gallery][nearest] == patients[queries]).astype(float)
     groups = [np.flatnonzero(patients[queries] == name) for name in patients[gallery]]
@@ -54,7 +54,7 @@ def identification(
 
 
 def gallery_and_queries(patients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The first record of each patient who has several, and all their others: two arrays of row numbers."""
+    """Split the records of patients with several into the first of each and the others: two arrays of row numbers."""
     names, first, counts = np.unique(patients, return_index=True, return_counts=True)
     several = set(names[counts > 1])
     gallery = np.sort(first[counts > 1])

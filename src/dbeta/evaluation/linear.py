@@ -1,7 +1,7 @@
-"""Logistic regressions of many labels on the same features, fitted at once.
+"""Fits logistic regressions of many labels on the same features at once.
 
-Special here: the labels share every product with the features, which is where the time goes, so that seventy labels
-cost little more than one.
+The labels share the matrix products with the features, which dominate the time, so seventy labels cost little more
+than one.
 """
 
 from __future__ import annotations
@@ -14,44 +14,45 @@ from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-#: Inverse strengths of the penalty to choose from, as scikit-learn's C, strongest penalty first.
+#: Candidates for the inverse strength of the penalty (scikit-learn's C), strongest penalty first.
 STRENGTHS = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-#: Where validation cannot choose.
+#: C where validation cannot choose one.
 USUAL = 1e-2
-#: Iterations of L-BFGS for each strength, which starts where the one before ended.
+#: Iterations of L-BFGS for each strength, each starting from the solution of the one before.
 ITERATIONS = 200
-#: Of MERL's probe (Liu et al. 2024).
+#: Settings of MERL's probe (Liu et al. 2024).
 MERL_EPOCHS, MERL_BATCH, MERL_RATE = 100, 128, 1e-3
 
 
 @dataclass
 class Scaler:
-    """Features → mean 0 and variance 1, as on the records that it was fitted to."""
+    """Scales features to mean 0 and variance 1 on the records that it was fitted to."""
 
     mean: np.ndarray
     spread: np.ndarray
 
     @classmethod
     def of(cls, features: np.ndarray) -> Scaler:
-        """Fitted to (records, D); features that do not vary become 0."""
+        """Fit to features (records, D); constant features become 0."""
         spread = features.std(axis=0)
         return cls(features.mean(axis=0), np.where(spread > 1e-8, spread, np.inf))
 
     def __call__(self, features: np.ndarray) -> torch.Tensor:
-        """(records, D) float32."""
+        """Scale features (records, D) to float32."""
         return torch.from_numpy(((features - self.mean) / self.spread).astype(np.float32))
 
 
 def fit(features: torch.Tensor, labels: np.ndarray, strength: float, start: torch.Tensor | None = None) -> torch.Tensor:
-    """L2-penalised logistic regressions, one for each label.
+    """Fit an L2-penalised logistic regression for each label.
 
-    Minimises C · Σ log(1 + exp(−y·z)) + ½‖w‖² for each label as scikit-learn does, the intercept free, by L-BFGS.
+    Minimises C · Σ log(1 + exp(−y·z)) + ½‖w‖² for each label by L-BFGS, as scikit-learn does; the intercept is not
+    penalised.
 
     Args:
         features: (records, D) float32.
-        labels: (records, labels) of 1, 0 and −1 where nobody decided; those do not count.
+        labels: (records, labels) of 1, 0 and −1 where undecided, which is ignored.
         strength: C.
-        start: where to start from, as what is returned; by default zeros.
+        start: initial solution in the form of the return value; by default zeros.
 
     Returns:
         (D + 1, labels) float32: weights, and the intercepts in the last row.
@@ -84,17 +85,17 @@ def fit_probe(
     test: np.ndarray,
     scaler: Scaler | None = None,
 ) -> tuple[np.ndarray, np.ndarray, list[float]]:
-    """Logistic regression per label, the penalty of each chosen by the log loss on validation.
+    """Fit a logistic regression per label, with the penalty of each chosen by the log loss on validation.
 
-    Penalties are tried from the strongest down, and a label is done with when a weaker one makes its loss larger. A
-    label of which validation lacks positives or negatives gets the penalty that is usual for the others.
+    Penalties are tried from the strongest down; the search for a label ends when a weaker penalty increases its loss. A
+    label without positives or negatives in validation gets the median C of the others.
 
     Args:
         train: (records, D) features.
-        labels: (records, labels) of 1, 0 and −1 where nobody decided.
-        validation: (records, D).
-        validation_labels: as `labels`.
-        test: (records, D).
+        labels: (records, labels) of 1, 0 and −1 where undecided.
+        validation: (records, D) features.
+        validation_labels: in the form of `labels`.
+        test: (records, D) features.
         scaler: of the features; by default fitted to `train`.
 
     Returns:
@@ -144,11 +145,9 @@ def fit_merl_probe(
     test: np.ndarray,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """MERL's probe: one linear layer for all labels, 100 epochs of AdamW, the epoch with the best validation AUROC.
+    """Train MERL's probe: one linear layer for all labels, 100 epochs of AdamW, best epoch by validation AUROC.
 
-    Where no class can be measured on validation, the last epoch counts.
-
-    Arguments as of `fit_probe`.
+    Where no class has an AUROC on validation, the last epoch is used. Arguments are those of `fit_probe`.
 
     Returns:
         Logits of validation and of test at that epoch, and its number, counted from 1.
@@ -167,7 +166,7 @@ def fit_merl_probe(
             with torch.inference_mode():
                 validated = layer(torch.from_numpy(validation)).double().numpy()
                 value = _macro(validation_labels, validated)
-                if np.isnan(value) or value > best:  # where validation cannot choose, the last
+                if np.isnan(value) or value > best:
                     best = value
                     kept = validated, layer(torch.from_numpy(test)).double().numpy(), epoch
     return kept

@@ -1,7 +1,7 @@
-"""AUROC and average precision with intervals by bootstrap over patients, alone and of two models compared.
+"""AUROC and average precision with bootstrap intervals over patients, and paired comparisons of two models.
 
-Special here: a resample of patients is a weight for each record, so that all resamples of a class are scored at once;
-and the same resamples serve every model that is scored on the same records, so that differences are paired.
+A resample of patients is a weight for each record, so that all resamples of a class are scored at once. Models scored
+on the same records share the resamples, so that their differences are paired.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 METRICS = {"auroc": roc_auc_score, "auprc": average_precision_score}
 RESAMPLES = 1000
-#: A class with fewer positives says more about chance than about the model; a second mean leaves such classes out.
+#: Classes with fewer positives are left out of a second mean, since their figures are mostly chance.
 FEW_POSITIVES = 10
-#: Weights (resamples × records) that are worked on at once: 64 MB.
+#: Weights (resamples × records) per batch: 64 MB.
 _CHUNK = 8_000_000
 
-#: Metric → (1 + resamples, classes): the value itself, then that of each resample; NaN where there is none.
+#: Metric → (1 + resamples, classes): the value, then that of each resample; NaN where undefined.
 Resampled = dict[str, np.ndarray]
 
 
@@ -32,18 +32,18 @@ def score_labels(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """AUROC and AUPRC per label and their unweighted means, each with a 95 % interval.
+    """Compute AUROC and AUPRC per label and their unweighted means, each with a 95 % interval.
 
     Args:
-        labels: (records, labels) of 1, 0 and −1 where nobody decided; such records are left out of that label.
+        labels: (records, labels) of 1, 0 and −1 where undecided; such records are left out of that label.
         scores: (records, labels), higher means more likely.
-        names: the labels' names.
-        patients: a patient's id for each record.
+        names: (labels,) names.
+        patients: (records,) patient ids.
         resamples: bootstrap resamples.
-        seed: of the resampling.
+        seed: of the bootstrap.
 
     Returns:
-        As `summarize` has it.
+        The summary described at `summarize`.
 
     Raises:
         ValueError: the shapes differ, or a score is not finite.
@@ -60,10 +60,10 @@ def resample(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Resampled:
-    """Every metric of every label, of all records and of records of resampled patients.
+    """Compute every metric of every label on all records and on resamples of patients.
 
     A patient's records are drawn together, since they are not independent (Efron and Tibshirani 1993, chapter 13).
-    Arguments and errors as of `score_labels`; the same patients and seed give the same resamples.
+    Arguments and errors are those of `score_labels`; the same patients and seed give the same resamples.
     """
     labels, scores = np.asarray(labels), np.asarray(scores, dtype=np.float64)
     if labels.shape != scores.shape or labels.ndim != 2 or len(labels) != len(patients):
@@ -89,7 +89,7 @@ def resample(
 
 
 def _patient_weights(patients: Sequence[Any] | np.ndarray, resamples: int, seed: int) -> Any:
-    """How often each record is drawn, some resamples at a time: (some, records)."""
+    """Yield how often each record is drawn, in batches of (some resamples, records)."""
     names, patient = np.unique([str(one) for one in patients], return_inverse=True)
     rng = np.random.default_rng(seed)
     some = max(1, _CHUNK // max(1, len(patient)))
@@ -99,9 +99,9 @@ def _patient_weights(patients: Sequence[Any] | np.ndarray, resamples: int, seed:
 
 
 def weighted_metrics(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """AUROC and average precision under many sets of weights, as scikit-learn has them with `sample_weight`.
+    """Compute AUROC and average precision for many sets of weights, equal to scikit-learn's with `sample_weight`.
 
-    scikit-learn takes one set at a time, which for a bootstrap of many classes would take minutes.
+    scikit-learn takes one set at a time, which takes minutes for a bootstrap of many classes.
 
     Args:
         truth: (records,) bool.
@@ -109,11 +109,11 @@ def weighted_metrics(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray)
         weights: (sets, records), at least 0.
 
     Returns:
-        Two of (sets,); NaN where a set holds no positive or no negative.
+        AUROC (sets,) and average precision (sets,); NaN where all positives or all negatives have weight 0.
     """
     order = np.argsort(-scores, kind="stable")
     descending = scores[order]
-    # Records with equal scores count together
+    # Records with equal scores share a threshold
     starts = np.flatnonzero(np.r_[True, descending[1:] != descending[:-1]]) if len(order) else np.array([], int)
     if not len(starts):
         return np.full(len(weights), np.nan), np.full(len(weights), np.nan)
@@ -131,19 +131,19 @@ def weighted_metrics(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray)
 def summarize(
     resampled: Resampled, labels: np.ndarray, names: Sequence[str], patients: Sequence[Any] | np.ndarray
 ) -> dict[str, Any]:
-    """What a report says of resampled metrics.
+    """Summarize resampled metrics for a report.
 
     Args:
-        resampled: of `resample`.
-        labels: (records, labels), as there.
-        names: the labels' names.
-        patients: a patient's id for each record.
+        resampled: from `resample`.
+        labels: (records, labels), as passed there.
+        names: (labels,) names.
+        patients: (records,) patient ids.
 
     Returns:
         `{"macro": {"auroc": [value, low, high], "auprc": …}, "macro_common": …, "classes": {name: {…, "positives": n,
-        "decided": n}}}`. A label with no positive or no negative record has None in place of figures and is left out
-        of the means; `macro_common` also leaves out labels with fewer than `FEW_POSITIVES` of either. Where a label has
-        but one patient with it, or one without, resampling shows nothing: its interval is the metric's whole range.
+        "decided": n}}}`. A label without positive or without negative records has None instead of figures and is left
+        out of the means; `macro_common` also leaves out labels with fewer than `FEW_POSITIVES` of either. The interval
+        of a label with a single positive or negative patient, which cannot be resampled, is the metric's whole range.
     """
     labels = np.asarray(labels)
     if labels.shape[1] != len(names):
@@ -164,7 +164,7 @@ def summarize(
 
 
 def macro(table: np.ndarray) -> np.ndarray:
-    """Mean over the labels that have a value: (1 + resamples, labels) → (1 + resamples,); NaN where none has."""
+    """Average over the labels that have a value: (1 + resamples, labels) → (1 + resamples,); NaN where none has."""
     usable = table[:, ~np.isnan(table[0])]
     there = ~np.isnan(usable)
     with np.errstate(invalid="ignore"):
@@ -172,39 +172,46 @@ def macro(table: np.ndarray) -> np.ndarray:
 
 
 def interval(values: np.ndarray, lowest: float = 0.0, highest: float = 1.0) -> list[float] | None:
-    """[value, low, high] of a value followed by its resamples, 95 %; None where there is no value.
+    """Compute the 95 % interval of a value from its resamples.
 
-    `lowest` and `highest` bound the metric.
+    The interval is given by percentiles of the resamples, shifted so that their median is the value. Without the shift,
+    the average precision of a class with few positives would be biased upwards, since a resample repeats them (Efron
+    and Tibshirani 1993, chapter 10).
 
-    Percentiles of the resamples, shifted so that their median is the value: the average precision of a class with few
-    positives is higher in a resample, which repeats them, than in truth (Efron and Tibshirani 1993, chapter 10).
+    Args:
+        values: (1 + resamples,), the value first; resamples may be NaN.
+        lowest: lower bound of the metric.
+        highest: upper bound of the metric.
+
+    Returns:
+        [value, low, high]; None where the value is NaN.
     """
     if np.isnan(values[0]):
         return None
     resampled = values[1:][~np.isnan(values[1:])]
-    if not resampled.size:  # nothing is known but the metric's range
+    if not resampled.size:  # only the metric's range is known
         return [round(float(values[0]), 4), 0.0, 1.0]
     low, high = np.percentile(resampled, [2.5, 97.5]) - (np.median(resampled) - values[0])
     return [round(float(x), 4) for x in (values[0], max(low, lowest), min(high, highest))]
 
 
 def mean_of(tables: Sequence[Resampled]) -> Resampled:
-    """The mean of several runs on the same resamples, such as one for each seed."""
+    """Average several runs on the same resamples, such as one per seed."""
     return {metric: np.mean([one[metric] for one in tables], axis=0) for metric in METRICS}
 
 
 def compare(first: Resampled, second: Resampled, names: Sequence[str]) -> dict[str, Any]:
-    """The difference of two models on the same resamples (paired bootstrap).
+    """Compare two models on the same resamples (paired bootstrap).
 
     Args:
-        first: of `resample`.
+        first: from `resample`.
         second: of another model, with the same labels, patients and seed.
-        names: the labels' names.
+        names: (labels,) names.
 
     Returns:
         `{"macro": {"auroc": {"difference": [value, low, high], "p": p}, …}, "classes": {name: …}}`, first minus second.
-        p is two-sided: twice the share of resamples on the side of zero that the value is not on, at least
-        2 / (resamples + 1). Not corrected for the number of labels.
+        p is two-sided: twice the share of resamples whose sign differs from that of the value, at least
+        2 / (resamples + 1); not corrected for the number of labels.
     """
 
     def one(difference: np.ndarray) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""An evaluation's figures as pictures."""
+"""Draws the pictures of an evaluation's report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-#: Of the model, another model, and the baselines.
+#: Colours of the model, other models and baselines.
 COLORS = ("#1f4e9c", "#c44e00", "#8a8a8a", "#b9b9b9", "#d0a000")
 _POINT: dict[str, Any] = {"capsize": 2, "markersize": 4, "linewidth": 1.2, "fmt": "o"}
 
@@ -39,13 +39,13 @@ def draw(metrics: Mapping[str, Any]) -> dict[str, bytes]:
 
 
 def series_of(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The models and the baselines that have figures per class, by name, the evaluated model first."""
+    """Collect models and baselines with figures per class: name → metrics, the evaluated model first."""
     found = {metrics["model"]: metrics} | dict(metrics.get("others", {}))
     return found | {name: one for name, one in metrics.get("baselines", {}).items() if "classes" in one}
 
 
 def _classes(metrics: Mapping[str, Any]) -> Figure:
-    """AUROC of every class, of the models and the baselines."""
+    """Draw the AUROC of every class, of models and baselines."""
     series = series_of(metrics)
     names = [name for name, one in metrics["classes"].items() if one["auroc"] is not None]
     figure = Figure(figsize=(8.5, 1.6 + 0.26 * max(4, len(names))), layout="constrained")
@@ -94,7 +94,7 @@ def _forest(rows: Sequence[Row], label: str) -> Figure:
 
 def _prompts(metrics: Mapping[str, Any]) -> Figure:
     rows = [(name, one["macro"]["auroc"]) for name, one in metrics["prompts"].items()]
-    return _forest(rows, "macro AUROC by prompts, 95 % interval")
+    return _forest(rows, "macro AUROC by kind of prompt, 95 % interval")
 
 
 def _subgroups(metrics: Mapping[str, Any]) -> Figure:
@@ -107,7 +107,7 @@ def _subgroups(metrics: Mapping[str, Any]) -> Figure:
 
 
 def _calibration(metrics: Mapping[str, Any]) -> Figure:
-    """Probability against share, a line for each of the classes with the most positives."""
+    """Draw calibration curves of the classes with the most positives."""
     curves = metrics["calibration"]["classes"]
     names = sorted(curves, key=lambda name: -metrics["classes"][name]["positives"])[:8]
     figure = Figure(figsize=(6.5, 5), layout="constrained")
@@ -116,15 +116,15 @@ def _calibration(metrics: Mapping[str, Any]) -> Figure:
     for name in names:
         axes.plot(*zip(*curves[name]["curve"], strict=True), marker="o", markersize=3, linewidth=1, label=name)
     axes.set_xlabel("mean probability of a tenth of the test records")
-    axes.set_ylabel("share that has the class")
+    axes.set_ylabel("observed frequency")
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, frameon=False, title="commonest classes")
+    axes.legend(fontsize=8, frameon=False, title="most common classes")
     return figure
 
 
 def _curves(series: Mapping[str, Mapping[str, Sequence[float] | None]], axes: Axes) -> None:
-    """Lines with intervals over a common, evenly spaced axis."""
+    """Draw lines with intervals over a common, evenly spaced axis."""
     for k, (name, points) in enumerate(series.items()):
         there = [(x, figure) for x, figure in enumerate(points.values()) if figure is not None]
         if there:
@@ -142,7 +142,7 @@ def _curves(series: Mapping[str, Mapping[str, Sequence[float] | None]], axes: Ax
 
 
 def _labels(metrics: Mapping[str, Any]) -> Figure:
-    """AUROC by the share of training labels, and by labelled positives."""
+    """Draw the AUROC by the share of training labels, and by the number of labelled positives."""
     with_fractions = {name: one for name, one in series_of(metrics).items() if "fractions" in one}
     shots = {name: one for name, one in with_fractions.items() if one.get("few_shot", {}).get("shots")}
     figure = Figure(figsize=(10 if shots else 5.5, 4), layout="constrained")
@@ -163,7 +163,7 @@ def _labels(metrics: Mapping[str, Any]) -> Figure:
             },
             axes[1],
         )
-        axes[1].set_xlabel(f"positives of each class, of {len(metrics['few_shot']['classes'])} classes")
+        axes[1].set_xlabel(f"positives per class ({len(metrics['few_shot']['classes'])} classes)")
     return figure
 
 

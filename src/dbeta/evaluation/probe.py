@@ -1,4 +1,4 @@
-"""Linear probing: how much of what is asked lies open in a frozen encoder's embeddings, and from how few labels."""
+"""Linear probing: classifiers on a frozen encoder's embeddings, from all or few labels, and metadata baselines."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from dbeta.evaluation.benchmarks import Benchmark
 from dbeta.evaluation.linear import USUAL, Scaler, fit, fit_merl_probe, fit_probe
 from dbeta.evaluation.metrics import RESAMPLES, interval, macro, mean_of, resample
 
-#: Shares of the training patients, and how many random draws of the small ones.
+#: Shares of the training patients, and number of random draws of the smaller ones.
 FRACTIONS = {"1%": 0.01, "10%": 0.1, "100%": 1.0}
 SEEDS = 5
-#: Labelled positives per class of the few-shot curve.
+#: Labelled positives per class in the few-shot curve.
 SHOTS = (1, 2, 4, 8, 16, 32, 64, 128)
 
 Progress = Callable[[int, int], None]
@@ -33,20 +33,20 @@ def probe(
     resamples: int = RESAMPLES,
     progress: Progress | None = None,
 ) -> dict[str, Assessment]:
-    """Probes on 1 %, 10 % and all of the training records.
+    """Probe with 1 %, 10 % and all of the training labels.
 
     Args:
         benchmark: with train, validation and test records.
         embeds: (records, D).
-        merl: MERL's probe and its training subsets instead of logistic regressions on random patients.
-        resamples: of the bootstrap.
-        progress: called with (probes done, probes in all).
+        merl: use MERL's probe and training subsets instead of logistic regressions on random patients.
+        resamples: bootstrap resamples.
+        progress: called with (probes done, total).
 
     Returns:
-        "1%", "10%", "100%" → figures; of several draws the mean.
+        "1%", "10%", "100%" → figures, means over random draws.
 
     Raises:
-        DBetaError: there is nothing to train or to choose on.
+        DBetaError: there are no training or validation records.
     """
     check_splits(benchmark)
     validation, test = benchmark.rows("validation"), benchmark.rows("test")
@@ -59,14 +59,12 @@ def probe(
             continue
         scores, validated = [], []
         for seed, rows in enumerate(subsets):
-            arguments = (
-                *(embeds[rows], benchmark.labels[rows]),
-                *(embeds[validation], benchmark.labels[validation], embeds[test]),
-            )
+            train = embeds[rows], benchmark.labels[rows]
+            choose = embeds[validation], benchmark.labels[validation]
             if merl:
-                one, tested, _ = fit_merl_probe(*arguments, seed=seed)
+                one, tested, _ = fit_merl_probe(*train, *choose, embeds[test], seed=seed)
             else:
-                one, tested, _ = fit_probe(*arguments)
+                one, tested, _ = fit_probe(*train, *choose, embeds[test])
             validated.append(one)
             scores.append(tested)
             done += 1
@@ -77,24 +75,24 @@ def probe(
 
 
 def check_splits(benchmark: Benchmark) -> None:
-    """Refuse a benchmark that has nothing to train or to choose on.
+    """Check that a benchmark has records to train and to validate on.
 
     Raises:
         DBetaError: it has no training or no validation records.
     """
     for split in ("train", "validation"):
         if not len(benchmark.rows(split)):
-            raise DBetaError(f"{benchmark.name}: no {split} record is there; only zero-shot can be evaluated")
+            raise DBetaError(f"{benchmark.name}: has no {split} records; only zero-shot can be evaluated")
 
 
 def _draws(benchmark: Benchmark, fraction: str, merl: bool) -> Iterator[np.ndarray]:
-    """The training rows of each draw."""
+    """Yield the training rows of each draw."""
     train = benchmark.rows("train")
     if fraction == "100%":
         yield train
     elif merl:
         chosen = benchmark.records["record_id"].iloc[train].isin(benchmark.subsets[fraction]).to_numpy()
-        if chosen.any():  # of a subset of the records, none may be there
+        if chosen.any():  # with --subset-ok, all may be missing
             yield train[chosen]
     else:
         for seed in range(SEEDS):
@@ -102,17 +100,17 @@ def _draws(benchmark: Benchmark, fraction: str, merl: bool) -> Iterator[np.ndarr
 
 
 def some_patients(patients: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Which records are of a random share of the patients, at least one: (records,) bool."""
+    """Select a random share of the patients, at least one: mask (records,) bool."""
     names = np.unique(patients)
     count = max(1, round(share * len(names)))
     return np.isin(patients, np.random.default_rng([seed, 1]).permutation(names)[:count])
 
 
 def few_shot(benchmark: Benchmark, embeds: np.ndarray, *, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """AUROC of probes on so many positives, and as many negatives, of each class.
+    """Probe with few labels: 1, 2, 4, … positives, and as many negatives, of each class (`SHOTS`).
 
-    Every point is the mean over the same classes, those with enough training positives for the last one, and over
-    `SEEDS` draws. The penalty is fixed, since who has few labels has no validation set either.
+    Every point is the mean over the same classes, those with enough training positives for the last point, and over
+    `SEEDS` draws. The penalty is fixed, since with few labels there is no validation set to choose it on.
 
     Returns:
         `{"classes": […], "shots": {"1": {"auroc": [value, low, high]}, …}}`; no shots where no class has positives.
@@ -125,7 +123,7 @@ def few_shot(benchmark: Benchmark, embeds: np.ndarray, *, resamples: int = RESAM
     measurable = ((tested.labels == 1).any(axis=0)) & ((tested.labels == 0).any(axis=0))
     usable = counts[measurable]
     shots = [shot for shot in SHOTS if usable.size and shot <= usable.max()]
-    # As many points as at least half of the classes, or five of them, allow
+    # The last point is the largest for which half of the classes, or five of them, have enough positives
     enough = [shot for shot in shots if (usable >= shot).sum() >= min(5, max(1, len(usable) // 2))]
     if not enough:
         return {"classes": [], "shots": {}}
@@ -146,14 +144,17 @@ def few_shot(benchmark: Benchmark, embeds: np.ndarray, *, resamples: int = RESAM
 
 
 def _shots(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Rows of so many random positives and as many random negatives."""
+    """Draw rows of `count` random positives and as many random negatives."""
     return np.concatenate([rng.permutation(np.flatnonzero(labels == value))[:count] for value in (1, 0)])
 
 
 def demographic_features(records: pd.DataFrame, train: np.ndarray) -> np.ndarray | None:
-    """Age (as cubic splines, with a flag where unknown) and sex: (records, D) float32; None where neither is known.
+    """Make features of age (cubic splines, and a flag where unknown) and sex.
 
-    Knots, and the mean that stands for an unknown age, are those of the training rows.
+    The splines' knots, and the mean that replaces an unknown age, are computed on the training rows.
+
+    Returns:
+        (records, D) float32; None where neither age nor sex is known.
     """
     age = records["age"].to_numpy(float)
     sex = records["sex"].to_numpy(str)
@@ -170,17 +171,17 @@ def demographic_features(records: pd.DataFrame, train: np.ndarray) -> np.ndarray
 
 
 def device_features(records: pd.DataFrame) -> np.ndarray | None:
-    """Which device recorded, one column each: (records, D) float32; None where there is only one."""
+    """One-hot encode the recording device: (records, D) float32; None where there is only one."""
     devices = records["device"].to_numpy(str)
     names = np.unique(devices)
     return (devices[:, None] == names).astype(np.float32) if len(names) > 1 else None
 
 
 def without_recording(benchmark: Benchmark, resamples: int = RESAMPLES) -> dict[str, Any]:
-    """What can be known without looking at the ECG: AUROC of age and sex, and of the recording device, alone.
+    """Evaluate baselines that do not look at the ECG: age and sex alone, and the recording device alone.
 
     Returns:
-        "age and sex" and "device", as far as they are known → `macro`, `macro_common` and `classes`.
+        "age and sex" and "device", where known → `macro`, `macro_common` and `classes`.
     """
     found: dict[str, Any] = {}
     if not len(benchmark.rows("train")) or not len(benchmark.rows("validation")):
@@ -192,9 +193,8 @@ def without_recording(benchmark: Benchmark, resamples: int = RESAMPLES) -> dict[
     }
     for name, x in features.items():
         if x is not None:
-            _, scores, _ = fit_probe(
-                *(x[train], benchmark.labels[train], x[validation], benchmark.labels[validation], x[test])
-            )
+            labels = benchmark.labels
+            _, scores, _ = fit_probe(x[train], labels[train], x[validation], labels[validation], x[test])
             figures = assess(benchmark.take(test), scores, None, None, resamples=resamples).metrics
             found[name] = {key: figures[key] for key in ("macro", "macro_common", "classes")}
     return found

@@ -1,4 +1,4 @@
-"""An evaluation on disk: `report.md` for readers, `metrics.json` and `predictions.parquet` for programs, pictures."""
+"""Writes an evaluation: `report.md` and pictures to read, `metrics.json` and `predictions.parquet` for programs."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ REPORT, METRICS, PREDICTIONS = "report.md", "metrics.json", "predictions.parquet
 
 
 def check_output(output: Path) -> None:
-    """Refuse early a folder that cannot be written; nothing is left behind.
+    """Check that the output folder can be written before the evaluation starts; nothing is left behind.
 
     Raises:
-        DBetaError: it is a file, or cannot be made.
+        DBetaError: it is a file, or cannot be created or written.
     """
     missing = [folder for folder in (output, *output.parents) if not folder.exists()]
     try:
@@ -28,7 +28,7 @@ def check_output(output: Path) -> None:
         if not os.access(output, os.W_OK):
             raise DBetaError(f"{output}: cannot be written; name another folder")
     except OSError as error:
-        raise DBetaError(f"{output}: cannot be made a folder ({error.strerror}); name another") from error
+        raise DBetaError(f"{output}: the folder cannot be created ({error.strerror}); name another") from error
     finally:
         for folder in missing:
             with contextlib.suppress(OSError):
@@ -36,17 +36,17 @@ def check_output(output: Path) -> None:
 
 
 def write_report(result: Result, output: Path, command: str) -> None:
-    """Write all files of an evaluation; `metrics.json`, the last one, says that the others are there.
+    """Write all files of an evaluation; `metrics.json` is written last, so that it implies the others.
 
     Args:
         result: of a task.
-        output: folder; made where it is missing, files of an earlier run are replaced.
-        command: that made it.
+        output: folder; created where missing, and files of an earlier evaluation are replaced.
+        command: the command line, for the report.
     """
     check_output(output)
     output.mkdir(parents=True, exist_ok=True)
     metrics = result.metrics | {"provenance": result.metrics["provenance"] | {"command": command}}
-    # Everything is made before the files of an earlier run are touched
+    # An error while rendering keeps the files of an earlier evaluation
     pictures = draw(metrics)
     files = {f"{name}.png": picture for name, picture in pictures.items()}
     if len(result.predictions):

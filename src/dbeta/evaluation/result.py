@@ -1,4 +1,4 @@
-"""What an evaluation found, and what a report says of where it comes from."""
+"""The result of an evaluation: metrics with their provenance, and predictions."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from dbeta.inference.dbeta import DBeta
 from dbeta.training.finetune import UNKNOWN
 from dbeta.utils.fingerprints import benchmark_fingerprint
 
-#: Libraries whose versions a report names.
+#: Libraries whose versions are recorded.
 LIBRARIES = ("dbeta", "torch", "transformers", "scikit-learn", "numpy", "ecgbench", "wfdb")
 
 
 @dataclass
 class Result:
-    """What an evaluation found.
+    """The result of an evaluation.
 
     Attributes:
-        metrics: what `metrics.json` holds.
-        predictions: a row for each model and test record: what was true, the scores, and probabilities where there are.
+        metrics: the content of `metrics.json`.
+        predictions: a row for each model and test record: labels, scores and, where calibrated, probabilities.
     """
 
     metrics: dict[str, Any]
@@ -37,19 +37,19 @@ class Result:
 
 
 def first_name(models: Mapping[str, Any]) -> str:
-    """The name of the model that is evaluated."""
+    """Return the name of the evaluated model."""
     return next(iter(models))
 
 
 def first(models: Mapping[str, DBeta]) -> DBeta:
-    """The model that is evaluated; others are compared with it."""
+    """Return the evaluated model; the others are compared with it."""
     return next(iter(models.values()))
 
 
 def describe(
     task: str, benchmark: Benchmark, embedded: Embedded, models: Mapping[str, DBeta], resamples: int
 ) -> dict[str, Any]:
-    """What a report says before its figures: which records, by which protocol, with what."""
+    """Make the entries of `metrics.json` that describe the evaluation: records, protocol, provenance."""
     records = embedded.benchmark.records
     test = embedded.benchmark.rows("test")
     return {
@@ -81,7 +81,7 @@ def describe(
 
 
 def in_domain(model: DBeta, benchmark: Benchmark) -> bool | None:
-    """Whether a model was pretrained on the dataset that a benchmark is made of; None where nobody recorded it."""
+    """Tell whether a model was pretrained on a benchmark's dataset; None where that was not recorded."""
     known = model.model.config.trained_on
     if known is None or (not set(known) & benchmark.sources and UNKNOWN in known):
         return None
@@ -89,13 +89,13 @@ def in_domain(model: DBeta, benchmark: Benchmark) -> bool | None:
 
 
 def data_fingerprint(embedded: Embedded) -> str:
-    """A name for what was evaluated on (see `benchmark_fingerprint`)."""
+    """Compute the fingerprint of the evaluated records (see `benchmark_fingerprint`)."""
     benchmark = embedded.benchmark
     return benchmark_fingerprint(benchmark.records, benchmark.labels, benchmark.classes, embedded.digests)
 
 
 def brief(metrics: dict[str, Any]) -> dict[str, Any]:
-    """The figures themselves, without subgroups and calibration."""
+    """Keep the main figures, without subgroups and calibration."""
     kept = ("macro", "macro_common", "sd_over_seeds", "challenge_score", "classes")
     return {name: metrics[name] for name in kept if name in metrics}
 
@@ -106,12 +106,12 @@ def result(
     baselines: dict[str, Any],
     test: Benchmark,
 ) -> Result:
-    """The first model's figures on top, the others' and the comparisons beside them.
+    """Combine the figures of all models: the first model's at the top level, the others' and comparisons below.
 
     Args:
-        metrics: what `describe` says.
+        metrics: from `describe`.
         found: model's name → its figures, and further entries for it.
-        baselines: of all of them.
+        baselines: name → figures.
         test: the test records.
     """
     name, *others = found
@@ -125,7 +125,7 @@ def result(
 
 
 def _predictions(test: Benchmark, model: str, one: Assessment) -> pd.DataFrame:
-    """A row for each test record: the label (empty where undecided), score and probability of each class."""
+    """Tabulate test records: label (empty where undecided), score and probability of each class."""
     table = test.records[["record_id", "patient_id"]].reset_index(drop=True)
     columns: dict[str, Any] = {}
     for i, name in enumerate(test.classes):
@@ -139,6 +139,6 @@ def _predictions(test: Benchmark, model: str, one: Assessment) -> pd.DataFrame:
 
 
 def beside(models: Mapping[str, Any], found: Mapping[str, dict[str, Any]], baselines: dict[str, Any]) -> dict[str, Any]:
-    """The first model's figures on top, the others' and the baselines beside them."""
+    """Combine the figures of all models: the first model's at the top level, the others' and the baselines' below."""
     name, *others = models
     return found[name] | {"others": {other: found[other] for other in others}, "baselines": baselines}

@@ -1,7 +1,7 @@
-"""Retrieval: words → ECGs and ECGs → reports, on pairs that were held out.
+"""Retrieval of ECGs by report and of reports by ECG, on held-out pairs.
 
-Special here: reports repeat ("sinus rhythm. normal ecg."), so whoever finds another record with the same report has
-found what was asked for; and chance stands beside every figure, since with repeated reports it is not 1 / n.
+Reports repeat ("sinus rhythm. normal ecg."), so any record with the same report counts as a hit, and chance is given
+beside every figure, since with repeated reports it is not 1 / n.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ DEPTHS = (1, 5, 10)
 def retrieval(
     model: DBeta, benchmark: Benchmark, embeds: np.ndarray, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Any]:
-    """Recall and median rank of the test records' own reports, both ways.
+    """Compute recall and median rank of retrieval in both directions.
 
     Args:
-        model: whose text encoder reads the reports.
-        benchmark: its test records, as far as they have a report.
-        embeds: (records, D), of all records.
-        resamples: of the bootstrap over patients.
+        model: its text encoder embeds the reports.
+        benchmark: its test records that have a report are used.
+        embeds: (records, D), of the records of all splits.
+        resamples: bootstrap resamples of patients.
         seed: of the bootstrap.
 
     Returns:
         `{"pairs": n, "unique_reports": m, "text_to_ecg": {"recall@1": [value, low, high], …, "median_rank": …},
-        "ecg_to_text": …, "chance": {"text_to_ecg": {"recall@1": value, …}, …}}`. Text to ECG: each unique report asks
-        among all recordings, a hit is any with that report. ECG to text: each recording asks among the unique reports.
+        "ecg_to_text": …, "chance": {"text_to_ecg": {"recall@1": value, …}, …}}`. Text to ECG: each unique report
+        queries all recordings, any with that report is a hit. ECG to text: each recording queries the unique reports.
 
     Raises:
-        DBetaError: fewer than two different reports are there.
+        DBetaError: there are fewer than two unique reports.
     """
     rows = benchmark.rows("test")
     reports = [clean_report(report).rstrip(" .") for report in benchmark.records["report"].iloc[rows]]
     kept = [i for i, report in enumerate(reports) if report]
     texts = sorted({reports[i] for i in kept})
     if len(texts) < 2:
-        raise DBetaError(f"{benchmark.name}: has fewer than two different reports among its test records to search")
+        raise DBetaError(f"{benchmark.name}: its test records have fewer than two unique reports")
     of = {text: i for i, text in enumerate(texts)}
     own = np.array([of[reports[i]] for i in kept])  # each record's report
     patients = benchmark.patients[rows][kept]
@@ -53,7 +53,7 @@ def retrieval(
     relevant = np.arange(len(texts))[:, None] == own
     to_ecg = first_hits(scores, relevant)
     to_text = first_hits(scores.T, relevant.T)
-    # A report asks on behalf of the patients that have it: it is drawn when its first record's patient is
+    # In the bootstrap, a report is drawn together with the patient of its first record
     asks = np.array([patients[np.flatnonzero(own == i)[0]] for i in range(len(texts))])
     return {
         "pairs": len(kept),
@@ -68,11 +68,11 @@ def retrieval(
 
 
 def first_hits(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """The rank, from 1, of the best-ranked relevant item for each query; ties count in the middle.
+    """Compute the rank, from 1, of the best relevant item of each query; a tie gets its middle rank.
 
     Args:
         scores: (queries, items), higher is nearer.
-        relevant: (queries, items) bool, at least one for each query.
+        relevant: (queries, items) bool, at least one true per query.
     """
     best = np.where(relevant, scores, -np.inf).max(axis=1, keepdims=True)
     others = ~relevant
@@ -95,11 +95,11 @@ def _figures(ranks: np.ndarray, patients: np.ndarray, resamples: int, seed: int)
 
 
 def _chance(hits: np.ndarray, items: int) -> dict[str, float]:
-    """Expected recall, and median rank, of a random order.
+    """Compute the expected recall and the median rank of a random order.
 
     Args:
-        hits: (queries,) how many items are relevant to each.
-        items: how many there are.
+        hits: (queries,) number of items that are relevant to each.
+        items: number of items.
     """
     # P(no hit among the first k) = C(items − hits, k) / C(items, k), term by term
     found = {}

@@ -1,6 +1,7 @@
-"""One evaluation from start to end: embeddings, figures, baselines, and what a report says of them.
+"""The evaluation tasks from embedding to `Result`: zero-shot, probe, retrieval, identification.
 
-Each task takes models by name, the first being the one that is evaluated, and returns a `Result`; `report` writes it.
+Each takes models by name, of which the first is evaluated and the others are compared with it. Fine-tuning is in
+`dbeta.evaluation.finetuning`, and `dbeta.evaluation.report` writes a `Result`.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from dbeta.evaluation.zero_shot import random_twin, zero_shot, zero_shot_baselin
 from dbeta.inference.dbeta import DBeta
 
 RANDOM = "random"
-#: Names of rows that are no model's.
+#: Names of baselines in reports, which no model may have.
 RESERVED = (RANDOM, "normality", "age and sex", "device", "readers", "frozen", "chance")
-#: Resamples of what is drawn as curves.
+#: Resamples for points of curves.
 FEW_RESAMPLES = 200
 
-#: Opens a progress bar: what is being done → a context that gives a function of (done, in all).
+#: Opens a progress bar: label → a context that yields a function of (done, total).
 Bar = Callable[[str], AbstractContextManager[Any]]
 
 
 def no_bar(label: str) -> AbstractContextManager[Any]:
-    """For callers without a terminal."""
+    """Show no progress."""
     return nullcontext(lambda done, total: None)
 
 
@@ -47,17 +48,17 @@ def evaluate_zero_shot(
     resamples: int = RESAMPLES,
     bar: Bar = no_bar,
 ) -> Result:
-    """How well words alone rank a benchmark's test records.
+    """Evaluate how well text prompts alone rank a benchmark's test records.
 
     Args:
-        models: by name; a second one is compared with the first.
-        benchmark: which records and classes.
-        cache: where embeddings are kept (see `embed_benchmark`).
-        resamples: of the bootstrap.
+        models: by name; the first is evaluated, others are compared with it.
+        benchmark: records and classes.
+        cache: folder for cached embeddings (see `embed_benchmark`).
+        resamples: bootstrap resamples.
         bar: opens progress bars.
 
     Raises:
-        DBetaError: no test record can be read, or a model has no text encoder.
+        DBetaError: no test record is readable, or a model has no text encoder.
     """
     check_models(models)
     check_measurable(benchmark)
@@ -76,10 +77,14 @@ def evaluate_zero_shot(
         found[name] = best, {"prompts": prompts}
     model = first(models)
     baselines = zero_shot_baselines(
-        *(model, twin, embedded.benchmark, embedded.embeds[first_name(models)], embedded.embeds[RANDOM]),
+        model,
+        twin,
+        embedded.benchmark,
+        embedded.embeds[first_name(models)],
+        embedded.embeds[RANDOM],
         resamples=resamples,
     )
-    # Their labels, but none of their recordings, are needed of the training records
+    # These baselines also need the training records, but not their recordings
     baselines |= without_recording(_readable(benchmark, unread), resamples)
     test = embedded.benchmark.take(embedded.benchmark.rows("test"))
     return result(metrics, found, baselines, test)
@@ -94,9 +99,9 @@ def evaluate_probe(
     resamples: int = RESAMPLES,
     bar: Bar = no_bar,
 ) -> Result:
-    """How well linear probes on frozen embeddings rank a benchmark's test records.
+    """Evaluate how well linear probes on frozen embeddings rank a benchmark's test records.
 
-    Arguments and errors as of `evaluate_zero_shot`; `merl` probes as MERL did, on its training subsets.
+    Arguments and errors are those of `evaluate_zero_shot`; `merl` uses MERL's probe and training subsets.
     """
     check_models(models)
     check_splits(benchmark)
@@ -107,7 +112,7 @@ def evaluate_probe(
     metrics["probe"] = (
         "MERL's: one linear layer, 100 epochs, the best on validation"
         if merl
-        else ("logistic regression per class, the penalty chosen on validation")
+        else "logistic regression per class, the penalty chosen on validation"
     )
     found: dict[str, tuple[Assessment, dict[str, Any]]] = {}
     for name in (*models, RANDOM):
@@ -131,9 +136,9 @@ def evaluate_retrieval(
     resamples: int = RESAMPLES,
     bar: Bar = no_bar,
 ) -> Result:
-    """How well a model finds ECGs by their reports and reports by their ECGs, on the test records.
+    """Evaluate retrieval of ECGs by report and of reports by ECG among the test records.
 
-    Arguments and errors as of `evaluate_zero_shot`.
+    Arguments and errors are those of `evaluate_zero_shot`.
     """
     check_models(models)
     every = {**models, RANDOM: random_twin(first(models))}
@@ -154,15 +159,15 @@ def evaluate_identification(
     resamples: int = RESAMPLES,
     bar: Bar = no_bar,
 ) -> Result:
-    """How often a record's nearest in a gallery is of the same patient, on the test records.
+    """Evaluate how often a test record's nearest neighbour in a gallery is of the same patient.
 
-    Arguments and errors as of `evaluate_zero_shot`.
+    Arguments and errors are those of `evaluate_zero_shot`.
     """
     check_models(models)
     several = benchmark.records["patient_id"].duplicated(keep=False).to_numpy()
     rows = np.intersect1d(benchmark.rows("test"), np.flatnonzero(several))
     if not len(rows):
-        raise DBetaError(f"{benchmark.name}: fewer than two test patients have several records to tell apart")
+        raise DBetaError(f"{benchmark.name}: fewer than two test patients have several records")
     embedded = _embed({**models, RANDOM: random_twin(first(models))}, benchmark.take(rows), cache, bar)
     metrics = describe("identification", benchmark, embedded, models, resamples)
     found = {
@@ -173,32 +178,32 @@ def evaluate_identification(
 
 
 def check_models(models: Mapping[str, Any]) -> None:
-    """Refuse names that the report has for something else.
+    """Check that no model has the name of a baseline.
 
     Raises:
-        DBetaError: a model has such a name.
+        DBetaError: one has.
     """
     for name in models:
         if name in RESERVED:
-            raise DBetaError(f"{name}: is what a report calls a baseline; give the model another name")
+            raise DBetaError(f"{name}: is the name of a baseline in reports; give the model another name")
 
 
 def check_measurable(benchmark: Benchmark) -> None:
-    """Refuse a benchmark on which nothing can be measured.
+    """Check that at least one class can be measured.
 
     Raises:
-        DBetaError: no class has a test record with it and one without.
+        DBetaError: no class has both positive and negative test records.
     """
     labels = benchmark.labels[benchmark.rows("test")]
     if not (((labels == 1).any(axis=0)) & ((labels == 0).any(axis=0))).any():
         raise DBetaError(
-            f"{benchmark.name}: no class has a test record with it and one without, so nothing can be measured on its "
-            f"{len(labels)} test records; get more of them"
+            f"{benchmark.name}: no class has both positive and negative records among the {len(labels)} test records; "
+            "get more of them"
         )
 
 
 def _readable(benchmark: Benchmark, unread: Mapping[str, str]) -> Benchmark:
-    """Without the records that could not be read, so that baselines rest on the same."""
+    """Remove the unreadable records, so that baselines use the same records as models."""
     return benchmark.take(np.flatnonzero(~benchmark.records["record_id"].isin(unread).to_numpy()))
 
 
@@ -208,12 +213,20 @@ def _embed(models: Mapping[str, DBeta], benchmark: Benchmark, cache: Path | None
 
 
 def without_repeats(embedded: Embedded, notes: list[str]) -> tuple[Embedded, np.ndarray]:
-    """Without records of training and validation whose recording is in the test too; and the rows that are kept."""
+    """Remove records of training and validation whose recording is also in the test split.
+
+    Args:
+        embedded: of all splits.
+        notes: gets a note on what was removed.
+
+    Returns:
+        The remaining records, and their row numbers.
+    """
     repeated = repeated_recordings(embedded.digests, embedded.benchmark.records["split"])
     if len(repeated):
         notes.append(
-            f"{len(repeated)} records of training or validation are recordings that the test also holds; they were "
-            "left out."
+            f"{len(repeated)} records of training or validation have recordings that are also in the test split; they "
+            "were left out."
         )
     keep = np.setdiff1d(np.arange(len(embedded.benchmark)), repeated)
     embeds = {name: table[keep] for name, table in embedded.embeds.items()}

@@ -1,8 +1,7 @@
-"""Zero-shot classification: how well words alone rank recordings, by four ways of putting them.
+"""Zero-shot classification: ranks recordings by text prompts alone, of four kinds, beside baselines.
 
-Special here: baselines stand beside every result: encoders with random weights, since those already rank some
-conditions well, and the model's own score for a normal ECG turned round, since a model that only tells normal from
-abnormal ranks every abnormality well.
+The baselines are encoders with random weights, which already rank some conditions well, and the model's negated score
+for a normal ECG, since a model that only tells normal from abnormal ranks every abnormality well.
 """
 
 from __future__ import annotations
@@ -21,21 +20,21 @@ from dbeta.evaluation.metrics import RESAMPLES, mean_of, resample, score_labels,
 from dbeta.inference.dbeta import DBeta
 from dbeta.model import DBetaModel
 
-#: Ways of putting a condition into words → what they are.
+#: Kind of prompt → description.
 PROMPTS = {
     "ensemble": "the mean over name, synonyms and description",
     "name": "its name only",
     "description": "what its tracing shows",
     "pairs": "observations for it minus observations against it",
 }
-#: The one that counts.
+#: The kind that gives the main figures.
 DEFAULT = "ensemble"
-#: Random models that a baseline is the mean of: one random ECG encoder, and so many random text encoders.
+#: Random text encoders that the random baseline averages over, with one random ECG encoder.
 RANDOM_TEXTS = 5
 
 
 def random_twin(model: DBeta, seed: int = 0) -> DBeta:
-    """A model of the same configuration and tokenizer with weights that saw no data."""
+    """Make a model of the same configuration and tokenizer with random weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         fresh = DBetaModel(copy.deepcopy(model.model.config))
@@ -43,17 +42,20 @@ def random_twin(model: DBeta, seed: int = 0) -> DBeta:
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    """Rows of unit length; those of zeros stay."""
+    """Scale rows to unit length; rows of zeros stay."""
     return x / np.linalg.norm(x, axis=-1, keepdims=True).clip(1e-12)
 
 
 def direction(model: DBeta, condition: Condition, prompts: str) -> np.ndarray:
-    """The direction of a condition in a model's embedding: (D,) float32 of unit length.
+    """Embed a condition's prompts.
 
     Args:
-        model: whose text encoder reads the prompts.
-        condition: what is asked for.
+        model: its text encoder embeds the prompts.
+        condition: to embed.
         prompts: one of `PROMPTS`.
+
+    Returns:
+        (D,) float32 of unit length.
     """
     if prompts == "ensemble":
         return model.embed_condition(condition)
@@ -69,7 +71,7 @@ def _mean(model: DBeta, texts: tuple[str, ...]) -> np.ndarray:
 def zero_shot_scores(
     model: DBeta, embeds: np.ndarray, conditions: Mapping[str, Condition], prompts: str = DEFAULT
 ) -> np.ndarray:
-    """Cosine of each recording with each class's condition: (records, classes)."""
+    """Compute the cosine of each recording with each class's condition: (records, classes)."""
     directions = np.stack([direction(model, condition, prompts) for condition in conditions.values()])
     return unit(embeds) @ directions.T
 
@@ -77,16 +79,16 @@ def zero_shot_scores(
 def zero_shot(
     model: DBeta, benchmark: Benchmark, embeds: np.ndarray, *, resamples: int = RESAMPLES
 ) -> tuple[Assessment, dict[str, Any]]:
-    """Figures of a model by each way of putting the question.
+    """Evaluate a model with each kind of prompt.
 
     Args:
-        model: whose text encoder reads the prompts.
-        benchmark: with test records, and validation records to calibrate on where there are any.
-        embeds: (records, D), the model's own.
-        resamples: of the bootstrap.
+        model: its text encoder embeds the prompts.
+        benchmark: with test records and, for calibration, optional validation records.
+        embeds: (records, D), by the model.
+        resamples: bootstrap resamples.
 
     Returns:
-        All figures of the default way; and for each of `PROMPTS`, `what` it is, `macro`, `macro_common` and `classes`.
+        All figures of the default kind; kind of prompt → `what` it is, `macro`, `macro_common`, `classes`.
     """
     rows, validation = benchmark.rows("test"), benchmark.rows("validation")
     test = benchmark.take(rows)
@@ -115,19 +117,19 @@ def zero_shot_baselines(
     *,
     resamples: int = RESAMPLES,
 ) -> dict[str, Any]:
-    """What stands beside a zero-shot figure.
+    """Evaluate the zero-shot baselines.
 
     Args:
-        model: the model.
-        twin: a random twin, of seed 0.
-        benchmark: as of `zero_shot`.
-        embeds: (records, D), the model's.
-        twin_embeds: (records, D), the twin's.
-        resamples: of the bootstrap.
+        model: the evaluated model.
+        twin: its `random_twin` of seed 0.
+        benchmark: as for `zero_shot`.
+        embeds: (records, D), by the model.
+        twin_embeds: (records, D), by the twin.
+        resamples: bootstrap resamples.
 
     Returns:
-        "random", "normality" where the benchmark has a class for a normal ECG and, where people read the same
-        records, "readers".
+        Figures of "random", "normality" where the benchmark has a class of normal ECGs, and "readers" where it has
+        human readers.
     """
     rows = benchmark.rows("test")
     test = benchmark.take(rows)
@@ -150,14 +152,14 @@ def zero_shot_baselines(
 
 
 def normality(scores: np.ndarray, conditions: Mapping[str, Condition]) -> np.ndarray | None:
-    """Every class scored by how little the record looks normal: what a model gets that knows nothing else.
+    """Score every class by how little the record looks normal, as a baseline.
 
     Args:
         scores: (records, classes).
         conditions: of the classes; a normal ECG, or else sinus rhythm, keeps its own score.
 
     Returns:
-        (records, classes), or None where there is no such class.
+        (records, classes); None where there is no such class.
     """
     keys = [condition.key for condition in conditions.values()]
     normal = next((keys.index(key) for key in ("normal_ecg", "sinus_rhythm") if key in keys), None)

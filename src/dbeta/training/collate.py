@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from dbeta.conditions.wordings import wordings, write_report
-from dbeta.corpus.negatives import Negatives, record_text
+from dbeta.corpus.negative_search import record_text
+from dbeta.corpus.negatives import Negatives
 from dbeta.model import DBetaConfig
 from dbeta.model.processor import DBetaProcessor
 from dbeta.training.augment import augmented_signals

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and JSON that may be missing or damaged."""
+"""Writes files and folders atomically, and reads JSON that may be missing or damaged."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import Any
 
 @contextlib.contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Give a temporary name beside `target` to write a file or a folder under, which then takes the target's place.
+    """Yield a temporary path beside `target`; what the body writes there then replaces the target.
 
-    Where the body raises, the target stays as it was and nothing of the attempt remains. A file is on the disk before
-    it is renamed; a folder that is replaced is moved aside first, so that a kill leaves the old or the new one whole.
+    If the body raises, the target is unchanged and the temporary path is removed. A file is flushed to the disk before
+    it is renamed, and an existing folder is moved aside first, so that a kill leaves either version complete.
 
     Args:
-        target: file or folder to write; its parent exists.
+        target: file or folder to write; its parent must exist.
 
     Yields:
-        A path that does not exist yet: write to it, or make it a folder.
+        A path that does not exist: write a file there, or create a folder.
     """
-    # Not of another run's name: two may be at work
+    # A random name, since several processes may write the same target
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         yield temporary
@@ -38,7 +38,7 @@ def replacing(target: Path) -> Iterator[Path]:
         else:
             with temporary.open("rb") as written:
                 os.fsync(written.fileno())
-            # Of libraries, some let nobody else read what they write
+            # Some libraries create files that only the owner can read
             temporary.chmod(0o666 & ~_umask())
             temporary.replace(target)
     finally:
@@ -50,7 +50,7 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove from a folder what `replacing` had not finished when its process was killed."""
+    """Remove temporary files and folders that `replacing` left in a folder when its process was killed."""
     for left in folder.glob(".*.partial"):
         if left.is_dir():
             shutil.rmtree(left, ignore_errors=True)
@@ -59,13 +59,13 @@ def remove_unfinished(folder: Path) -> None:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a text file (UTF-8) whole or not at all."""
+    """Write a text file (UTF-8) atomically."""
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def load_json(file: Path) -> Any:
-    """What a JSON file holds, or None where there is none or it is damaged."""
+    """Read a JSON file; None if it is missing or damaged."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,13 +1,13 @@
-"""Fingerprints: short names for content, by which a result is known to belong to what it was computed from.
+"""Fingerprints: hashes that tell whether a stored result belongs to the present inputs.
 
-- `checkpoint_fingerprint`: a checkpoint's weights file and input format. Kept in an index and a batch run's plan.
-- `ecg_embedding_fingerprint`: how a model in memory embeds ECGs, precision included. Kept in evaluations.
-- `text_embedding_fingerprint`: how a checkpoint embeds texts. Kept in `text_embeddings.safetensors`.
-- `source_fingerprint`: the records of a raw dataset, in order. Kept in the plan of a corpus build.
-- `training_texts_fingerprint`: the texts of a corpus's training split. Kept in its table of negatives.
-- `benchmark_fingerprint`: samples, labels and splits of an evaluation. Kept in `metrics.json`.
+- `checkpoint_fingerprint`: a checkpoint's weights file and input format. Stored in an index and a batch run's plan.
+- `ecg_embedding_fingerprint`: how a model in memory embeds ECGs, including precision. Stored in evaluations.
+- `text_embedding_fingerprint`: how a checkpoint embeds texts. Stored in `text_embeddings.safetensors`.
+- `source_fingerprint`: the records of a raw dataset, in order. Stored in the plan of a corpus build.
+- `training_texts_fingerprint`: the texts of a corpus's training split. Stored in its table of negatives.
+- `benchmark_fingerprint`: samples, labels and splits of an evaluation. Stored in `metrics.json`.
 
-Torch is imported only by the functions that look into a model, so that plans and corpora can be named without it.
+Torch is imported only inside the functions that need it, so that the others run without it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Bytes of the digests by which recordings and models are told apart in evaluations.
+#: Bytes of the digests of recordings and models in evaluations.
 DIGEST_SIZE = 16
 
 
 def checkpoint_fingerprint(weights: Path, input_format: object) -> str:
-    """Name a checkpoint's weights, whatever precision they are computed in.
+    """Hash a checkpoint's weights and input format, independently of the precision used.
 
-    The file is read, not the weights in memory: there, the folded weight norm depends on the number of threads.
+    The file is hashed instead of the weights in memory, whose folded weight norm depends on the number of threads.
 
     Args:
         weights: the checkpoint's `model.safetensors`.
-        input_format: the processor's; its `repr` counts.
+        input_format: of the processor; its `repr` is hashed.
     """
     with weights.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
@@ -44,12 +44,12 @@ def checkpoint_fingerprint(weights: Path, input_format: object) -> str:
 
 
 def ecg_embedding_fingerprint(parts: Sequence[Any], config: Any, about: tuple[object, ...]) -> str:
-    """Name how a model in memory embeds ECGs: 32 hexadecimal digits.
+    """Hash how a model in memory embeds ECGs: 32 hexadecimal digits.
 
     Args:
-        parts: modules an ECG passes through, in order.
+        parts: the modules that an ECG passes through, in order.
         config: the model's `DBetaConfig`.
-        about: whatever else decides the result, such as the precision; its `repr` counts.
+        about: anything else that affects the result, such as the precision; its `repr` is hashed.
     """
     import torch
 
@@ -69,13 +69,13 @@ def ecg_embedding_fingerprint(parts: Sequence[Any], config: Any, about: tuple[ob
 
 
 def text_embedding_fingerprint(weights: Path, settings: Sequence[object], tokenizer: Path | None) -> str:
-    """Name how a checkpoint embeds texts: tokenizer, settings, and the first row of each tensor (training changes it).
+    """Hash how a checkpoint embeds texts: tokenizer, settings, and the first row of each tensor (training changes it).
 
-    Whole tensors are not read: skipping T5 is what stored text embeddings are for.
+    Whole tensors are not read, since stored text embeddings serve to skip loading T5.
 
     Args:
         weights: the checkpoint's `model.safetensors`.
-        settings: of the text encoder and the processor; JSON values.
+        settings: of the text encoder and the processor, as JSON values.
         tokenizer: the checkpoint's `tokenizer.json`, if it has one.
     """
     from safetensors import safe_open
@@ -90,11 +90,11 @@ def text_embedding_fingerprint(weights: Path, settings: Sequence[object], tokeni
 
 
 def source_fingerprint(table: pd.DataFrame, lists: Iterable[str]) -> str:
-    """Name a table of records: the same for the same records in the same order.
+    """Hash a table of records, including their order.
 
     Args:
-        table: a row for each record.
-        lists: names of the columns that hold lists of strings.
+        table: one row per record.
+        lists: names of the columns with lists of strings.
     """
     import pandas as pd
 
@@ -111,7 +111,7 @@ def source_fingerprint(table: pd.DataFrame, lists: Iterable[str]) -> str:
 
 
 def training_texts_fingerprint(tables: Iterable[Any]) -> str:
-    """Name the records of a training split and their texts.
+    """Hash the records of a training split and their texts.
 
     Args:
         tables: `pyarrow` tables with the columns `record_id`, `report` and `findings`.
@@ -123,7 +123,7 @@ def training_texts_fingerprint(tables: Iterable[Any]) -> str:
         table = table.combine_chunks()
         digest.update("\n".join(table["record_id"].to_pylist()).encode() + b"\0")
         digest.update("\n".join(table["report"].to_pylist()).encode() + b"\0")
-        # Lists are slow to read, and count only where they stand for a text
+        # Lists are slow to read, and matter only where they replace a missing report
         lists = table.filter(pc.equal(table["report"], ""))["findings"].to_pylist()
         digest.update(json.dumps([sorted(one) for one in lists]).encode())
     return digest.hexdigest()
@@ -132,7 +132,7 @@ def training_texts_fingerprint(tables: Iterable[Any]) -> str:
 def benchmark_fingerprint(
     records: pd.DataFrame, labels: np.ndarray, classes: Sequence[str], digests: Sequence[bytes]
 ) -> str:
-    """Name what a model was evaluated on, samples, labels and splits: 32 hexadecimal digits.
+    """Hash the samples, labels and splits of an evaluation, independently of their order: 32 hexadecimal digits.
 
     Args:
         records: (n rows) with `record_id`, `patient_id` and `split`.

@@ -1,3 +1,3 @@
-"""The notice that stands wherever results are shown."""
+"""The notice that is shown with all results."""
 
 NOTICE = "Research use only. Not a medical device."

@@ -1,4 +1,4 @@
-"""A benchmark: which records, which labels, which split, and how its recordings are read."""
+"""A benchmark: records, labels and splits, and how its recordings are read."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dbeta.conditions.registry import Condition
 from dbeta.corpus.sources.base import Source, hashed_splits
 from dbeta.errors import DBetaError
 
-#: What is known of a record besides its recording and labels.
+#: Columns of `Benchmark.records` that every benchmark has.
 RECORD_COLUMNS = ("record_id", "patient_id", "split", "age", "sex", "device", "report")
-#: What the columns of further subgroups begin with.
+#: Prefix of columns with further subgroups.
 GROUP = "group:"
 
 
@@ -27,19 +27,19 @@ class Benchmark:
 
     Attributes:
         name: of the benchmark.
-        protocol: which records, labels and split, in words.
-        records: a row for each record: `RECORD_COLUMNS`, and what `reader` needs of it (`file`, …).
-        labels: (records, classes) int8 of 1, 0 and −1 where nobody decided.
-        conditions: a class's label → the condition that stands for it.
-        reader: a row of `records` and seconds → the recording; can be pickled.
-        missing: records that the dataset lists but whose files are not there.
-        notes: what readers of the result should know, in sentences.
+        protocol: description of records, labels and split.
+        records: a row for each record: `RECORD_COLUMNS`, and columns for `reader` (`file`, …).
+        labels: (records, classes) int8 of 1, 0 and −1 where undecided.
+        conditions: a class's label → its condition.
+        reader: function of a row of `records` and seconds to the recording; can be pickled.
+        missing: number of records that the dataset lists but whose files are missing.
+        notes: sentences for readers of the report.
         subsets: name of a published training subset → its record ids.
-        weights: the challenge's table of rewards, classes × classes, where the dataset has one.
-        readers: name of a human reader or other model → its (records, classes) of 0 and 1, where the dataset has them.
-        dataset: that the records are of, as `DBetaConfig.trained_on` has it.
-        sources: kinds of corpus that hold these recordings (`DBetaConfig.trained_on`); a model that was pretrained on
-            one of them is at home here.
+        weights: (classes, classes) rewards of the challenge score, where the dataset has them.
+        readers: name of a human reader or other model → (records, classes) of 0 and 1, where the dataset has them.
+        dataset: the records' dataset, as in `DBetaConfig.trained_on`.
+        sources: datasets that include these recordings, as in `DBetaConfig.trained_on`; a model that was pretrained on
+            one of them is in-domain.
     """
 
     name: str
@@ -57,10 +57,11 @@ class Benchmark:
     dataset: str = ""
 
     def __post_init__(self) -> None:
-        """Check that labels fit the records, and that no patient is divided.
+        """Check the shape of the labels, that record ids are unique, and that each patient is in one split.
 
         Raises:
             DBetaError: a patient is in two splits, or a record is listed twice.
+            ValueError: the labels have another shape.
         """
         self.records = self.records.reset_index(drop=True)
         if self.labels.shape != (len(self.records), len(self.conditions)):
@@ -73,12 +74,12 @@ class Benchmark:
         if not divided.empty:
             where = " and ".join(splits["split"][splits["patient_id"] == divided.iloc[0]])
             raise DBetaError(
-                f"{self.name}: patient {divided.iloc[0]} is in {where}, and so are {divided.nunique() - 1} others in "
-                "more than one split; put all records of a patient into one"
+                f"{self.name}: patient {divided.iloc[0]} is in {where}, and {divided.nunique() - 1} others are in more "
+                "than one split; put all records of a patient into one"
             )
 
     def __len__(self) -> int:
-        """Records of all splits."""
+        """Count the records of all splits."""
         return len(self.records)
 
     @property
@@ -88,15 +89,15 @@ class Benchmark:
 
     @cached_property
     def patients(self) -> np.ndarray:
-        """A patient's id for each record."""
+        """The patient id of each record."""
         return self.records["patient_id"].to_numpy(str)
 
     def rows(self, *splits: str) -> np.ndarray:
-        """Numbers of the records of these splits."""
+        """Return the row numbers of the records of these splits."""
         return np.flatnonzero(self.records["split"].isin(splits))
 
     def take(self, rows: np.ndarray | Sequence[int]) -> Benchmark:
-        """The benchmark with some of its records."""
+        """Select records by row number."""
         rows = np.asarray(rows, dtype=int)
         return replace(
             self,
@@ -107,7 +108,7 @@ class Benchmark:
 
 
 def label_matrix(stated: Iterable[Sequence[str]], classes: Sequence[str]) -> np.ndarray:
-    """(records, classes) int8 of 1 where a record states a class, else 0."""
+    """Make labels from the classes that each record states: (records, classes) int8 of 1 and 0."""
     column = {name: i for i, name in enumerate(classes)}
     stated = list(stated)
     labels = np.zeros((len(stated), len(classes)), np.int8)
@@ -119,16 +120,16 @@ def label_matrix(stated: Iterable[Sequence[str]], classes: Sequence[str]) -> np.
 
 
 def with_labels(table: pd.DataFrame, labels: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
-    """The records that have at least one of the labels, as the published benchmarks take them."""
+    """Select the records with at least one of the labels, as the published benchmarks do."""
     keep = (labels == 1).any(axis=1)
     return table[keep], labels[keep]
 
 
 def keep_present(table: pd.DataFrame, folder: Path, subset_ok: bool) -> np.ndarray:
-    """Which records have their files: (records,) bool.
+    """Find the records whose files exist: (records,) bool.
 
     Raises:
-        DBetaError: some have not, and that is not allowed; or none has.
+        DBetaError: files are missing without `subset_ok`, or all are missing.
     """
     there = np.array([bool(name) and _exists(folder, name) for name in table["file"]], bool)
     if there.all():
@@ -136,10 +137,10 @@ def keep_present(table: pd.DataFrame, folder: Path, subset_ok: bool) -> np.ndarr
     absent = table[~there].iloc[0]
     name = absent["file"] or absent["record_id"]
     if not there.any():
-        raise DBetaError(f"{folder}: holds not one of the {len(table):,} records, such as {name}; get the recordings")
+        raise DBetaError(f"{folder}: all {len(table):,} records are missing, such as {name}; get the recordings")
     if not subset_ok:
         raise DBetaError(
-            f"{folder}: {(~there).sum():,} of {len(table):,} records are not there, such as {name}; get them, or add "
+            f"{folder}: {(~there).sum():,} of {len(table):,} records are missing, such as {name}; get them, or add "
             "--subset-ok to evaluate on the others"
         )
     return there
@@ -147,19 +148,19 @@ def keep_present(table: pd.DataFrame, folder: Path, subset_ok: bool) -> np.ndarr
 
 def _exists(folder: Path, name: str) -> bool:
     path = folder / name.split("#")[0]
-    # WFDB records are named without a suffix or by their header
+    # WFDB records are named without a suffix, or by their header
     return path.is_file() or path.with_name(path.name + ".hea").is_file()
 
 
 def add_groups(benchmark: Benchmark, file: Path) -> Benchmark:
-    """The benchmark with further subgroups to report.
+    """Add subgroups to report.
 
     Args:
-        benchmark: any.
-        file: CSV of a column `record_id` (or the first one) and a column for each kind of subgroup.
+        benchmark: any benchmark.
+        file: CSV with a column `record_id` (otherwise the first one) and a column for each kind of subgroup.
 
     Raises:
-        DBetaError: the file cannot be read, has no kinds, or names none of the benchmark's records.
+        DBetaError: the file cannot be read, has no kinds, or has none of the benchmark's records.
     """
     if not file.is_file():
         raise DBetaError(f"{file}: no such file; name a CSV of record_id and a column for each kind of subgroup")
@@ -173,15 +174,15 @@ def add_groups(benchmark: Benchmark, file: Path) -> Benchmark:
     key = "record_id" if "record_id" in table else str(table.columns[0])
     kinds = [str(name) for name in table.columns if name != key]
     if not kinds:
-        raise DBetaError(f"{file}: has one column only; add a column for each kind of subgroup")
+        raise DBetaError(f"{file}: has only one column; add a column for each kind of subgroup")
     if taken := [kind for kind in kinds if kind in ("age", "sex", "device")]:
-        raise DBetaError(f"{file}: column {taken[0]} is a subgroup that every report has; call it something else")
+        raise DBetaError(f"{file}: column {taken[0]} is already a subgroup of every report; rename it")
     twice = table[key][table[key].duplicated()]
     if not twice.empty:
         raise DBetaError(f"{file}: lists record {twice.iloc[0]} twice; list each record once")
     known = table.set_index(key)
     if not benchmark.records["record_id"].isin(known.index).any():
-        raise DBetaError(f"{file}: its column {key} names none of the records of {benchmark.name}")
+        raise DBetaError(f"{file}: column {key} has none of the records of {benchmark.name}")
     records = benchmark.records.copy()
     for kind in kinds:
         records[f"{GROUP}{kind}"] = records["record_id"].map(known[kind]).fillna("").to_numpy()
@@ -189,18 +190,24 @@ def add_groups(benchmark: Benchmark, file: Path) -> Benchmark:
 
 
 def assign_test_split(source: Source) -> tuple[pd.DataFrame, list[str]]:
-    """A source's records; where it has no test split, validation stands in, and a part of training for validation."""
+    """Make sure that there is a test split.
+
+    Where a source has none, its validation split becomes the test split, and a part of training becomes validation.
+
+    Returns:
+        The source's records, and notes on the change.
+    """
     table = source.table.copy()
     if (table["split"] == "test").any():
         return table, []
     if not (table["split"] == "validation").any():
         table["split"], rule = hashed_splits(table["patient_id"].astype(str))
-        return table, [f"The source divides nothing: split {rule}."]
+        return table, [f"The source has no splits: split {rule}."]
     table["split"] = table["split"].replace({"validation": "test"})
     train = table["split"] == "train"
     halves, _ = hashed_splits(table.loc[train, "patient_id"].astype(str))
     table.loc[train, "split"] = ["validation" if half == "validation" else "train" for half in halves]
     return table, [
-        "The test split is not here: the validation split stands in its place. These figures may not be compared with "
+        "The test split is missing, so the validation split is used instead. These figures may not be compared with "
         "published ones."
     ]

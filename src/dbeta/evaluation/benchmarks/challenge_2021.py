@@ -1,4 +1,4 @@
-"""PhysioNet/CinC Challenge 2021 (Reyna et al. 2021): its 26 scored classes, and its table of rewards."""
+"""PhysioNet/CinC Challenge 2021 (Reyna et al. 2021): 26 scored classes, and the weights of its score."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks.base import Benchmark, label_matrix
 from dbeta.evaluation.benchmarks.readers import FileReader
 
-#: The scored classes by the challenge's abbreviations → SNOMED codes, several where the challenge scores them as one.
+#: Scored class by the challenge's abbreviation → SNOMED codes, several where the challenge scores them as one.
 CLASSES: dict[str, tuple[str, ...]] = {
     "AF": ("164889003",),
     "AFL": ("164890007",),
@@ -43,41 +43,43 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "TAb": ("164934002",),
     "TInv": ("59931005",),
 }
-#: Folder of a sub-dataset → the dataset that it was made from.
+#: Folder of a sub-dataset → dataset that it was made from.
 HOLDS = {"ptb-xl": "ptb-xl", "cpsc_2018": "cpsc2018", "chapman_shaoxing": "csn", "ningbo": "csn"}
-#: The class that the challenge's score takes for a record of which nothing is said.
+#: The normal class of the challenge score.
 NORMAL = "NSR"
-#: Of the public training set.
+#: Size of the public training set.
 RECORDS = 88_253
 
 
 def load_challenge_2021(raw: Path) -> Benchmark:
-    """The challenge's public training set, of as many of its sub-datasets as are there.
+    """Load the challenge's public training set, all sub-datasets that are present.
 
     Args:
         raw: the folder that holds `training/` and, for the challenge score, `weights.csv` of its evaluation code.
 
     Raises:
-        DBetaError: it is not that.
+        DBetaError: the folder is not the challenge's training set.
     """
     source = read_challenge_2021(raw)
     table = source.table
     class_of = {code: name for name, codes in CLASSES.items() for code in codes}
     stated = [[class_of[code] for code in codes if code in class_of] for codes in table["statements"]]
-    notes = ["A class that a record does not state counts as absent, as in the challenge, although the sub-datasets "]
-    notes[0] += "were annotated with different sets of classes."
+    notes = [
+        "A class that a record does not state counts as absent, as in the challenge, although the sub-datasets were "
+        "annotated with different sets of classes."
+    ]
     if len(table) < RECORDS:
         notes.append(f"The folder holds {len(table):,} of the challenge's {RECORDS:,} public records.")
     weights = None
     if (raw / "weights.csv").is_file():
         weights = read_weights(raw / "weights.csv")
     else:
-        notes.append("Without weights.csv in the folder there is no challenge score.")
+        notes.append("The folder has no weights.csv, so there is no challenge score.")
     parts = {part for file in table["file"] for part in Path(file).parts}
     return Benchmark(
         name="challenge-2021",
         protocol=f"PhysioNet/CinC Challenge 2021, {len(CLASSES)} scored classes; split {source.split_rule}; "
-        f"{' and '.join(UNDIVIDED)}, which hold several records of some patients, are for training as a whole",
+        f"{' and '.join(UNDIVIDED)}, which have several records of some patients, are in train as a whole",
         records=table,
         labels=label_matrix(stated, list(CLASSES)),
         conditions={name: condition_of_label("challenge-2021", name) for name in CLASSES},
@@ -89,7 +91,7 @@ def load_challenge_2021(raw: Path) -> Benchmark:
 
 
 def read_weights(file: Path) -> np.ndarray:
-    """The challenge's rewards, (classes stated, classes predicted), in the order of `CLASSES`.
+    """Read the weights of the challenge score: (true classes, predicted classes), in the order of `CLASSES`.
 
     Raises:
         DBetaError: the file cannot be read or lacks a class.

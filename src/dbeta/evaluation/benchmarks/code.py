@@ -15,11 +15,11 @@ from dbeta.evaluation.benchmarks.base import Benchmark, label_matrix
 from dbeta.evaluation.benchmarks.readers import FileReader
 
 ABNORMALITIES = ("1dAVb", "RBBB", "LBBB", "SB", "AF", "ST")
-#: Records of CODE-test.
+#: Size of CODE-test.
 RECORDS = 827
 TRACINGS = "ecg_tracings.hdf5"
 GOLD = "gold_standard"
-#: Who else read the records: file → who.
+#: Annotation file → its reader.
 READERS = {
     "dnn": "the published neural network, thresholded",
     "cardiologist1": "cardiologist 1 (the gold standard rests on it)",
@@ -31,13 +31,13 @@ READERS = {
 
 
 def load_code_test(raw: Path) -> Benchmark:
-    """CODE-test: 827 records, each of another patient, all for the test.
+    """Load CODE-test: 827 records of different patients, all in the test split.
 
     Args:
-        raw: the folder `data` of the release, that holds `ecg_tracings.hdf5` and `annotations`.
+        raw: the folder `data` of the release, with `ecg_tracings.hdf5` and `annotations`.
 
     Raises:
-        DBetaError: it is not that.
+        DBetaError: the folder is not CODE-test.
     """
     if not (raw / TRACINGS).is_file():
         raise DBetaError(f"{raw}: {TRACINGS} is missing; name the folder `data` of CODE-test as downloaded")
@@ -68,7 +68,7 @@ def load_code_test(raw: Path) -> Benchmark:
 
 
 def read_annotations(raw: Path) -> dict[str, np.ndarray]:
-    """Who read → (827, 6) int8 of what they found; the gold standard and, where their files are there, the others.
+    """Read the gold standard and the other readers' annotations, where present: reader → (827, 6) int8.
 
     Raises:
         DBetaError: the gold standard is missing, or a file does not have one row for each record.
@@ -89,16 +89,16 @@ def _table(file: Path) -> pd.DataFrame:
     if not file.is_file():
         raise DBetaError(f"{file.parent}: {file.name} is missing; name the folder `data` of CODE-test as downloaded")
     table = reading(file, lambda: pd.read_csv(file))
-    if len(table) != RECORDS:  # rows belong to tracings by their place alone
+    if len(table) != RECORDS:  # rows are matched to tracings by position
         raise DBetaError(f"{file}: has {len(table)} rows, not {RECORDS}; get the file again")
     return table
 
 
 def load_code_15(raw: Path) -> Benchmark:
-    """CODE-15 %, six abnormalities and "normal", on the splits of `dbeta corpus build code-15`.
+    """Load CODE-15 %, six abnormalities and "normal", with the splits of `dbeta corpus build code-15`.
 
     Raises:
-        DBetaError: `raw` is not that, or has no labels.
+        DBetaError: `raw` is not CODE-15 %, or has no labels.
     """
     if (raw / "exams.csv").is_file():
         header = (raw / "exams.csv").open(encoding="utf-8", errors="replace").readline()
@@ -121,29 +121,29 @@ def load_code_15(raw: Path) -> Benchmark:
     )
 
 
-#: Age in years from which CODE-15's second demographic class counts.
+#: Lowest age in years of the second demographic class.
 OLD = 60
 
 
 def load_code_15_demographics(raw: Path) -> Benchmark:
-    """Sex and age of CODE-15 %'s patients, which every exam of it has, also in extracts without labels.
+    """Load sex and age of CODE-15 %'s patients, which are also in extracts without labels.
 
-    What an encoder knows of sex and age it can use as a short cut in any other task.
+    This measures how much an encoder encodes sex and age, which can act as shortcuts in other tasks.
 
     Args:
-        raw: the folder of `exams.csv` and of as many `exams_part….hdf5` as are there.
+        raw: the folder with `exams.csv` and at least one `exams_part….hdf5`.
 
     Raises:
-        DBetaError: it is not that.
+        DBetaError: the folder is not CODE-15 %.
     """
     exams = read_columns(raw / "exams.csv", ["exam_id", "age"], ["sex", "is_male", "patient_id"])
     parts = sorted(raw.glob("exams_part*.hdf5"))
     if not parts:
-        raise DBetaError(f"{raw}: holds no exams_part….hdf5; unpack them beside exams.csv")
+        raise DBetaError(f"{raw}: has no exams_part….hdf5; unpack them beside exams.csv")
     file = {str(exam): f"{part.name}#{exam}" for part in parts for exam in exam_places(part).index}
     exams = exams[exams["exam_id"].isin(file.keys())].reset_index(drop=True)
     if exams.empty:
-        raise DBetaError(f"{raw}: its HDF5 files hold not one of the exams of exams.csv")
+        raise DBetaError(f"{raw}: the HDF5 files have none of the exams in exams.csv")
     sex = exams["sex"].str.lower().str[:1] if "sex" in exams else exams["is_male"].str.lower().map(_SEX_OF_FLAG)
     age = pd.to_numeric(exams["age"], errors="coerce")
     patients = exams["patient_id"] if "patient_id" in exams else exams["exam_id"]
@@ -158,7 +158,7 @@ def load_code_15_demographics(raw: Path) -> Benchmark:
                 "patient_id": patients,
                 "file": exams["exam_id"].map(file),
                 "split": splits,
-                # What is asked for may be no baseline
+                # The labels must not be available to the baselines
                 "age": float("nan"),
                 "sex": "unknown",
                 "device": "",
@@ -168,7 +168,7 @@ def load_code_15_demographics(raw: Path) -> Benchmark:
         labels=labels.astype(np.int8),
         conditions=dict(zip(("female", f"age {OLD} or over"), _DEMOGRAPHICS, strict=True)),
         reader=FileReader(raw),
-        notes=[] if "patient_id" in exams else ["exams.csv names no patients: each exam counts as its own patient."],
+        notes=[] if "patient_id" in exams else ["exams.csv has no patient ids: each exam counts as its own patient."],
     )
 
 

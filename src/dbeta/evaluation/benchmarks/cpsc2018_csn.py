@@ -1,7 +1,7 @@
-"""CPSC2018 (Liu et al. 2018) and Chapman-Shaoxing-Ningbo, CSN (Zheng et al. 2020), in the layouts they come in.
+"""CPSC2018 (Liu et al. 2018) and Chapman-Shaoxing-Ningbo, CSN (Zheng et al. 2020).
 
-Both are found by the names of their records, so that the dataset's own tree and the PhysioNet challenges' copies of it
-serve alike. Labels are the SNOMED codes of the WFDB headers, or CPSC2018's own REFERENCE.csv.
+Records are found by name, so both the dataset's own folder and the copies in the PhysioNet challenges work. Labels are
+the SNOMED codes of the WFDB headers, or CPSC2018's own REFERENCE.csv.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks.base import Benchmark, label_matrix, with_labels
 from dbeta.evaluation.benchmarks.readers import FileReader
 
-#: CPSC2018's classes as MERL calls them, in CPSC2018's own order: 1 … 9 of its REFERENCE.csv → SNOMED code.
+#: CPSC2018's class by MERL's abbreviation → SNOMED code; in the order of numbers 1 … 9 in REFERENCE.csv.
 CPSC2018 = {
     "NORM": "426783006",
     "AFIB": "164889003",
@@ -31,8 +31,8 @@ CPSC2018 = {
     "STD": "429622005",
     "STE": "164931005",
 }
-#: CSN's acronyms that MERL scores and three frequent ones that it leaves out → SNOMED code,
-#: as the dataset's `ConditionNames_SNOMED-CT.csv` has them. Its "AF" is atrial flutter.
+#: CSN's acronyms that MERL scores, and three frequent ones that it leaves out → SNOMED code, from the dataset's
+#: `ConditionNames_SNOMED-CT.csv`. "AF" is atrial flutter there.
 CSN = {
     "SR": "426783006",
     "SB": "426177001",
@@ -82,22 +82,22 @@ _CPSC2018_NAME, _CSN_NAME = re.compile(r"A\d{4}"), re.compile(r"JS\d{5}")
 
 
 def load_cpsc2018(raw: Path) -> Benchmark:
-    """CPSC2018's public records: WFDB as in the challenges' copies, or MATLAB files beside REFERENCE.csv.
+    """Load CPSC2018's public records: WFDB as in the challenges' copies, or MATLAB files beside REFERENCE.csv.
 
-    All of each recording is offered, of which a model reads the first seconds that it is made for.
+    A model reads the first seconds of each recording, as many as it takes.
 
     Raises:
-        DBetaError: `raw` is not that.
+        DBetaError: `raw` is not CPSC2018.
     """
     table = cpsc2018_records(raw)
     return _benchmark("cpsc2018", "CPSC2018, nine classes", table, list(CPSC2018), raw, CPSC2018_RECORDS)
 
 
 def load_csn(raw: Path) -> Benchmark:
-    """CSN's records that have one of its acronyms, by exact match.
+    """Load CSN's records that have at least one of the acronyms, by exact match.
 
     Raises:
-        DBetaError: `raw` is not that.
+        DBetaError: `raw` is not CSN.
     """
     table = csn_records(raw)
     return _benchmark(
@@ -112,8 +112,8 @@ def _benchmark(
     listed = len(table)
     table, labels = with_labels(table, label_matrix(table["stated"], classes))
     if table.empty:
-        raise DBetaError(f"{raw}: not one record there has a label of {name}")
-    notes = ["The dataset names no patients: each record counts as its own patient."]
+        raise DBetaError(f"{raw}: no record has a label of {name}")
+    notes = ["The dataset has no patient ids: each record counts as its own patient."]
     if listed < official:
         notes.append(f"The folder holds {listed:,} of the dataset's {official:,} records.")
     if not (table["split"] == "test").any():
@@ -130,7 +130,7 @@ def _benchmark(
 
 
 def cpsc2018_records(raw: Path) -> pd.DataFrame:
-    """CPSC2018's records with the classes that each states (`stated`).
+    """Read CPSC2018's records, with the classes of each in `stated`.
 
     Raises:
         DBetaError: `raw` holds none.
@@ -153,12 +153,12 @@ def cpsc2018_records(raw: Path) -> pd.DataFrame:
         if name in places
     ]
     if not records:
-        raise DBetaError(f"{raw}: holds not one of the recordings that {reference.name} lists")
+        raise DBetaError(f"{raw}: has none of the recordings listed in {reference.name}")
     return pd.DataFrame(records)
 
 
 def csn_records(raw: Path) -> pd.DataFrame:
-    """CSN's records with the acronyms that each states (`stated`).
+    """Read CSN's records, with the acronyms of each in `stated`.
 
     Raises:
         DBetaError: `raw` holds none.
@@ -171,7 +171,7 @@ def _from_headers(raw: Path, name: re.Pattern[str], dataset: str, label: dict[st
 
     headers = sorted(file for file in raw.rglob("*.hea") if name.fullmatch(file.stem))
     if not headers:
-        raise DBetaError(f"{raw}: holds no WFDB records of {dataset}; name the folder of the dataset as downloaded")
+        raise DBetaError(f"{raw}: has no WFDB records of {dataset}; name the folder of the dataset as downloaded")
     with ThreadPoolExecutor() as pool:
         parsed = list(pool.map(parse_header, headers))
     return pd.DataFrame(
@@ -195,7 +195,7 @@ def _row(name: str, file: Path, stated: Sequence[str], age: object = "", sex: ob
         "patient_id": name,
         "file": str(file),
         "stated": list(dict.fromkeys(stated)),
-        "age": years if years >= 0 else float("nan"),  # CPSC2018 writes −1 where it does not know
+        "age": years if years >= 0 else float("nan"),  # CPSC2018 writes −1 for unknown
         "sex": {"m": "male", "f": "female"}.get(str(sex).lower()[:1], "unknown"),
         "device": "",
         "report": "",

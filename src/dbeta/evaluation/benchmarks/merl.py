@@ -1,6 +1,6 @@
 """The protocol of MERL (Liu et al. 2024), which the D-BETA paper follows, from MERL's own split files.
 
-Reproduced with its quirks, so that figures can stand beside published ones: classes, order and splits are the file's;
+Its quirks are reproduced so that figures are comparable with published ones: classes, order and splits are the file's;
 CSN's labels are made by substring, so that a record of atrial fibrillation ("AFIB") also counts as atrial flutter
 ("AF"); of CPSC2018 only the first 5 s are used, followed by zeros; training subsets are drawn with seed 42.
 """
@@ -21,7 +21,7 @@ from dbeta.evaluation.benchmarks.base import Benchmark, assign_test_split, keep_
 from dbeta.evaluation.benchmarks.ptb_xl import SUB_CLASSES, TASKS
 from dbeta.evaluation.benchmarks.readers import FileReader
 
-#: Benchmark → the last column of its split file before the labels.
+#: Benchmark → last column before the labels in its split file.
 LAST_COLUMN = {
     "ptb-xl-super": "super_class",
     "ptb-xl-sub": "sub_class",
@@ -30,22 +30,22 @@ LAST_COLUMN = {
     "cpsc2018": "scp_codes",
     "csn": "diagnose",
 }
-#: Seconds of a CPSC2018 recording that MERL keeps.
+#: MERL uses so many seconds of a CPSC2018 recording.
 CPSC2018_SECONDS = 5.0
-#: Share of the training records → the seed with which scikit-learn draws them.
+#: Training subset → share of the training records, drawn by scikit-learn with a fixed seed.
 SUBSETS = {"1%": 0.01, "10%": 0.1}
 SUBSET_SEED = 42
 
 
 def load_merl(name: str, raw: Path, split_file: Path, *, subset_ok: bool = False) -> Benchmark:
-    """A benchmark as MERL divides and labels it.
+    """Load a benchmark with MERL's splits and labels.
 
     Args:
         name: one of `LAST_COLUMN`.
         raw: the dataset's folder as downloaded.
         split_file: MERL's table of the benchmark, Parquet or CSV (then all three: "…_train.csv", "…_val.csv" and
             "…_test.csv" of the same folder).
-        subset_ok: go on where recordings are missing.
+        subset_ok: accept missing recordings.
 
     Raises:
         DBetaError: MERL has no such benchmark, the file is not MERL's, or recordings are missing.
@@ -69,9 +69,11 @@ def load_merl(name: str, raw: Path, split_file: Path, *, subset_ok: bool = False
         "csn": ", labels by substring",
         "cpsc2018": f", the first {CPSC2018_SECONDS:g} s of each recording followed by zeros",
     }
-    notes = [*stand_in, *(substring_notes(table["diagnose"], classes) if name == "csn" else [])]
+    notes = list(stand_in)
+    if name == "csn":
+        notes += substring_notes(table["diagnose"], classes)
     if not name.startswith("ptb-xl"):
-        notes.append("The dataset names no patients: each record counts as its own patient.")
+        notes.append("The dataset has no patient ids: each record counts as its own patient.")
     return Benchmark(
         name=name,
         protocol=f"MERL's ({split_file.name}): its records, classes and splits{quirks.get(name, '')}",
@@ -86,7 +88,7 @@ def load_merl(name: str, raw: Path, split_file: Path, *, subset_ok: bool = False
 
 
 def read_split_file(split_file: Path) -> pd.DataFrame:
-    """MERL's table, of all splits.
+    """Read MERL's table of all splits.
 
     Raises:
         DBetaError: it cannot be read.
@@ -100,7 +102,7 @@ def read_split_file(split_file: Path) -> pd.DataFrame:
     for split in ("train", "val", "test"):
         file = split_file.with_name(f"{stem}_{split}.csv")
         if not file.is_file():
-            raise DBetaError(f"{file}: no such file; MERL's CSV files come in threes, put them side by side")
+            raise DBetaError(f"{file}: no such file; put MERL's three CSV files into one folder")
         parts.append(_insert_split(_read_csv(file), split))
     return pd.concat(parts, ignore_index=True)
 
@@ -111,13 +113,13 @@ def _read_csv(file: Path) -> pd.DataFrame:
 
 def _insert_split(table: pd.DataFrame, split: str) -> pd.DataFrame:
     unnamed = [name for name in table.columns if str(name).startswith("Unnamed")]
-    table = table.drop(columns=[*unnamed, *(["split"] if "split" in table else [])])
+    table = table.drop(columns=unnamed).drop(columns="split", errors="ignore")
     table.insert(0, "split", split)
     return table
 
 
 def training_subsets(records: pd.DataFrame) -> dict[str, frozenset[str]]:
-    """The 1 % and 10 % of the training records, of all that the split file lists, that MERL trains on."""
+    """Draw MERL's training subsets: 1 % and 10 % of all training records in the split file."""
     from sklearn.model_selection import train_test_split
 
     train = records["record_id"][records["split"] == "train"].to_numpy()
@@ -129,10 +131,10 @@ def training_subsets(records: pd.DataFrame) -> dict[str, frozenset[str]]:
 
 
 def substring_labels(diagnoses: Sequence[str], classes: Sequence[str]) -> np.ndarray:
-    """CSN's labels as MERL makes them: a class counts wherever its acronym is part of the list, if only by its letters.
+    """Make CSN's labels as MERL does: a class is positive where its acronym is a substring of the list of diagnoses.
 
     Args:
-        diagnoses: acronyms of each record, such as "SB,TWC".
+        diagnoses: comma-separated acronyms of each record, such as "SB,TWC".
         classes: acronyms.
 
     Returns:
@@ -142,13 +144,14 @@ def substring_labels(diagnoses: Sequence[str], classes: Sequence[str]) -> np.nda
 
 
 def substring_notes(diagnoses: Iterable[str], classes: Sequence[str]) -> list[str]:
-    """What the substrings do to CSN's labels, in counts."""
+    """Count the wrong labels that substring matching gives CSN."""
     diagnoses = list(diagnoses)
     loose = substring_labels(diagnoses, classes).sum(axis=0)
     exact = label_matrix([text.split(",") for text in diagnoses], classes).sum(axis=0)
     wrong = [f"{name} {a:,} instead of {b:,}" for name, a, b in zip(classes, loose, exact, strict=True) if a != b]
     return [
-        f"MERL's substrings set {loose.sum() - exact.sum():,} labels that the records do not state: {'; '.join(wrong)}."
+        f"MERL's substring matching sets {loose.sum() - exact.sum():,} labels that records do not state: "
+        f"{'; '.join(wrong)}."
     ]
 
 
@@ -164,7 +167,7 @@ def _meaning(name: str, label: str) -> tuple[str, str]:
 
 
 def _ptb_xl_records(table: pd.DataFrame, raw: Path, split_file: Path) -> pd.DataFrame:
-    """MERL's PTB-XL records; what its tables lack is PTB-XL's own."""
+    """Make the records of MERL's PTB-XL table, with age, sex, device and report from PTB-XL."""
     for name in ("ecg_id", "patient_id"):
         if pd.to_numeric(table[name], errors="coerce").isna().any():
             raise DBetaError(f"{split_file}: column {name} has an empty cell; get MERL's file again")
@@ -184,11 +187,11 @@ def _ptb_xl_records(table: pd.DataFrame, raw: Path, split_file: Path) -> pd.Data
 
 
 def _named_records(name: str, table: pd.DataFrame, raw: Path) -> pd.DataFrame:
-    """MERL's CPSC2018 or CSN records, found by name wherever in the folder they lie."""
+    """Make the records of MERL's CPSC2018 or CSN table; files are found by name anywhere in the folder."""
     stems = table["filename"] if name == "cpsc2018" else table["ecg_path"].map(lambda path: Path(path).stem)
     suffixes = {".mat": 0, ".hea": 1}
     files = sorted((file for file in raw.rglob("*") if file.suffix in suffixes), key=lambda file: suffixes[file.suffix])
-    place = {file.stem: str(file.relative_to(raw)) for file in files}  # a header rather than its signal
+    place = {file.stem: str(file.relative_to(raw)) for file in files}  # headers are last and win
     age = pd.to_numeric(table["age"], errors="coerce")
     return pd.DataFrame(
         {

@@ -13,8 +13,8 @@ from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks.base import Benchmark, keep_present, label_matrix, with_labels
 from dbeta.evaluation.benchmarks.readers import FileReader
 
-#: Diagnostic sub-class (as MERL writes it, without underscores at its ends) → its super-class and its statements, as
-#: `scp_statements.csv` of PTB-XL 1.0.3 has them.
+#: Diagnostic sub-class (as MERL writes it, without underscores at its ends) → its super-class and statements, from
+#: `scp_statements.csv` of PTB-XL 1.0.3.
 SUB_CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "NORM": ("NORM", ("NORM",)),
     "AMI": ("MI", ("AMI", "ASMI", "ALMI", "INJAS", "INJAL", "INJLA")),
@@ -41,16 +41,33 @@ SUB_CLASSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "SEHYP": ("HYP", ("SEHYP",)),
 }
 FORM = (
-    *("ABQRS", "DIG", "HVOLT", "INVT", "LNGQT", "LOWT", "LPR", "LVOLT", "NDT", "NST_", "NT_", "PAC", "PRC(S)", "PVC"),
-    *("QWAVE", "STD_", "STE_", "TAB_", "VCLVH"),
+    "ABQRS",
+    "DIG",
+    "HVOLT",
+    "INVT",
+    "LNGQT",
+    "LOWT",
+    "LPR",
+    "LVOLT",
+    "NDT",
+    "NST_",
+    "NT_",
+    "PAC",
+    "PRC(S)",
+    "PVC",
+    "QWAVE",
+    "STD_",
+    "STE_",
+    "TAB_",
+    "VCLVH",
 )
 RHYTHM = ("AFIB", "AFLT", "BIGU", "PACE", "PSVT", "SARRH", "SBRAD", "SR", "STACH", "SVARR", "SVTAC", "TRIGU")
-#: Of the whole dataset.
+#: Size of the whole dataset.
 RECORDS = 21_799
 
 _SUB_CLASS_OF = {code: name for name, (_, codes) in SUB_CLASSES.items() for code in codes}
 
-#: Task → statement → label, labels in the order of the task's classes.
+#: Task → statement → label; labels are in the order of the task's classes.
 TASKS: dict[str, dict[str, str]] = {
     "super": dict(
         sorted(
@@ -66,20 +83,20 @@ TASKS: dict[str, dict[str, str]] = {
 
 
 def load_ptb_xl(raw: Path, task: str, fold: int | None = None, *, subset_ok: bool = False) -> Benchmark:
-    """A task of PTB-XL on its official folds.
+    """Load a task of PTB-XL with its official folds.
 
-    As published, a statement counts whatever its likelihood, and records without any label of the task are left out,
-    except from "all".
+    As published, statements count whatever their likelihood, and records without any label of the task are left out,
+    except in "all".
 
     Args:
         raw: PTB-XL's folder as downloaded.
         task: one of `TASKS`.
-        fold: official fold to test on; by default 10, or 9 where `raw` lists no record of fold 10. With 10, fold 9
-            validates; otherwise the fold before it (or fold 9, for fold 1). The other ones are for training.
-        subset_ok: go on where files are missing.
+        fold: official fold to test on; by default 10, or 9 where `raw` lists no record of fold 10. Validation is
+            the fold before it (fold 9 for fold 1); the other folds are for training.
+        subset_ok: accept missing files.
 
     Raises:
-        DBetaError: `raw` is not PTB-XL's folder, or lacks files, or holds no labelled record of the fold.
+        DBetaError: `raw` is not PTB-XL's folder, lacks files, or has no labelled record of the fold.
     """
     table = read_ptb_xl(raw).table
     folds = read_ptb_xl_table(raw)["strat_fold"].to_numpy()
@@ -88,21 +105,21 @@ def load_ptb_xl(raw: Path, task: str, fold: int | None = None, *, subset_ok: boo
         chosen = TEST_FOLD if (folds == TEST_FOLD).any() else VALIDATION_FOLD
     validation = chosen - 1 if chosen > 1 else VALIDATION_FOLD
     table["split"] = np.where(folds == chosen, "test", np.where(folds == validation, "validation", "train"))
-    # What the official test fold is for holds whichever fold is tested on
+    # The official test fold is never used for training
     table = table[(folds != TEST_FOLD) | (chosen == TEST_FOLD)]
     labels = ptb_xl_labels(table["statements"], task)
     if task != "all":
         table, labels = with_labels(table, labels)
     if not (table["split"] == "test").any():
-        raise DBetaError(f"{raw}: holds no labelled record of fold {chosen}; PTB-XL's folds are 1 to 10")
+        raise DBetaError(f"{raw}: has no labelled record of fold {chosen}; PTB-XL's folds are 1 to 10")
     there = keep_present(table, raw, subset_ok)
     role = {TEST_FOLD: "the official test fold", VALIDATION_FOLD: "the official validation fold"}
     notes = []
     if chosen != TEST_FOLD:
         notes.append(
-            f"Fold {chosen}, not PTB-XL's official test fold (10), stands in the test's place: these figures may not "
-            "be compared with published ones."
-            + (" Whoever chose a checkpoint by it, as `dbeta pretrain` does, has looked at it." if chosen == 9 else "")
+            f"Tested on fold {chosen}, not PTB-XL's official test fold (10): these figures may not be compared with "
+            "published ones."
+            + (" `dbeta pretrain` selects checkpoints on fold 9, which favours them here." if chosen == 9 else "")
         )
     if len(folds) < RECORDS:
         notes.append(f"The folder lists {len(folds):,} of PTB-XL's {RECORDS:,} records.")
@@ -121,20 +138,20 @@ def load_ptb_xl(raw: Path, task: str, fold: int | None = None, *, subset_ok: boo
 
 
 def ptb_xl_labels(statements: pd.Series, task: str) -> np.ndarray:
-    """(records, classes) int8 from the statements of each record."""
+    """Make labels from the statements of each record: (records, classes) int8."""
     label = TASKS[task]
     stated = [[label[code] for code in codes if code in label] for codes in statements]
     return label_matrix(stated, list(dict.fromkeys(label.values())))
 
 
 def ptb_xl_conditions(task: str) -> dict[str, Condition]:
-    """A class's label → its condition."""
+    """Map a task's labels to conditions."""
     benchmark = {"super": "ptb-xl-super", "sub": "ptb-xl-sub"}.get(task, "ptb-xl")
     return {label: condition_of_label(benchmark, code) for code, label in _codes(task).items()}
 
 
 def _codes(task: str) -> dict[str, str]:
-    """What a label is called in `conditions.yaml` → the label."""
+    """Map names of labels in `conditions.yaml` to a task's labels."""
     if task in ("super", "sub"):
         return {label: label for label in TASKS[task].values()}
     return TASKS[task]

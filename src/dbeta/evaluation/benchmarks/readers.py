@@ -1,4 +1,4 @@
-"""How a benchmark's recordings are read, one at a time and in worker processes: loads neither torch nor any model."""
+"""Reads and prepares a benchmark's recordings in worker processes. Imports neither torch nor any model."""
 
 from __future__ import annotations
 
@@ -24,21 +24,20 @@ class FileReader:
     """Reads the records of a dataset as downloaded.
 
     Attributes:
-        folder: what a record's `file` is relative to.
-        first_seconds: only so much of each recording is used, followed by zeros up to what the model reads; None uses
-            all of it.
+        folder: base of the relative path `file` of a record.
+        first_seconds: use only so much of each recording, padded with zeros to the model's input; None for no limit.
     """
 
     folder: Path
     first_seconds: float | None = None
 
     def __call__(self, record: dict[str, Any], duration: float) -> ECG:
-        """The recording of a row of `Benchmark.records`, about `duration` seconds of it.
+        """Read the recording of a row of `Benchmark.records`, about `duration` seconds of it.
 
         Raises:
             DBetaError: it cannot be read.
         """
-        # A second more than needed, so that resampling has its margin
+        # One second more, as a margin for resampling
         ecg = open_record(record, self.folder, duration + 1)
         if self.first_seconds is None:
             return ecg
@@ -50,23 +49,23 @@ class FileReader:
 
 @dataclass(frozen=True)
 class CorpusReader:
-    """Reads the records of a built corpus: a record's `file` is its row there."""
+    """Reads the records of a built corpus; a record's `file` is its row number there."""
 
     corpus: Any
 
     def __call__(self, record: dict[str, Any], duration: float) -> ECG:
-        """The recording of a row of `Benchmark.records`."""
+        """Read the recording of a row of `Benchmark.records`."""
         return decode_signal(self.corpus[int(record["file"])])
 
 
 @dataclass
 class Prepared:
-    """A record as models read it, or why it cannot be read.
+    """A record prepared as model input.
 
     Attributes:
-        signals: for each input format, (leads, samples) float32.
-        digests: of each of these.
-        error: the sentence that says why there are none.
+        signals: (leads, samples) float32 for each input format.
+        digests: hash of each signal.
+        error: why the record is unreadable; then there are no signals.
     """
 
     signals: list[np.ndarray]
@@ -75,15 +74,15 @@ class Prepared:
 
 
 def prepare_record(row: dict[str, Any], reader: Any, formats: Sequence[InputFormat]) -> Prepared:
-    """Read and prepare one record of a benchmark for models of these inputs; what is wrong is told, never raised."""
+    """Read and prepare one record of a benchmark for each input format; errors are returned, never raised."""
     with warnings.catch_warnings():
-        # A benchmark's records are as they are; what cannot be used at all is told below
+        # Warnings on thousands of records help nobody; errors are returned
         warnings.simplefilter("ignore", DBetaWarning)
         try:
             ecg = reader(row, max(one.duration for one in formats))
             signals = [prepare_signal(ecg, one) for one in formats]
         except DBetaError as error:
             return Prepared([], [], str(error))
-        except Exception as error:  # what no reader foresaw must not end an evaluation of hours
+        except Exception as error:  # an unforeseen error must not end an evaluation that takes hours
             return Prepared([], [], f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     return Prepared(signals, [hashlib.blake2b(one.tobytes(), digest_size=DIGEST_SIZE).digest() for one in signals])

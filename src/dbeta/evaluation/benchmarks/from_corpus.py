@@ -1,4 +1,4 @@
-"""Benchmarks from corpora that `dbeta corpus build` made: the same records without the dataset's own files."""
+"""Benchmarks from corpora built by `dbeta corpus build`, without the dataset's own files."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from dbeta.evaluation.benchmarks.readers import CorpusReader
 
 
 def is_corpus(raw: Path) -> bool:
-    """Whether a folder is a built corpus."""
+    """Tell whether a folder is a built corpus."""
     return (raw / "corpus.json").is_file()
 
 
 def load_from_corpus(name: str, raw: Path) -> Benchmark:
-    """A benchmark from a built corpus.
+    """Load a benchmark from a built corpus.
 
     Args:
-        name: "corpus" for every finding that the corpus decides; or the benchmark whose labels the statements of its
-            source make: "ptb-xl-…", "challenge-2021" or "code-15".
+        name: "corpus" for all findings of the corpus; or the benchmark whose labels are made from the statements of the
+            corpus's source: "ptb-xl-…", "challenge-2021" or "code-15".
         raw: the corpus.
 
     Raises:
@@ -45,7 +45,7 @@ def load_from_corpus(name: str, raw: Path) -> Benchmark:
         labels = label_matrix(table["findings"].tolist(), names)
         undecided = label_matrix(table["unknown"].tolist(), names)
         labels[undecided == 1] = -1
-        # A finding that no test record has cannot be measured
+        # A finding without a positive test record cannot be measured
         there = (labels[(table["split"] == "test").to_numpy()] == 1).any(axis=0)
         names = [one for one, keep in zip(names, there, strict=True) if keep]
         if not names:
@@ -62,7 +62,7 @@ def load_from_corpus(name: str, raw: Path) -> Benchmark:
         class_of = {code: label for label, codes in CHALLENGE_CLASSES.items() for code in codes}
         stated = [[class_of[code] for code in codes if code in class_of] for codes in table["statements"]]
         labels = label_matrix(stated, list(CHALLENGE_CLASSES))
-        notes = [*notes, "A corpus holds no weights.csv: there is no challenge score."]
+        notes = [*notes, "A corpus has no weights.csv, so there is no challenge score."]
         conditions = {label: condition_of_label("challenge-2021", label) for label in CHALLENGE_CLASSES}
     elif name == source == "code-15":
         labels = label_matrix(table["statements"].tolist(), list(CODE_FINDINGS))
