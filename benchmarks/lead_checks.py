@@ -120,7 +120,7 @@ def detect(records: list[ECG]) -> dict[str, Any]:
     false = sum(bool(found) for found in alarms) / len(records)
     figures: dict[str, Any] = {"records": len(records), "false_alarms": false, "false_alarms_by_kind": dict(kinds)}
     view = Table(title=f"{len(records)} records; {each:.1f} ms each; false alarms on untouched ones: {false:.1%}")
-    for column in ("error", "detected", "put right"):
+    for column in ("error", "detected", "repaired"):
         view.add_column(column, justify="left" if column == "error" else "right")
     figures["errors"] = {}
     for name, repairs in lead_errors().items():

@@ -167,7 +167,7 @@ def test_what_may_not_be_read_is_found_and_refused_when_it_is_read(tmp_path, mak
     found = find_ecgs(tmp_path)
     assert [file.name for file in found] == ["a.xml", "b.hea", "locked"]
     for file in found:
-        with pytest.raises(DBetaError, match=f"{file.name}: may not be read"):
+        with pytest.raises(DBetaError, match=f"{file.name}: must not be read"):
             read_ecg(file)
 
 

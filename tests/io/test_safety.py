@@ -175,7 +175,7 @@ def test_valid_files_of_all_formats_pass(valid, limited):
         assert limited.read(path, **options | ({"leads": list(LEADS)} if "leads" in options else {})) == ["read", ""]
 
 
-# --- what is no file
+# --- not regular files
 
 
 def test_a_pipe_a_socket_and_a_device(tmp_path, refusal, monkeypatch):
@@ -257,13 +257,13 @@ def test_xml_with_declarations_of_its_own(tmp_path, refusal, prolog, encoding):
     text += "<id/>" * 10_000 + ("&l11;" * 10_000 if "l11" in prolog else "") + "</AnnotatedECG>"
     path = tmp_path / "a.xml"
     path.write_bytes(text.encode(encoding if encoding != "no-such" else "utf-8"))
-    assert "of its own" in refusal(path)
+    assert "as used by attacks" in refusal(path)
 
 
 def test_xml_behind_spaces_that_only_python_knows(tmp_path, refusal):
     path = tmp_path / "a.xml"
     path.write_text(f'\u2003<?xml version="1.0"?><!DOCTYPE ECG [<!ATTLIST ECG a CDATA "{"x" * 1000}">]><ECG/>', "utf-8")
-    assert "of its own" in refusal(path)
+    assert "as used by attacks" in refusal(path)
 
 
 def test_a_dtd_that_is_only_named_is_not_fetched(tmp_path, valid):
@@ -304,7 +304,7 @@ def test_philips_with_leads_that_unpack_without_end(tmp_path, valid, refusal):
         head, start, rest = content.partition(b'nbitspersample="16">')
         return head + start + text + rest[rest.index(b"<") :]
 
-    assert "any real length" in refusal(copied(valid, "philips-xli", tmp_path, change)[0])
+    assert "longer than any recording" in refusal(copied(valid, "philips-xli", tmp_path, change)[0])
 
 
 def test_a_report_that_takes_the_square_of_its_length_to_search(tmp_path, valid, limited):
@@ -333,7 +333,7 @@ def test_a_wfdb_header_is_known_by_its_content(tmp_path, valid, refusal):
     content = b"# a comment\n\n" + valid["wfdb16"][0].read_bytes()
     header = tmp_path / "header.txt"
     header.write_bytes(content.replace(b"wfdb16.dat", b"../wfdb16.dat"))
-    assert "is no file beside it" in refusal(header)
+    assert "is not a file in its folder" in refusal(header)
 
 
 def test_wfdb_signal_file_that_is_a_link(tmp_path, valid, refusal):
@@ -547,7 +547,7 @@ def test_hdf5_filters_that_multiply_and_ids_that_are_none(code, refusal):
     with h5py.File(code, "w") as file:
         file["tracings"] = np.ones((2, 500, 12))
         file["exam_id"] = ["x" * 10] * 2
-    assert "no array of numbers" in refusal(code, record=0)
+    assert "not an array of numbers" in refusal(code, record=0)
 
 
 # --- DICOM
