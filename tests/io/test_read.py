@@ -570,7 +570,7 @@ def test_csv_in_another_encoding(tmp_path):
 
 
 def write_all(folder, ecg):
-    """The recording, 10 s at 500 Hz, in each format that is easily written, and what each needs to be told."""
+    """The recording, 10 s at 500 Hz, in each format that is easily written, and the options each needs."""
     path = write_wfdb(folder, ecg)
     np.save(folder / "a.npy", ecg.signal.T)
     np.savetxt(folder / "a.csv", ecg.signal, delimiter=",")

@@ -1,4 +1,4 @@
-"""Attacks, each built here: refused with one sentence, in a process of bounded memory and time."""
+"""Hostile files, generated here, are refused with one sentence, in bounded memory and time."""
 
 import functools
 import gzip
@@ -70,7 +70,7 @@ for line in sys.stdin:
 
 
 class _Reader:
-    """A process that is given up for another when it dies, or takes too long or too much memory."""
+    """A reader process that is replaced when it dies, or takes too long or too much memory."""
 
     def __init__(self, memory=MEMORY):
         self.memory = memory
@@ -114,7 +114,7 @@ def limited():
 
 @pytest.fixture
 def refusal(limited):
-    """Why a file is refused, in bounded time and memory; running out of it is no refusal."""
+    """The message with which a file is refused in bounded time and memory; running out of either fails."""
 
     def read(path, **options):
         kind, message = limited.read(path, **options)
@@ -130,7 +130,7 @@ def refusal(limited):
 
 @pytest.fixture(scope="module")
 def valid(tmp_path_factory):
-    """Valid files of all formats, by their names in the fuzzer: (path, what `read_ecg` must be told)."""
+    """Valid files of all formats, by their names in the fuzzer: (path, arguments that `read_ecg` needs)."""
     root = tmp_path_factory.mktemp("valid")
     found = {}
     (root / "made").mkdir()
@@ -164,7 +164,7 @@ def zeros(bits=zlib.MAX_WBITS):
 
 
 def sparse(path, head, size):
-    """A file that is larger than the disk, of which only the head is written."""
+    """A sparse file larger than the disk, of which only the head is written."""
     path.write_bytes(head)
     os.truncate(path, size)
     return path
@@ -455,12 +455,22 @@ def test_a_matlab_variable_that_unpacks_without_end(tmp_path, refusal):
         b"".join(struct.pack("<II", 14, 10**6) for _ in range(2000)),
     ],
     ids=[
-        *("numbers", "fields", "cells", "sparse", "length", "type", "type of letters", "no data", "no imaginary part"),
-        *("cell of numbers", "class", "nested"),
+        "numbers",
+        "fields",
+        "cells",
+        "sparse",
+        "length",
+        "type",
+        "type of letters",
+        "no data",
+        "no imaginary part",
+        "cell of numbers",
+        "class",
+        "nested",
     ],
 )
 def test_matlab_variables_that_are_not_what_they_declare(tmp_path, refusal, variable):
-    """Types that the format lacks ended the process (found by the fuzzer, as a flipped bit in a real file's form)."""
+    """Types unknown to the format crashed the process (found by the fuzzer, as a flipped bit in a real file)."""
     path = tmp_path / "a.mat"
     path.write_bytes(_mat(variable + bytes(200)))
     assert "cannot be read as a MATLAB file" in refusal(path)
@@ -722,7 +732,7 @@ def test_nothing_is_written_beside_a_file(tmp_path, valid):
 
 
 def test_what_takes_too_much_memory_is_noticed(tmp_path):
-    """The yardstick itself."""
+    """The test of the memory measurement itself."""
     np.save(tmp_path / "a.npy", np.zeros((12, 2**20), np.float32))
     reader = _Reader(memory=2**20)
     kind, _ = reader.read(tmp_path / "a.npy", sampling_rate=500, leads=list(LEADS))

@@ -122,7 +122,10 @@ def test_bad_parquet(tmp_path, make_ecg):
     ("separator", "decimal", "encoding"),
     [
         *((";", ",", one) for one in ("utf-8", "utf-8-sig", "utf-16", "cp1252")),
-        *(("\t", ",", "utf-8"), ("|", ".", "utf-8"), (",", ".", "utf-16-le"), (";", ".", "cp1252")),
+        ("\t", ",", "utf-8"),
+        ("|", ".", "utf-8"),
+        (",", ".", "utf-16-le"),
+        (";", ".", "cp1252"),
     ],
 )
 def test_tables_of_other_countries(tmp_path, make_ecg, name, separator, decimal, encoding, header):

@@ -80,8 +80,8 @@ def parsing(kind: str, file: Path | None = None) -> Iterator[None]:
         except (ImportError, DBetaError):
             raise
         except Exception as error:
-            said = str(error) if file is None else str(error).replace(str(file), file.name)
-            reason = " ".join(said.split())[:200].rstrip(".") or type(error).__name__
+            text = str(error) if file is None else str(error).replace(str(file), file.name)
+            reason = " ".join(text.split())[:200].rstrip(".") or type(error).__name__
             raise DBetaError(f"cannot be read as {kind} ({reason}); get or export the file again") from error
 
 
