@@ -1,4 +1,4 @@
-"""How `fuzz_reading.py` damages a file: the same seed and number always make the same damage."""
+"""Damages files for `fuzz_reading.py`; the same seed and number always give the same damage."""
 
 from __future__ import annotations
 
@@ -10,25 +10,71 @@ import numpy as np
 
 from fuzz_seeds import Seed
 
-#: What stands where a number should: huge, negative, none, and what Python alone takes for a number.
+#: Replacements for numbers: huge, negative, none, and what only Python accepts as a number.
 _NUMBERS = (
-    *(b"-1", b"0", b"-0", b"", b"nan", b"inf", b"-inf", b"1e308", b"1e-308", b"-1e308", b"1e400", b"0.0"),
-    *(b"4294967295", b"2147483647", b"-2147483648", b"65536", b"32767", b"99999999999999999999", b"9" * 5000),
-    *(b"1_000", b"0x10", b"1,5", "²".encode(), "١٢".encode(), b"1.0.0", b"+", b"x", b" ", b"\n", b"1000000", b"1e9"),
+    b"-1",
+    b"0",
+    b"-0",
+    b"",
+    b"nan",
+    b"inf",
+    b"-inf",
+    b"1e308",
+    b"1e-308",
+    b"-1e308",
+    b"1e400",
+    b"0.0",
+    b"4294967295",
+    b"2147483647",
+    b"-2147483648",
+    b"65536",
+    b"32767",
+    b"99999999999999999999",
+    b"9" * 5000,
+    b"1_000",
+    b"0x10",
+    b"1,5",
+    "²".encode(),
+    "١٢".encode(),
+    b"1.0.0",
+    b"+",
+    b"x",
+    b" ",
+    b"\n",
+    b"1000000",
+    b"1e9",
 )
 _SUFFIXES = (
-    *(".hea", ".dat", ".mat", ".dcm", ".xml", ".scp", ".edf", ".ecg", ".mwf", ".h5", ".npy", ".csv", ".parquet"),
-    *(".XML", ".json", ".arc", ".xle", ".txt", ".gz", ""),
+    ".hea",
+    ".dat",
+    ".mat",
+    ".dcm",
+    ".xml",
+    ".scp",
+    ".edf",
+    ".ecg",
+    ".mwf",
+    ".h5",
+    ".npy",
+    ".csv",
+    ".parquet",
+    ".XML",
+    ".json",
+    ".arc",
+    ".xle",
+    ".txt",
+    ".gz",
+    "",
 )
 _OPTIONS: tuple[dict[str, Any], ...] = ({}, {"sampling_rate": 500.0}, {"record": 1}, {"duration": 1.0})
 _HEAD = 1024
 
 
 def mutate(seeds: list[Seed], seed: int, number: int) -> tuple[str, Seed]:
-    """The damaged file with this number, and what was done to it."""
+    """The kind of damage and the damaged file with this number."""
     rng = np.random.default_rng([seed, number])
     small = [one for one in seeds if sum(map(len, one.files.values())) < 50_000]
-    # The large real files take most of the time; one in ten is enough of them
+    # Large real files take most of the time, so only one in ten is used
     pool = seeds if rng.random() < 0.1 else small
     chosen = pool[rng.integers(len(pool))]
     files = dict(chosen.files)
@@ -37,7 +83,7 @@ def mutate(seeds: list[Seed], seed: int, number: int) -> tuple[str, Seed]:
     for _ in range(1 + int(rng.random() < 0.3)):
         target = names[0] if len(names) == 1 or rng.random() < 0.6 else names[rng.integers(1, len(names))]
         how = list(_WAYS)[rng.integers(len(_WAYS))]
-        # Nearly all else ends at the first tag that is not closed
+        # Most other damage ends at the first unclosed tag
         if files[target].lstrip().startswith(b"<") and rng.random() < 0.5:
             how = "extreme numbers in"
         other = pool[rng.integers(len(pool))]
@@ -56,7 +102,7 @@ def mutate(seeds: list[Seed], seed: int, number: int) -> tuple[str, Seed]:
 
 
 def _place(content: bytes, rng: np.random.Generator) -> int:
-    """Somewhere in the content, half of the time in its head."""
+    """A random position, half of the time in the head."""
     return int(rng.integers(min(len(content), _HEAD) if rng.random() < 0.5 else len(content)))
 
 
@@ -73,7 +119,7 @@ def _truncate(content: bytes, rng: np.random.Generator, other: bytes) -> bytes:
 
 
 def _duplicate(content: bytes, rng: np.random.Generator, other: bytes) -> bytes:
-    """A block once more, behind itself or over another place."""
+    """Repeat a block, after itself or over another place."""
     if not content:
         return content
     start = _place(content, rng)
@@ -88,7 +134,7 @@ def _drop(content: bytes, rng: np.random.Generator, other: bytes) -> bytes:
 
 
 def _numbers(content: bytes, rng: np.random.Generator, other: bytes) -> bytes:
-    """Numbers in text become others; in binary content 1 to 8 bytes become extreme ones."""
+    """Replace numbers in text, or 1 to 8 bytes of binary content by extreme ones."""
     found = list(re.finditer(rb"[-+]?\d+(?:\.\d+)?", content[:200_000]))
     if len(found) < 20 or (b"\0" in content[:400] and rng.random() < 0.7):
         return _fields(content, rng, other)
@@ -113,7 +159,7 @@ def _fields(content: bytes, rng: np.random.Generator, other: bytes) -> bytes:
 
 
 def _splice(content: bytes, rng: np.random.Generator, other: bytes) -> bytes:
-    """The head of this file and the tail of another."""
+    """Join the head of this file to the tail of another."""
     return content[: _place(content, rng) if content else 0] + other[_place(other, rng) if other else 0 :]
 
 

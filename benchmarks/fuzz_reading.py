@@ -1,18 +1,18 @@
-"""Does any damaged file do more than say that it is damaged?
+"""Fuzzing of `read_ecg`: does any damaged file cause more than a one-line error?
 
     python benchmarks/fuzz_reading.py [--files 10000] [--seed 0] [--json FILE] [--workers 2] [--only NUMBER]
 
-A valid file of every format (made here, pydicom's own, and the real ones of `../shared/data/formats` where they are) is
-damaged: bits flipped, cut, blocks doubled or dropped, numbers made huge, negative or NaN, spliced with another format,
-renamed. Each is read as `dbeta embed` reads it, in a worker process. What counts as a failure:
+A valid file of every format (generated, from pydicom, and from `../shared/data/formats` if present) is damaged: bits
+flipped, cut, blocks doubled or dropped, numbers made huge, negative or NaN, spliced with another format, renamed.
+Each is read as `dbeta embed` reads it, in a worker process. Failures are:
 
 - an exception other than `DBetaError`, a message of several lines or without the file's name, a warning other than
   `DBetaWarning`, anything printed, a process that dies;
-- more than 5 s of processor time (300 s by the clock), or more than 1 GB of memory above what the process had;
-- a file written or removed, or a connection to a network opened;
+- more than 5 s of processor time (300 s by the clock), or more than 1 GB of additional memory;
+- a file written or removed, or a network connection opened;
 - an ECG that is not twelve leads of float32 at a finite rate.
 
-Exit code 1 where there was one. `--only` repeats one file, with its traceback, and leaves it in `fuzz-NUMBER/`.
+Exits with 1 if there was a failure. `--only` repeats one file, with its traceback, and keeps it in `fuzz-NUMBER/`.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from fuzz_seeds import Seed, make_seeds
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "formats"
 SECONDS, MEMORY, PATIENCE = 5.0, 10**9, 300.0
-#: The address space a worker may add, so that what is looked for cannot take the machine down.
+#: Address space that a worker may add, so that a memory bomb cannot bring down the machine.
 CEILING = 4 * 10**9
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 def main() -> None:
-    """Share the files out over workers, print and write what was found."""
+    """Distribute the files over workers, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def summarise(results: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """How many files of each format were read or refused, the slowest, the largest, and the failures."""
+    """Numbers of files read and refused by format, the slowest, the largest, and the failures."""
     formats: dict[str, Counter[str]] = {}
     for one in results:
         formats.setdefault(one["format"], Counter())[one["ended"]] += 1
@@ -98,7 +98,7 @@ def summarise(results: list[dict[str, Any]], seed: int) -> dict[str, Any]:
 
 
 def share_out(files: int, seed: int, workers: int) -> list[dict[str, Any]]:
-    """Results in the files' order; a worker that is silent for too long is ended."""
+    """Yield results in the order of the files; ends workers that hang."""
     numbers: queue.SimpleQueue[int] = queue.SimpleQueue()
     for number in range(files):
         numbers.put(number)
@@ -136,7 +136,7 @@ def _drive(numbers: queue.SimpleQueue[int], results: list[dict[str, Any]], seed:
 
 
 class _Worker:
-    """A process that reads one damaged file after the other."""
+    """A process that reads damaged files one after another."""
 
     def __init__(self, seed: int, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -163,7 +163,7 @@ class _Worker:
             try:
                 line = self.answers.get(timeout=1)
             except queue.Empty:
-                # By the processor's time, as the machine may be busy; by the clock for what waits for ever
+                # By processor time, as the machine may be busy; by the clock for files that block
                 if self._seconds() - before > 2 * SECONDS or time.perf_counter() - started > PATIENCE:
                     line = ""
         if line:
@@ -183,7 +183,7 @@ class _Worker:
         }
 
     def _seconds(self) -> float:
-        """Processor time of the worker so far."""
+        """Processor time used by the worker."""
         try:
             fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
@@ -200,7 +200,7 @@ class _Worker:
 
 
 def work(folder: Path, seed: int) -> None:
-    """Read the files whose numbers come on stdin, answer each with a line of JSON."""
+    """Read the files whose numbers come on stdin; write a line of JSON for each."""
     seeds = _seeds(folder)
     inside = folder / "files"
     inside.mkdir()
@@ -232,7 +232,7 @@ def _seeds(folder: Path) -> list[Seed]:
 
 
 class _Watcher:
-    """An audit hook that notes files opened for writing, changed names and connections, while it is on."""
+    """Audit hook that records files opened for writing, renamed files and connections, while enabled."""
 
     _CHANGES = (
         "os.rename",
@@ -291,7 +291,7 @@ def _read_one(one: Seed, folder: Path, watcher: _Watcher, printed: Any) -> dict[
 
 
 def attempt(path: Path, options: dict[str, Any]) -> tuple[str, str]:
-    """Read one file and prepare it for a model: how it ended, and what is wrong with that."""
+    """Read one file and prepare it for a model; returns the outcome and any failure."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -330,7 +330,7 @@ def _listing(folder: Path) -> dict[str, tuple[int, int]]:
 
 
 def _reset_peak() -> int:
-    """Resident memory now, from which on the kernel measures the peak anew."""
+    """Current resident memory; resets the kernel's peak measurement."""
     Path("/proc/self/clear_refs").write_text("5")
     return _peak()
 
@@ -341,7 +341,7 @@ def _peak() -> int:
 
 
 def repeat(seed: int, number: int) -> None:
-    """One file again, in this process, with the whole traceback."""
+    """Repeat one file in this process, with the full traceback."""
     with tempfile.TemporaryDirectory() as made:
         what, damaged = mutate(make_seeds(Path(made), REAL), seed, number)
     folder = Path(f"fuzz-{number}")

@@ -1,4 +1,4 @@
-"""A small valid file of every format, made on the spot, for `fuzz_reading.py` to damage."""
+"""Generates a small valid file of every format, for `fuzz_reading.py` to damage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Seed:
     Attributes:
         name: of the format.
         files: name → content; the first is the one to read.
-        options: what `read_ecg` must be told of it.
+        options: arguments that `read_ecg` needs.
     """
 
     name: str
@@ -48,7 +48,7 @@ def ecg_counts(samples: int = SAMPLES) -> np.ndarray:
 
 
 def make_seeds(folder: Path, real: Path | None) -> list[Seed]:
-    """All formats; with the real files of `real` where that is a folder. `folder` is for what libraries must write."""
+    """Seeds of all formats, with the files of `real` if it is a folder; libraries write to `folder`."""
     counts = ecg_counts()
     made = [make(counts) for make in _MAKERS]
     for write in _WRITERS:
@@ -123,11 +123,11 @@ def _mortara(counts: np.ndarray) -> Seed:
 
 
 def pack_xli(row: np.ndarray) -> bytes:
-    """One lead as Philips compresses it: second differences, high bytes before low ones, LZW of literals in 10 bits."""
+    """Compress a lead as Philips does: second differences, high bytes before low ones, LZW of literals in 10 bits."""
     x, y, last = int(row[0]), int(row[1]), int(row[0])
     codes = [x, y]
     for value in row[2:].astype(np.int64).tolist():
-        # what the decoder undoes: value = 2 y - x - last, then last = code - 64
+        # inverse of the decoder: value = 2 y - x - last, then last = code - 64
         last = 2 * y - x - value
         codes.append(last + 64)
         x, y = y, value

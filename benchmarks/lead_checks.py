@@ -38,7 +38,7 @@ Repair = dict[str, dict[str, float]]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--fold", type=int, default=9)
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def read(folder: Path, table: pd.DataFrame) -> Iterator[ECG]:
-    """The recordings of some rows, as they are."""
+    """The recordings of some rows, unchanged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dbeta.DBetaWarning)
         for name in table["filename_hr"]:
@@ -76,7 +76,7 @@ def read(folder: Path, table: pd.DataFrame) -> Iterator[ECG]:
 
 
 def lead_errors() -> dict[str, list[Repair]]:
-    """The errors to make, as what each lead is wrongly made of."""
+    """The errors to introduce, as factors of the leads that each lead is wrongly computed from."""
 
     def swap(one: str, other: str) -> Repair:
         return {one: {other: 1.0}, other: {one: 1.0}}
@@ -112,7 +112,7 @@ def lead_errors() -> dict[str, list[Repair]]:
 
 
 def detect(records: list[ECG]) -> dict[str, Any]:
-    """Make each error in each record, and count."""
+    """Introduce each error into each record, and count detections and repairs."""
     start = time.process_time()
     alarms = [check_leads(ecg) for ecg in records]
     each = (time.process_time() - start) / len(records) * 1e3
@@ -120,7 +120,7 @@ def detect(records: list[ECG]) -> dict[str, Any]:
     false = sum(bool(found) for found in alarms) / len(records)
     figures: dict[str, Any] = {"records": len(records), "false_alarms": false, "false_alarms_by_kind": dict(kinds)}
     view = Table(title=f"{len(records)} records; {each:.1f} ms each; false alarms on untouched ones: {false:.1%}")
-    for column in ("error", "detected", "put right"):
+    for column in ("error", "detected", "repaired"):
         view.add_column(column, justify="left" if column == "error" else "right")
     figures["errors"] = {}
     for name, repairs in lead_errors().items():
@@ -140,13 +140,13 @@ def detect(records: list[ECG]) -> dict[str, Any]:
 
 
 def gives_back(fixed: ECG, true: ECG) -> bool:
-    """Whether all leads are the true ones, but for one that may be masked."""
+    """Whether all leads are the true ones, except one that may be masked."""
     there = ~np.isnan(fixed.signal).all(axis=1)
     return bool(there.sum() >= 11 and np.abs(fixed.signal[there] - true.signal[there]).max() < 0.01)
 
 
 def noises(count: int = 100) -> dict[str, Iterator[np.ndarray]]:
-    """Recordings without a heart, (12, 5000) mV at 500 Hz."""
+    """Recordings without heartbeats, (12, 5000) mV at 500 Hz."""
     rng = np.random.default_rng(0)
     at, f = np.arange(5000) / 500, np.fft.rfftfreq(5000, 1 / 500)
 
@@ -195,7 +195,7 @@ def judge(folder: Path, early: pd.DataFrame, late: pd.DataFrame) -> dict[str, An
 
 
 def fit(recordings: Iterator[ECG]) -> None:
-    """Print the mean products of the independent leads, each record weighing the same, times a thousand."""
+    """Print the mean products of the independent leads times 1000, with equal weight for each record."""
     rows = [LEADS.index(lead) for lead in INDEPENDENT_LEADS]
     found = []
     for ecg in recordings:

@@ -1,11 +1,11 @@
-"""Does a recording of a day stream through in little memory, and is an hour of atrial fibrillation found in it?
+"""Memory for diagnosing a 24-hour recording by window, and detection of an hour of atrial fibrillation in it.
 
     python benchmarks/windows.py [--hours 24] [--seed S] [--json FILE]
 
-Simulated recordings of 10 s, laid end to end, make a WFDB record of 12 leads at 500 Hz in 16 bit: normal ones, and in
-one hour, chosen by the seed, ones with atrial fibrillation. Another process loads the bundled model and diagnoses the
-record by window, asking for the default conditions; its memory, that of its worker processes included, is compared with
-what it was when the model had been loaded.
+Concatenates simulated recordings of 10 s to a WFDB record of 12 leads at 500 Hz and 16 bits: normal ones and, in one
+hour chosen by the seed, ones with atrial fibrillation. Another process loads the bundled model and diagnoses the
+record by window, asking for the default conditions; its memory, including that of its worker processes, is compared
+with that after loading the model.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from rich.progress import track
 import dbeta
 from dbeta.simulation.simulation import simulate
 
-#: What the windows in the hour show, and those in the others.
+#: Conditions in that hour and in the others.
 EVENT, REST = "atrial fibrillation", "normal ecg"
 RATE, SECONDS, HOUR = 500, 10, 3600
 MIB = 1 << 20
@@ -37,7 +37,7 @@ console = Console(width=110)
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0, help="of the hour")
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def write_day(folder: Path, hours: int, hour: int) -> Path:
-    """Write the record piece by piece; its header."""
+    """Write the record piece by piece; returns its header."""
     pools: dict[str, list[np.ndarray]] = {EVENT: [], REST: []}
     for first in range(0, 4096, 128):
         made = simulate(0, range(first, first + 128))
@@ -99,7 +99,7 @@ def write_day(folder: Path, hours: int, hour: int) -> Path:
 
 
 def diagnose(record: Path) -> dict[str, Any]:
-    """Load the model, diagnose by window; memory in MiB, speed, and the scores of the event."""
+    """Load the model and diagnose by window; returns memory in MiB, speed, and scores of the event."""
     model = dbeta.load()
     before = memory()
     peak = before
@@ -131,7 +131,7 @@ def diagnose(record: Path) -> dict[str, Any]:
 
 
 def memory() -> int:
-    """Bytes of this process and those it started; what they share counts for each."""
+    """Memory in bytes of this process and its children; shared memory counts for each."""
     total, me = 0, psutil.Process()
     for process in (me, *me.children(recursive=True)):
         try:

@@ -1,4 +1,4 @@
-"""Minimal valid files of clinical formats, written from an ECG by the formats' own documents."""
+"""Writes an ECG to minimal valid files of clinical formats, following the formats' specifications."""
 
 import base64
 import struct
@@ -17,12 +17,12 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import pyedflib
 
-#: Who the patient of each file is; nothing of it may be met where it was not asked for.
+#: The patient of each file, who must not appear in results unless requested.
 PATIENT = {"id": "MRN-0815", "first": "Erika", "last": "Mustermann", "born": (1951, 3, 27)}
 
 
 def counts(ecg, lead, microvolts=5.0):
-    """A lead as little-endian 16-bit numbers of so many µV each."""
+    """A lead as little-endian 16-bit counts of `microvolts` each."""
     return np.round(ecg[lead] * 1000 / microvolts).astype("<i2")
 
 
@@ -60,7 +60,7 @@ def write_aecg(path, ecg, leads=LEADS, statements=("Sinus rhythm",), unit="uV", 
 
 
 def write_muse(path, ecg, leads=INDEPENDENT_LEADS, statements=("Normal sinus rhythm",), microvolts=4.88):
-    """GE MUSE XML (restecg.dtd): eight leads in Base64, and a median beat, which is not to be read."""
+    """GE MUSE XML (restecg.dtd): eight leads in Base64, and a median beat, which must not be read."""
 
     def waveform(kind, samples):
         inner = "".join(

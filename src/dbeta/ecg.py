@@ -1,6 +1,6 @@
-"""ECG: the one waveform type. Signal in mV (leads × samples), sampling rate in Hz, leads by name.
+"""The type `ECG`: a signal in mV (leads × samples), its sampling rate in Hz, and the names of its leads.
 
-Knows nothing of files or models: `reading` makes ECGs, `processing` turns them into model input.
+Independent of files and models: `dbeta.io` reads ECGs, `dbeta.signal` turns them into model input.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BY_FOLDED_NAME |= {f"c{number}": f"V{number}" for number in range(1, 7)}
 
 _BY_FOLDED_NAME |= {"l1": "I", "l2": "II", "l3": "III", "vr": "aVR", "vl": "aVL", "vf": "aVF"}
 
-# A number alone may be that of a column
+# Without a word before it, a number may be that of a column
 _NUMBERED = re.compile(r"(?:^|.*[\s_:.])(?:lead|ableitung|derivaci[oó]n)[\s_:.]*([123])")
 
 # Before and after a lead's name, as devices write it. A hyphen counts as a separator only right after a prefix: "-aVR"
@@ -50,8 +50,8 @@ _DECORATED_NAME = re.compile(
 def standard_lead_name(name: str) -> str:
     """The standard spelling of a lead name.
 
-    Known are, in upper or lower case, `aVR`, `Lead aVR`, `ECG V1`, `MDC_ECG_LEAD_II`, `DII`, `C1`, `VR`, `L1`,
-    `Lead 1`, `V1-wct`, `I-Ref`, `V1 [mV]` and `Lead I (Einthoven)`, also in quotes, and with a plus or a dot behind.
+    Accepts, in upper or lower case, `aVR`, `Lead aVR`, `ECG V1`, `MDC_ECG_LEAD_II`, `DII`, `C1`, `VR`, `L1`,
+    `Lead 1`, `V1-wct`, `I-Ref`, `V1 [mV]` and `Lead I (Einthoven)`, also in quotes, and with a trailing plus or dot.
 
     Raises:
         DBetaError: the name is not one of the twelve standard leads.
@@ -64,7 +64,7 @@ def standard_lead_name(name: str) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def _standard_spelling(name: str) -> str | None:
-    # No lead's name is longer, and a hostile file's might be long enough to keep the search busy
+    # Shortened, as a hostile file's name could make the search slow
     folded = unicodedata.normalize("NFKC", name[:100]).strip("\"'\t ").casefold().removesuffix(".").removesuffix("+")
     if numbered := _NUMBERED.fullmatch(folded):
         folded = f"l{numbered[1]}"
@@ -72,7 +72,7 @@ def _standard_spelling(name: str) -> str | None:
     return _BY_FOLDED_NAME.get(re.sub(r"[\s_]", "", match[1])) if match else None
 
 
-#: What Einthoven's and Goldberger's equations make of I and II, a row for each limb lead.
+#: Factors of I and II for each limb lead, by Einthoven's and Goldberger's equations.
 LIMB_LEADS = {
     "I": (1.0, 0.0),
     "II": (0.0, 1.0),
@@ -90,19 +90,19 @@ def augmented_leads(one: np.ndarray, two: np.ndarray) -> dict[str, np.ndarray]:
 
 @dataclass(eq=False)
 class ECG:
-    """A recording.
+    """An ECG recording.
 
     Args:
         signal: (leads, samples), mV; stored as float32. NaN marks samples that are missing.
         sampling_rate: Hz.
         leads: a name for each row of `signal`, in any usual spelling; stored in the standard one.
-        report: the text that goes with the recording, where there is one.
-        patient_id: pseudonym of the patient, where known.
+        report: the text that accompanies the recording.
+        patient_id: pseudonym of the patient, if known.
         meta: anything else (age, sex, device, source file).
 
     Raises:
-        DBetaError: the array is not two-dimensional or empty, a lead is unknown, named twice, or the names do not
-            match the rows, or the sampling rate is not a positive number.
+        DBetaError: the array is empty or not two-dimensional, a lead is unknown or named twice, the names do not match
+            the rows, or the sampling rate is not a positive number.
     """
 
     signal: np.ndarray
@@ -143,11 +143,11 @@ class ECG:
         return self.signal.shape[1] / self.sampling_rate
 
     def standard(self) -> ECG:
-        """The same recording with all twelve leads in the standard order; itself, where it is so already.
+        """The recording with all twelve leads in the standard order; itself if it has them already.
 
         Any two of the six limb leads give the other four (Einthoven: III = II − I; Goldberger: `augmented_leads`). A
-        lead that cannot be computed is NaN throughout and named in `meta["missing_leads"]`; the model is shown zeros
-        in its place, as for the leads that are hidden from it in pretraining. A lead without any valid sample counts
+        lead that cannot be computed is NaN throughout and named in `meta["missing_leads"]`; the model gets zeros in
+        its place, as for leads masked in pretraining. A lead without any valid sample counts
         as missing.
 
         Raises:
@@ -172,12 +172,12 @@ class ECG:
 
 
 def _limb_leads(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """All six limb leads where two of them are among the rows, else none."""
+    """All six limb leads if at least two of them are among the rows, else none."""
     known = [lead for lead in LIMB_LEADS if lead in rows][:2]
     if len(known) < 2:
         return {}
     inverse = np.linalg.inv(np.array([LIMB_LEADS[lead] for lead in known])).astype(np.float32)  # (I and II, known)
-    with np.errstate(invalid="ignore"):  # ∞ − ∞, in files that mark missing samples so
+    with np.errstate(invalid="ignore"):  # ∞ − ∞, in files that mark missing samples as infinite
         one, two = (
             rows[lead] if lead in rows else weights[0] * rows[known[0]] + weights[1] * rows[known[1]]
             for lead, weights in zip(("I", "II"), inverse, strict=True)

@@ -1,23 +1,23 @@
-"""The one error type whose message is meant for a person, and the one warning."""
+"""Exceptions and warnings with messages for the user."""
 
 
 class DBetaError(ValueError):
-    """What the user gave cannot be used: one sentence that names it and what to do. The command line exits with 1."""
+    """Unusable input, in one sentence that names it and what to do; the command line prints it and exits with 1."""
 
 
 class NoSignalError(DBetaError):
-    """A stretch of a recording has no usable sample; others may have.
+    """A stretch of a recording has no usable sample, though others may.
 
     Args:
-        message: the sentence.
-        duration: seconds of the whole recording, where known.
+        message: the error in one sentence.
+        duration: seconds of the whole recording, if known.
     """
 
     def __init__(self, message: str, duration: float | None = None) -> None:
-        """Keep the duration."""
+        """Store the duration."""
         super().__init__(message)
         self.duration = duration
 
 
 class DBetaWarning(UserWarning):
-    """The result still means something, but less than the user may think (a flat lead, a short recording)."""
+    """The result is usable but limited, as by a flat lead or a short recording."""

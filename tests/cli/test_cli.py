@@ -182,12 +182,12 @@ def test_leads_are_put_right_where_asked(ask, run, tmp_path, make_ecg):
     ecg.signal[[3, 4]] = ecg.signal[[4, 3]]
     record = write_wfdb(tmp_path, ecg)
     _, out, err = run("info", record, "--json")
-    assert "leads aVR and aVL are exchanged; --fix-leads puts it right" in err
+    assert "leads aVR and aVL are exchanged; --fix-leads repairs it" in err
     facts = json.loads(out)
     assert facts["lead_errors"][0]["leads"] == ["aVR", "aVL"]
     __, out, err = run("info", record, "--fix-leads", "--json")
     fixed = json.loads(out)
-    assert "put right" in err
+    assert "repaired" in err
     assert fixed["peak_to_peak_mv"]["aVR"] == facts["peak_to_peak_mv"]["aVL"]
     assert fixed["fixed_leads"] == ["leads aVR and aVL are exchanged"]
     wrong, right = (json.loads(ask("diagnose", record, "--json", *flag)[1]) for flag in ([], ["--fix-leads"]))
@@ -621,7 +621,7 @@ def test_the_unit_of_a_table_is_told(run, tmp_path, make_ecg):
     np.save(tmp_path / "a.npy", np.round(ecg.signal * 200).astype(np.int16))
     options = ["--fs", "500", "--leads", ",".join(LEADS)]
     assert "--units" in refused(run("info", tmp_path / "a.npy", *options))
-    assert "none of voltage" in refused(run("info", tmp_path / "a.npy", *options, "--units", "furlong"))
+    assert "not a unit of voltage" in refused(run("info", tmp_path / "a.npy", *options, "--units", "furlong"))
     code, out, _ = run("info", tmp_path / "a.npy", *options, "--units", "200/mV", "--json")
     assert code == 0
     assert json.loads(out)["peak_to_peak_mv"]["II"] == pytest.approx(np.ptp(ecg["II"]), abs=0.006)

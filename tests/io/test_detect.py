@@ -148,7 +148,7 @@ def test_what_is_damaged_is_found_and_refused_when_it_is_read(tmp_path):
 
 
 def test_what_may_not_be_read_is_found_and_refused_when_it_is_read(tmp_path, make_ecg, monkeypatch):
-    """As for root nothing is locked, opening is made to refuse."""
+    """Opening is patched to fail, because root may read everything."""
     write_muse(tmp_path / "a.xml", make_ecg(seconds=1))
     (tmp_path / "b.hea").write_text("b 12 500 500\n")
     (tmp_path / "b.txt").write_text("x")
@@ -167,7 +167,7 @@ def test_what_may_not_be_read_is_found_and_refused_when_it_is_read(tmp_path, mak
     found = find_ecgs(tmp_path)
     assert [file.name for file in found] == ["a.xml", "b.hea", "locked"]
     for file in found:
-        with pytest.raises(DBetaError, match=f"{file.name}: may not be read"):
+        with pytest.raises(DBetaError, match=f"{file.name}: must not be read"):
             read_ecg(file)
 
 

@@ -249,16 +249,16 @@ def test_unreadable_header(tmp_path, content):
 
 def test_a_contradicting_lead_is_warned_of(tmp_path, make_ecg):
     ecg = make_ecg(seconds=2)
-    words = r"rec\.hea: leads aVR, aVL and aVF are exchanged .*; --fix-leads puts it right"
+    words = r"rec\.hea: leads aVR, aVL and aVF are exchanged .*; --fix-leads repairs it"
     with pytest.warns(DBetaWarning, match=words):
         read = read_ecg(write_wfdb(tmp_path, ecg, names=CODE_TEST_LEADS))
     assert [error["kind"] for error in read.meta["lead_errors"]] == ["exchanged"]
-    with pytest.warns(DBetaWarning, match="are exchanged .*; put right"):
+    with pytest.warns(DBetaWarning, match="are exchanged .*; repaired"):
         read = read_ecg(tmp_path / "rec.hea", fix_leads=True)
     np.testing.assert_allclose(read.signal, ecg.signal, atol=2e-3)
     flat = make_ecg(seconds=2)
     flat.signal[3] = 0
-    with pytest.warns(DBetaWarning, match="lead aVR is flat, though not by the other limb leads"):
+    with pytest.warns(DBetaWarning, match="lead aVR is flat, but not according to the other limb leads"):
         read_ecg(write_wfdb(tmp_path, flat, name="flat"))
 
 
@@ -437,7 +437,7 @@ def test_code_record_is_an_exam_id_or_a_row(tmp_path, make_ecg):
     assert "0 to 3" in failure(path, record=99)
     failure(path, record=-1)
     failure(path, record="x")
-    assert "nothing but zeros" in failure(path, record=3)
+    assert "only zeros" in failure(path, record=3)
 
 
 def test_code_options(tmp_path, make_ecg):
@@ -570,7 +570,7 @@ def test_csv_in_another_encoding(tmp_path):
 
 
 def write_all(folder, ecg):
-    """The recording, 10 s at 500 Hz, in each format that is easily written, and what each needs to be told."""
+    """The recording, 10 s at 500 Hz, in each format that is easily written, and the options each needs."""
     path = write_wfdb(folder, ecg)
     np.save(folder / "a.npy", ecg.signal.T)
     np.savetxt(folder / "a.csv", ecg.signal, delimiter=",")

@@ -1,4 +1,4 @@
-"""Every file of the real collection ends as its name promises, checked against others' readers and numbers."""
+"""Real files: each is read or refused as expected, compared with other readers and published numbers."""
 
 import warnings
 from xml.etree import ElementTree
@@ -42,7 +42,7 @@ def read(path, **options):
 
 
 def beats(ecg):
-    """Samples at which the QRS complexes are, by the steepness of all leads."""
+    """Samples of the QRS complexes, by the slope of all leads."""
     steep = np.sqrt(np.square(np.diff(ecg.signal, axis=1)).sum(axis=0))
     steep = np.convolve(steep, np.ones(int(0.05 * ecg.sampling_rate)), "same")
     return find_peaks(steep, height=0.4 * np.percentile(steep, 99.5), distance=int(0.3 * ecg.sampling_rate))[0]

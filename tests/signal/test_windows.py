@@ -73,7 +73,7 @@ def test_windows_are_what_the_parts_are(make_ecg):
 def test_notes_of_one_kind_become_one():
     notes = ["a.hea: 1.5% lost", "a.hea: lead V3 is flat", "a.hea: 0.2% lost", "a.hea: lead V4 is flat"]
     assert merge_notes(notes) == [
-        "a.hea: 1.5% lost (so in 2 windows)",
+        "a.hea: 1.5% lost (in 2 windows)",
         "a.hea: lead V3 is flat",
         "a.hea: lead V4 is flat",
     ]

@@ -14,7 +14,7 @@ from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.store import FLOATS, LISTS, STRINGS, encode_signal
 from dbeta.ecg import ECG, FLAT
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.io.read import read_ecg
+from dbeta.io.read import FIX_HINT, read_ecg
 from dbeta.signal.preprocess import HIGHEST_VOLTAGE, check_extent
 
 #: Columns of a source's table that are needed to read a file.
@@ -96,7 +96,7 @@ def _read(record: dict[str, Any], folder: Path, seconds: float) -> Outcome:
         except Exception as error:  # an unforeseen error must not end a build that takes days
             outcome = Outcome(None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     notes = [_without_name(str(one.message), path) for one in caught if one.category is DBetaWarning]
-    outcome.notes = [note.removesuffix("; --fix-leads puts it right") for note in notes]
+    outcome.notes = [note.removesuffix(FIX_HINT) for note in notes]
     return outcome
 
 

@@ -1,1 +1,1 @@
-"""Any ECG file → ECG: detection, one reader per family of formats, units, identifiers, safety."""
+"""Reads any ECG file as an `ECG`: format detection, safety checks, one reader per format, units, identifiers."""

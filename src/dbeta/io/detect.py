@@ -48,7 +48,7 @@ def choose_format(file: Path) -> Format:
     """The format of a file.
 
     Raises:
-        DBetaError: it is of no known format; the message says what its ending promises.
+        DBetaError: its format is unknown; the message names the format that its ending promises.
     """
     if found := detect(file):
         return found

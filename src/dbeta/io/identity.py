@@ -1,4 +1,4 @@
-"""Who the patient is, as the file says it: kept apart from the rest, and taken out of the text."""
+"""The patient's identity: kept apart from the recording, and removed from its report."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _SIGNED = re.compile(
     re.IGNORECASE,
 )
 
-# Beyond these no file names anyone, and the search would take as long as its author wishes.
+# Limits, so that a hostile file cannot make the search slow.
 _LONGEST_NAME, _MOST_OTHERS, _LONGEST_REPORT = 200, 20, 20_000
 
-# Names which are words of an ECG report too, and would take its meaning with them.
+# Names that are also words of ECG reports, whose removal would change the meaning.
 _ORDINARY = re.compile(
     "acute|age|anonymous|axis|beats?|block|branch|early|first|heart|interval|junction|lateral|leads?|left|long|low|lower|"
     "normal|old|paced?|pattern|peak|possible|prior|qrs|rate|rhythm|right|second|short|sinus|strain|unknown|upper|wave|young"
@@ -28,13 +28,13 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 @dataclass
 class Identity:
-    """It goes no further than the reader unless the caller asks for it.
+    """The patient's identity, which leaves the reader only if the caller asks for it.
 
     Attributes:
-        patient_id: as the file has it.
-        name: of the patient.
-        birth_date: as YYYY-MM-DD where it is one.
-        others: names of staff and other numbers that point at the patient, which are never handed on.
+        patient_id: as stated in the file.
+        name: the patient's name.
+        birth_date: as YYYY-MM-DD if it is a valid date.
+        others: names of staff and other identifying numbers, which are never returned.
     """
 
     patient_id: str = ""
@@ -43,7 +43,7 @@ class Identity:
     others: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, str]:
-        """What a caller who asks for it gets in `meta`, besides the id."""
+        """The entries for `meta`, without the id."""
         known = {"patient_name": self.name, "birth_date": self.birth_date}
         return {key: value for key, value in known.items() if value}
 
@@ -67,7 +67,7 @@ class Identity:
 
 
 def _date_pattern(day: date) -> re.Pattern[str]:
-    """A day as people write it: 1.2.1960, 01/02/60, 2-1-1960, 1960-02-01, 19600201, 1 Feb 1960, Feb 1st, 1960."""
+    """Matches the usual spellings of a date, such as 1.2.1960, 01/02/60, 1960-02-01, 19600201, Feb 1st, 1960."""
     d, m, y = f"0?{day.day}", f"0?{day.month}", f"(?:{day.year:04}|{day.year % 100:02})"
     name, part, gap = rf"{_MONTHS[day.month - 1]}[a-z]{{0,6}}\.?", r"\s?[./-]\s?", r"[\s./-]{0,2}"
     forms = [part.join(order) for order in ((d, m, y), (m, d, y), (y, m, d))]

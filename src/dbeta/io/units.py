@@ -1,4 +1,4 @@
-"""Units of voltage as files and people write them, and whether an amplitude can be one of an ECG."""
+"""Units of voltage in their usual spellings, and the amplitude of beats."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _NUMBER = r"(?P<number>\d*\.?\d+(?:e[-+]?\d+)?)"
 _UNIT = rf"(?P<unit>{'|'.join(sorted(_MILLIVOLTS, key=len, reverse=True))})s?"
 _COUNT = r"(?:bit|lsb|count|counts|adc|adu|digit)"
 
-# "mV", "1e-4 V", "1.25uV", "4.88 uV/LSB"; "200/mV", "200 adu/mV"; "0.005" is so many mV per count
+# "mV", "1e-4 V", "1.25uV", "4.88 uV/LSB"; "200/mV", "200 adu/mV"; "0.005" is mV per count
 _VALUE = re.compile(rf"(?:{_NUMBER}\s*[*x·]?\s*)?{_UNIT}(?:\s*(?:/|per)\s*{_COUNT})?")
 _GAIN = re.compile(rf"{_NUMBER}\s*{_COUNT}?\s*/\s*{_UNIT}")
 _PLAIN = re.compile(_NUMBER)
 
-#: Median R peak, mV: beyond these no electrocardiograph has measured what the file says.
+#: Plausible median R peaks, mV; beyond these, unit or gain is wrong.
 BELIEVABLE = (0.05, 20.0)
 
 
 def millivolts(unit: str) -> float | None:
-    """What one of this unit is in mV; None where the text is no unit of voltage.
+    """The size of a unit in mV; None if the text is not a unit of voltage.
 
     Args:
         unit: "mV", "uV", "nV", "V", in words or with a factor ("1e-4 V", "4.88 uV/LSB"), a gain ("200/mV"), or a
             number alone, which is mV per count.
     """
     folded = unit.strip().casefold()
-    if len(folded) > 40:  # no unit, and the patterns below take the square of its length
+    if len(folded) > 40:  # not a unit, and the patterns below take quadratic time
         return None
     if match := _VALUE.fullmatch(folded):
         factor = float(match["number"] or 1) * _MILLIVOLTS[match["unit"]]
@@ -45,19 +45,19 @@ def millivolts(unit: str) -> float | None:
 
 
 def beat_amplitude(signal: np.ndarray, sampling_rate: float) -> float:
-    """The median R peak: the largest deviation in any lead within 1.5 s, which holds a beat, as its median over time.
+    """Median R peak: the largest deviation in any lead within 1.5 s, long enough for a beat, as median over time.
 
     Args:
         signal: (leads, samples), mV; NaN where samples are missing.
         sampling_rate: Hz.
 
     Returns:
-        mV; 0 for a signal without any change or valid sample.
+        mV; 0 for a constant signal or one without valid samples.
     """
     size = min(signal.shape[1], max(2, round(1.5 * sampling_rate)))
     count = signal.shape[1] // size
     peaks = []
-    # 200 windows say as much as those of a whole day
+    # 200 windows are enough for a recording of any length
     for window in np.unique(np.linspace(0, count - 1, 200).astype(int)):
         part = signal[:, window * size : (window + 1) * size]
         part = part[np.isfinite(part).any(axis=1)]

@@ -1,7 +1,7 @@
-"""The 12-lead ECG as clinicians read it: 25 mm/s, 10 mm/mV, three rows of four leads and a rhythm strip.
+"""Plots a 12-lead ECG in the clinical layout: 25 mm/s, 10 mm/mV, three rows of four leads and a rhythm strip.
 
-Everything is placed in millimetres on one sheet, so that a print at 100 % is to scale (A4 landscape; a findings panel
-widens the sheet). The figures own their canvas and touch no pyplot state, so they can be drawn in any thread.
+All positions are in millimetres on one sheet, so that a print at 100 % is to scale (A4 landscape; a findings panel
+widens the sheet). Figures have their own canvas and do not use pyplot, so they can be drawn in any thread.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ MM_PER_S, MM_PER_MV = 25.0, 10.0
 #: Rows from top to bottom; the leads of a row follow one another in time.
 ROWS = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"), ("II",))
 
-#: Seconds on the sheet, and the findings that fit beside it.
+#: Seconds on the sheet, and number of findings that fit beside it.
 SHOWN_S, MAX_FINDINGS = 10.0, 12
 
-# The sheet, mm. Grid corner and baselines lie on bold grid lines; the top row has the most headroom, for tall R in V4.
+# The sheet, mm. Grid corner and baselines lie on bold grid lines; the top row has most headroom, for tall R in V4.
 _WIDTH, _HEIGHT, _PANEL = 297.0, 210.0, 78.0
 _LEFT, _BOTTOM, _GRID_WIDTH, _GRID_HEIGHT = 16.0, 18.0, 265.0, 170.0
 _TOP = _BOTTOM + _GRID_HEIGHT
@@ -49,17 +49,17 @@ _FORMATS = (".png", ".pdf", ".svg")
 def plot_ecg(ecg: ECG, findings: pd.DataFrame | None = None, *, title: str | None = None) -> Figure:
     """Draw a recording on ECG paper.
 
-    Only each lead's median is removed; nothing is filtered. The first 10 s are drawn: a shorter recording leaves the
-    rest blank and missing samples (NaN) leave gaps. A trace may run into the rows next to its own, but stops short of
-    their baselines; what goes beyond is cut off and the lead is marked "off scale". A lead whose signal is not good is
-    marked with what is wrong (`dbeta.signal.quality`). Leads that the recording lacks are blank, marked "not recorded"
-    (pass `ecg.standard()` to have limb leads computed from two others).
+    The signal is not filtered; only each lead's median is removed. The first 10 s are drawn; the rest of a shorter
+    recording and missing samples (NaN) are blank. A trace may run into the neighbouring rows up to their baselines;
+    beyond, it is cut off and the lead is marked "off scale". Leads of less than good quality are marked with their
+    problems (`dbeta.signal.quality`). Missing leads are blank and marked "not recorded" (pass `ecg.standard()` to have
+    limb leads computed from two others).
 
     Args:
         ecg: the recording, any of the twelve leads in any order.
         findings: a table with columns `condition`, `score` and `percentile` (0 to 100), one row per condition; the
             first twelve are listed beside the tracing.
-        title: the record's name; left out, `ecg.meta["record"]` or else `ecg.meta["source"]`, where there is one.
+        title: the record's name; by default `ecg.meta["record"]` or else `ecg.meta["source"]`, if present.
 
     Returns:
         A matplotlib figure of 297 × 210 mm, 375 × 210 mm with findings.
@@ -108,19 +108,19 @@ def plot_ecg(ecg: ECG, findings: pd.DataFrame | None = None, *, title: str | Non
 
 
 def save_plot(figure: Figure, path: Path) -> None:
-    """Write a figure at its true size; the file appears only when it is complete.
+    """Write a figure at its true size, atomically.
 
     Args:
         figure: from `plot_ecg`.
-        path: where to; the suffix, .png, .pdf or .svg, says the format.
+        path: file to write; its suffix, .png, .pdf or .svg, selects the format.
 
     Raises:
-        DBetaError: the suffix is another one, the folder does not exist, or the file cannot be written.
+        DBetaError: the suffix is unknown, the folder does not exist, or the file cannot be written.
     """
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in _FORMATS:
-        raise DBetaError(f"{path}: a plot is written as {', '.join(_FORMATS)}; give the file one of these endings")
+        raise DBetaError(f"{path}: plots can be written as {', '.join(_FORMATS)}; use one of these endings")
     if not path.parent.is_dir():
         raise DBetaError(f"{path}: the folder {path.parent} does not exist; create it first")
     try:
@@ -134,12 +134,13 @@ def save_plot(figure: Figure, path: Path) -> None:
 
 
 def _text(axes: Axes, x: float, y: float, text: str, **style: Any) -> None:
-    """Text at (x, y) mm, as written: a dollar sign in a record's name starts no formula."""
-    axes.text(x, y, text, parse_math=False, **({"family": "DejaVu Sans", "color": _INK, "va": "center"} | style))
+    """Draw text at (x, y) mm, without interpreting dollar signs as formulas."""
+    style = {"family": "DejaVu Sans", "color": _INK, "va": "center"} | style
+    axes.text(x, y, text, parse_math=False, **style)
 
 
 def _draw_paper(axes: Axes) -> None:
-    """The grid, 1 mm fine and 5 mm bold, and the dotted lines between the columns."""
+    """Draw the grid, 1 mm fine and 5 mm bold, and the dotted lines between the columns."""
     from matplotlib.collections import LineCollection
     from matplotlib.patches import Rectangle
 
@@ -156,14 +157,14 @@ def _draw_paper(axes: Axes) -> None:
 
 
 def _draw_calibration(axes: Axes, baseline: float) -> None:
-    """The pulse of 1 mV and 200 ms at the left end of a row."""
+    """Draw the calibration pulse of 1 mV and 200 ms at the left end of a row."""
     x = _LEFT + np.array([2.5, 5, 5, 10, 10, 12.5])  # (6,) mm
     y = baseline + MM_PER_MV * np.array([0, 0, 1, 1, 0, 0])  # (6,) mm
     axes.plot(x, y, color=_INK, lw=0.25 * _PT_PER_MM, solid_joinstyle="miter", zorder=3)
 
 
 def _mark(quality: Quality, lead: str) -> tuple[str, str]:
-    """What is wrong with a lead's signal, and the colour to say it in; "" where nothing is."""
+    """The problems of a lead's signal and the colour to write them in; "" if there are none."""
     if quality.leads[lead] == GOOD or quality.problems[lead] == ["missing"]:
         return "", _GREY
     text = ": ".join(part for part in (quality.leads[lead], ", ".join(quality.problems[lead])) if part)
@@ -171,7 +172,7 @@ def _mark(quality: Quality, lead: str) -> tuple[str, str]:
 
 
 def _draw_lead(axes: Axes, ecg: ECG, lead: str, row: int, start: float, width: float, mark: tuple[str, str]) -> None:
-    """One lead's part of a row: label, mark and trace, from `start` to `start + width` mm after the beginning."""
+    """Draw one lead's part of a row: label, mark and trace, from `start` to `start + width` mm after the beginning."""
     from matplotlib.transforms import Bbox, TransformedBbox
 
     baseline, left = _BASELINES[row], _TRACE_LEFT + start
@@ -180,12 +181,12 @@ def _draw_lead(axes: Axes, ecg: ECG, lead: str, row: int, start: float, width: f
     if signal is None:
         note = "not recorded"
     else:
-        # One sample more on either side, so that consecutive parts meet; the clip box cuts at the exact time.
+        # One more sample on either side, so that consecutive parts meet; the clip box cuts at the exact time.
         first = max(int(start / MM_PER_S * ecg.sampling_rate) - 1, 0)
         last = int((start + width) / MM_PER_S * ecg.sampling_rate) + 2
         part = signal[first:last]
         x = _TRACE_LEFT + np.arange(first, first + len(part)) / ecg.sampling_rate * MM_PER_S
-        # Short of the next row's baseline, where a cut-off trace could pass for that row's own.
+        # Not up to the next row's baseline, where a cut-off trace could be taken for that row's own.
         floor = _BASELINES[row + 1] + 5 if row + 1 < len(_BASELINES) else _BOTTOM
         ceiling = _BASELINES[row - 1] - 5 if row else _TOP
         y = baseline + part * MM_PER_MV
@@ -199,14 +200,14 @@ def _draw_lead(axes: Axes, ecg: ECG, lead: str, row: int, start: float, width: f
 
 
 def _centred(ecg: ECG, lead: str) -> np.ndarray | None:
-    """The first seconds of a lead less their median, (samples,), mV, or None where nothing was recorded."""
+    """The first seconds of a lead without their median, (samples,), mV; None if the lead is missing."""
     if lead not in ecg.leads:
         return None
     signal = ecg[lead][: int(SHOWN_S * ecg.sampling_rate) + 1].astype(np.float64)
     signal[~np.isfinite(signal)] = np.nan
     if np.isnan(signal).all():
         return None
-    # Far outside the sheet all the same, and within what the renderers can take.
+    # Far outside the sheet, and within the range of the renderers.
     return np.clip(signal - np.nanmedian(signal), -100.0, 100.0)
 
 
@@ -220,7 +221,7 @@ def _top_findings(findings: pd.DataFrame) -> list[tuple[str, float]]:
 
 
 def _draw_findings(axes: Axes, rows: list[tuple[str, float]]) -> None:
-    """The panel at the right: each condition with its percentile as a bar and a number."""
+    """Draw the panel at the right: each condition with its percentile as a bar and a number."""
     from matplotlib.patches import Rectangle
 
     left = _LEFT + _GRID_WIDTH + 8

@@ -1,1 +1,1 @@
-"""What can be said of a signal without a model: preprocessing, windows, quality, lead checks. Loads no torch."""
+"""Signal processing without a model: preprocessing, windows, quality, lead checks. Does not import torch."""

@@ -134,7 +134,7 @@ def _same_place(products: np.ndarray, alive: np.ndarray) -> LeadError | None:
         return None
     lead = LEADS[small]
     message = (
-        f"lead {lead} is nearly flat beside the other limb leads: its electrodes may lie at one place, "
-        "as when an arm's is on the right leg"
+        f"lead {lead} is nearly flat compared with the other limb leads: its electrodes may be at one place, "
+        "as when an arm electrode is on the right leg"
     )
     return LeadError("same place", (lead,), float(1 - size[small] / size.max()), message, {})

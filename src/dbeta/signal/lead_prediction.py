@@ -160,7 +160,7 @@ def _reversal(pair: tuple[str, str]) -> LeadError:
 
 
 def _inversion(lead: str) -> LeadError:
-    return LeadError("inverted", (lead,), 0.0, f"lead {lead} seems upside down", {lead: {lead: -1.0}})
+    return LeadError("inverted", (lead,), 0.0, f"lead {lead} seems inverted", {lead: {lead: -1.0}})
 
 
 def _exchange(one: str, other: str) -> LeadError:

@@ -65,7 +65,7 @@ def limb_error(products: np.ndarray, alive: np.ndarray) -> LeadError | None:
         repair = (exchanges + inversions)[best]
         leads = tuple(repair)
         if len(leads) == 1:
-            return LeadError("inverted", leads, 1 - left / now, f"lead {leads[0]} is upside down", repair)
+            return LeadError("inverted", leads, 1 - left / now, f"lead {leads[0]} is inverted", repair)
         message = f"leads {in_words(leads)} are exchanged"
         if len(leads) == 3:
             message += f" ({in_words([f'{next(iter(of))} holds {lead}' for lead, of in repair.items()])})"
@@ -93,7 +93,7 @@ def _odd_limb_lead(limbs: np.ndarray, alive: np.ndarray, now: float) -> LeadErro
             return LeadError("copied", (lead, copies[0]), confidence, message, repair)
         message = f"lead {lead} does not follow from the other limb leads"
         if not alive[odd]:
-            message = f"lead {lead} is flat, though not by the other limb leads"
+            message = f"lead {lead} is flat, but not according to the other limb leads"
         return LeadError("contradicted", (lead,), confidence, message, repair)
     if now < BROKEN or not alive[:6].all():
         return None

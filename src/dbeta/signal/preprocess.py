@@ -1,4 +1,4 @@
-"""An ECG → the samples a model reads. NumPy alone, so that processes that read ahead need not load torch."""
+"""Turns an ECG into model input. Needs NumPy only, so that reader processes need not load torch."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 from dbeta.ecg import ECG, FLAT, LEADS
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 
-#: Below this rate the QRS complex itself is lost (its energy lies at 5–25 Hz); AHA/ACC/HRS 2007 ask for 500 Hz.
+#: Hz; below this rate the QRS complex is lost (its energy lies at 5–25 Hz). AHA/ACC/HRS 2007 recommend 500 Hz.
 LOWEST_SAMPLING_RATE = 40.0
-#: No electrocardiograph samples faster; such a rate is in another unit.
+#: Hz; no electrocardiograph samples faster, so a higher rate is in another unit.
 HIGHEST_SAMPLING_RATE = 1e6
-#: Below this rate high-frequency detail (pacing spikes, notches) is missing.
+#: Hz; below this rate high-frequency detail (pacing spikes, notches) is missing.
 DETAILED_SAMPLING_RATE = 100.0
-#: Less than this, in seconds, cannot hold a heartbeat, and padding would make the result.
+#: Seconds; a shorter recording cannot hold a heartbeat, and padding would determine the result.
 SHORTEST = 0.3
-#: No heart reaches this voltage at the skin; such samples are in another unit.
+#: mV; no heart reaches this voltage at the skin, so such samples are in another unit.
 HIGHEST_VOLTAGE = 50.0
 
 
 @dataclass(frozen=True)
 class InputFormat:
-    """What a model's input looks like.
+    """Format of a model's input.
 
     Args:
         sampling_rate: Hz.
-        n_samples: samples per lead; longer recordings are cut to their first, shorter ones padded.
+        n_samples: samples per lead; longer recordings are cut after these, shorter ones padded.
         leads: lead names in the order the model reads them.
         signal_scale: "mv" leaves millivolts; "lead_zscore" standardises each lead over the recording.
     """
@@ -46,14 +46,14 @@ class InputFormat:
 
 
 def prepare_signal(ecg: ECG, wanted: InputFormat) -> np.ndarray:
-    """One recording as a model reads it: (leads, samples), float32.
+    """Model input from one recording: (leads, samples), float32.
 
-    Leads by name, missing samples interpolated, polyphase resampling, cut to the first `duration` seconds or padded at
-    the end with each lead's median, then `signal_scale`. A lead that is missing, and cannot be computed from the
-    others, is 0 throughout, as pretraining hides leads (`lead_mask_prob`).
+    Selects leads by name, interpolates missing samples, resamples (polyphase), cuts to the first `duration` seconds or
+    pads the end with each lead's median, and applies `signal_scale`. A missing lead that cannot be computed from the
+    others is 0, as in pretraining (`lead_mask_prob`).
 
     Raises:
-        DBetaError: there is no signal, or the sampling rate is absurd or too low to show a QRS complex.
+        DBetaError: there is no signal, or the sampling rate is implausible or too low to show a QRS complex.
 
     Warns:
         DBetaWarning: a lead is missing or flat, the recording is cut or padded, the rate is low, the unit looks wrong.
@@ -77,7 +77,7 @@ def prepare_signal(ecg: ECG, wanted: InputFormat) -> np.ndarray:
         _warn(f"{name}: voltages up to {np.abs(x).max():.3g} mV, the unit of the file may not be mV")
     ratio = Fraction(wanted.sampling_rate / ecg.sampling_rate).limit_denominator(10_000)
     if ratio != 1:
-        # Half a second to import, which recordings at the model's own rate need not wait for
+        # Imported only if needed, as it takes half a second
         from scipy.signal import resample_poly
 
         x = resample_poly(x, ratio.numerator, ratio.denominator, axis=1, padtype="line")
@@ -98,10 +98,10 @@ def check_extent(sampling_rate: float, duration: float, name: str) -> None:
     Args:
         sampling_rate: Hz.
         duration: seconds.
-        name: of the recording, for the message.
+        name: name of the recording, for the message.
 
     Raises:
-        DBetaError: the sampling rate is absurd or too low to show a QRS complex, or the recording too short.
+        DBetaError: the sampling rate is implausible or too low to show a QRS complex, or the recording is too short.
     """
     if sampling_rate < LOWEST_SAMPLING_RATE:
         raise DBetaError(
@@ -109,13 +109,13 @@ def check_extent(sampling_rate: float, duration: float, name: str) -> None:
             f"at least {LOWEST_SAMPLING_RATE:g} Hz is needed"
         )
     if sampling_rate > HIGHEST_SAMPLING_RATE:
-        raise DBetaError(f"{name}: {sampling_rate:g} Hz is no ECG's sampling rate; check it")
+        raise DBetaError(f"{name}: {sampling_rate:g} Hz is too fast for an ECG; correct the sampling rate")
     if duration < SHORTEST:
         raise DBetaError(f"{name}: {duration:.3g} s is too short to hold a heartbeat; give at least {SHORTEST} s")
 
 
 def fill_gaps(signal: np.ndarray) -> None:
-    """Interpolate missing samples (not finite) of (leads, samples) in place; a lead that has none at all becomes 0."""
+    """Interpolate missing (not finite) samples of (leads, samples) in place; a lead without valid samples becomes 0."""
     finite = np.isfinite(signal)
     if finite.all():
         return
@@ -131,7 +131,7 @@ def _without_gaps(x: np.ndarray, leads: tuple[str, ...], name: str) -> np.ndarra
         raise NoSignalError(f"{name}: holds no signal, every sample is missing")
     if not recorded.all():
         missing = [lead for lead, there in zip(leads, recorded, strict=True) if not there]
-        only = f"only {leads[int(recorded.argmax())]} is there, and " if len(missing) == len(leads) - 1 else ""
+        only = f"only {leads[int(recorded.argmax())]} is present, and " if len(missing) == len(leads) - 1 else ""
         _warn(f"{name}: lead {', '.join(missing)} is missing and masked; {only}findings are less certain")
     if not finite[recorded].all():
         _warn(f"{name}: {(~finite[recorded]).mean():.1%} of the samples are missing, interpolated")
@@ -140,7 +140,7 @@ def _without_gaps(x: np.ndarray, leads: tuple[str, ...], name: str) -> np.ndarra
     if len(flat) == recorded.sum():
         raise NoSignalError(f"{name}: holds no signal, every lead is flat")
     if flat:
-        _warn(f"{name}: lead {', '.join(flat)} is flat, findings that rest on it mean little")
+        _warn(f"{name}: lead {', '.join(flat)} is flat, findings based on it are unreliable")
     return x
 
 

@@ -115,8 +115,8 @@ def assess_quality(ecg: ECG) -> Quality:
     waves = Waves(x, ecg.sampling_rate, alive, ~dead[alive].all(axis=0))
     measures |= {"wander": waves.wander(), "mains": waves.mains(), "noise": waves.noise(), "beats": waves.beats()}
     for name in ("clipped", "wander", "mains", "noise", "beats"):
-        told = alive if name != "beats" or ecg.duration >= BEAT else np.zeros_like(alive)
-        measures[name] = np.where(told, measures[name], np.nan)
+        valid = alive if name != "beats" or ecg.duration >= BEAT else np.zeros_like(alive)
+        measures[name] = np.where(valid, measures[name], np.nan)
 
     leads, problems = {}, {}
     for i, lead in enumerate(LEADS):

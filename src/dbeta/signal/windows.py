@@ -1,7 +1,7 @@
-"""A recording of any length → windows as long as the model's input.
+"""Cuts a recording of any length into windows as long as the model's input.
 
-Special here: no window of a long recording is padded, for the last one ends where the recording ends and overlaps the
-one before it. NumPy alone, so that processes that read ahead need not load torch.
+The last window of a long recording ends where the recording ends and overlaps the one before it, so that none is
+padded. Needs NumPy only, so that reader processes need not load torch.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from dbeta.ecg import ECG
 from dbeta.errors import DBetaWarning, NoSignalError
 from dbeta.signal.preprocess import InputFormat, prepare_signal
 
-#: Seconds at the end of a recording that are left out rather than given a window of their own.
+#: Seconds at the end of a recording that are left out instead of getting their own window.
 TAIL = 1.0
-#: Seconds of a file that are read at first, which is all of most.
+#: Seconds of a file that are read first, which covers most files entirely.
 FIRST = 60.0
-#: Seconds that are read at a time of what is longer.
+#: Seconds of a longer file that are read at a time.
 PIECE = 300.0
 
 
 def window_starts(duration: float, window: float) -> np.ndarray:
-    """Where windows begin: one after the other, and one more at the end for a rest of more than `TAIL` seconds.
+    """Start times of consecutive windows, with one more at the end for a remainder longer than `TAIL` seconds.
 
     Args:
-        duration: of the recording, seconds.
-        window: seconds of a window.
+        duration: length of the recording in seconds.
+        window: length of a window in seconds.
 
     Returns:
-        (n,) seconds from the recording's beginning; 0 alone for what is shorter than a window.
+        (n,) seconds from the beginning; only 0 for a recording shorter than a window.
     """
     whole = math.floor(duration / window + 1e-6)
     starts = [number * window for number in range(whole)] or [0.0]
@@ -43,12 +43,12 @@ def window_starts(duration: float, window: float) -> np.ndarray:
 
 
 def first_stretch(window: float) -> float:
-    """Seconds of a file to read at first: whole windows, and what would be left out behind them."""
+    """Seconds of a file to read first: whole windows, and the tail that would be left out."""
     return max(1, math.floor(FIRST / window)) * window + TAIL
 
 
 def later_stretches(starts: np.ndarray, read: float, window: float) -> list[np.ndarray]:
-    """The windows that end behind the first `read` seconds, in pieces of `PIECE` seconds.
+    """The windows that end after the first `read` seconds, in pieces of `PIECE` seconds.
 
     Returns:
         The starts (k,) of each piece's windows.
@@ -61,19 +61,19 @@ def later_stretches(starts: np.ndarray, read: float, window: float) -> list[np.n
 def cut_windows(
     ecg: ECG, starts: Sequence[float] | np.ndarray, wanted: InputFormat, offset: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Windows of a recording, or of a stretch of it, as a model reads them.
+    """Model input from windows of a recording, or of a stretch of it.
 
     Args:
         ecg: the recording or the stretch.
-        starts: of the windows, in seconds of the whole recording.
-        wanted: the model's input.
-        offset: where the stretch begins, seconds.
+        starts: start times of the windows, in seconds of the whole recording.
+        wanted: format of the model's input.
+        offset: start time of the stretch in seconds.
 
     Returns:
         The starts (n,) of the windows that hold a signal, and the windows (n, leads, samples) float32.
 
     Raises:
-        DBetaError: the recording cannot be used, whatever the window.
+        DBetaError: no window of the recording can be used.
 
     Warns:
         DBetaWarning: as `prepare_signal` does, for each window.
@@ -84,14 +84,14 @@ def cut_windows(
             windows.append(prepare_signal(window_at(ecg, start, wanted, offset), wanted))
             kept.append(start)
         except NoSignalError:
-            if len(starts) == 1 and offset == 0:  # a short recording: the reason is of use
+            if len(starts) == 1 and offset == 0:  # a short recording, whose error is informative
                 raise
     empty = np.zeros((0, len(wanted.leads), wanted.n_samples), np.float32)
     return np.array(kept), np.stack(windows) if windows else empty
 
 
 def window_at(ecg: ECG, start: float, wanted: InputFormat, offset: float = 0.0) -> ECG:
-    """One window of a recording, or of a stretch of it that begins at `offset` seconds, as it was recorded."""
+    """One window of a recording, or of a stretch of it that begins at `offset` seconds, not resampled."""
     used = round(wanted.duration * ecg.sampling_rate)
     meta = {name: value for name, value in ecg.meta.items() if name != "duration"}
     # The last window may begin between two samples
@@ -100,17 +100,14 @@ def window_at(ecg: ECG, start: float, wanted: InputFormat, offset: float = 0.0) 
 
 
 def merge_notes(notes: Iterable[str]) -> list[str]:
-    """Warnings of many windows, one of each kind; the number of windows follows where there are several.
-
-    Warnings are of one kind where they differ in numbers only, but a lead's name is no number.
-    """
+    """Merge the warnings of many windows that differ only in numbers (except in lead names), with their count."""
     kinds: dict[str, list[str]] = {}
     for note in notes:
         kinds.setdefault(re.sub(r"(?<![\w.])[\d.]+", "", note), []).append(note)
-    return [same[0] if len(same) == 1 else f"{same[0]} (so in {len(same)} windows)" for same in kinds.values()]
+    return [same[0] if len(same) == 1 else f"{same[0]} (in {len(same)} windows)" for same in kinds.values()]
 
 
 def warn_all(notes: Iterable[str]) -> None:
-    """Warn of each."""
+    """Issue each note as a `DBetaWarning`."""
     for note in notes:
         warnings.warn(note, DBetaWarning, stacklevel=3)

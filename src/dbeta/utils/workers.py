@@ -1,7 +1,7 @@
-"""A function over many items in worker processes: results in order, and a process that dies costs at most its item.
+"""Maps a function over items in worker processes: results in order, and a crashed worker loses at most its item.
 
-Special here: workers are loky's, which, unlike those of `multiprocessing`, neither copy a process that runs threads
-nor need the `if __name__ == "__main__"` of their caller's script.
+Uses loky, whose workers, unlike those of `multiprocessing`, neither fork a process with threads nor need
+`if __name__ == "__main__"` in the caller's script.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from typing import Any, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-#: Reading is done before so many processes share it.
+#: More processes do not make reading faster.
 MOST_WORKERS = 16
-#: `mallopt` of the GNU C library: never give memory back at the heap's top; large blocks come from the heap, too.
+#: Arguments of glibc's `mallopt`: never trim the top of the heap; allocate large blocks from the heap as well.
 KEEP_TOP, KEEP_LARGE = (-1, -1), (-4, 0)
-#: Why a file has no result, when the process that read it died.
+#: Error of a file whose worker died.
 KILLED = "reading it killed the process that read it; it may be too large or hostile"
 
 
 def default_workers() -> int:
-    """One process for each core that this one may use, up to `MOST_WORKERS`."""
-    # Not `cpu_count`: a job on a cluster may be confined to some of them
+    """Number of cores available to this process, up to `MOST_WORKERS`."""
+    # Not `cpu_count`, as a cluster may restrict a job to some cores
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, MOST_WORKERS)
 
@@ -45,14 +45,14 @@ def map_in_workers(
     ahead: int,
     killed: Callable[[Item], Result],
 ) -> Generator[Result, None, None]:
-    """The function of each item, in the items' order, worked out ahead of whoever takes the results.
+    """Apply a function to each item in worker processes, in order and ahead of the consumer.
 
     Args:
-        function: is pickled, as are items and results.
-        items: are taken one by one, as they are needed.
-        workers: processes; 0 works in this one.
-        ahead: items under way or waiting, besides one for each worker.
-        killed: the result for an item that ended the process which worked on it, also when it was alone.
+        function: picklable, as are items and results.
+        items: consumed one by one, as needed.
+        workers: number of processes; 0 for none but this one.
+        ahead: items in progress or waiting, in addition to one per worker.
+        killed: gives the result for an item that crashes its worker even when it runs alone.
     """
     if workers == 0:
         yield from map(function, items)
@@ -63,7 +63,7 @@ def map_in_workers(
         nonlocal executor
         try:
             return executor.submit(function, item)
-        except RuntimeError:  # a worker died since
+        except RuntimeError:  # a worker has died
             executor = _start(workers)
             return executor.submit(function, item)
 
@@ -85,7 +85,7 @@ def map_in_workers(
             try:
                 yield future.result()
             except BrokenExecutor:
-                # A worker died, perhaps of its item, and with it all that was under way: each is done again, alone
+                # All items in progress are lost with the worker: repeat each of them alone
                 lost = [item, *(item for item, _ in waiting)]
                 waiting.clear()
                 yield from map(alone, lost)
@@ -97,24 +97,24 @@ def map_in_workers(
 def _start(workers: int) -> Any:
     from loky import get_reusable_executor
 
-    # One thread for each worker: the cores are shared already
+    # One thread per worker, as all cores are in use
     threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     return get_reusable_executor(max_workers=workers, initializer=start_worker, env=threads)
 
 
 def start_worker() -> None:
-    """What each worker does first."""
-    # Ctrl-C is for the program, which then ends its workers
+    """Runs at the start of each worker."""
+    # Ctrl-C is handled by the main process, which then ends its workers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "nice"):
-        # The model's threads wait for each other, so one that must wait for a reader holds up all
+        # The model's threads wait for each other, so readers must not delay any of them
         os.nice(10)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     quicken_wfdb()
 
 
 def _end_with(program: int) -> None:
-    """End this process soon after the program that started it, which may have been killed without a word."""
+    """End this process soon after the one that started it, which may have been killed."""
     while os.getppid() == program:
         time.sleep(2)
     os._exit(1)
@@ -122,10 +122,10 @@ def _end_with(program: int) -> None:
 
 @cache
 def keep_freed_memory() -> None:
-    """Have this process use memory again that it freed, where its C library is GNU's; elsewhere nothing happens.
+    """Make this process reuse freed memory, if its C library is glibc.
 
-    For one that needs the same large tensors again and again: else each is given back to the kernel and filled with
-    zeros by it anew, which is a quarter of the time that a simulation takes.
+    For processes that allocate the same large tensors repeatedly: otherwise each is returned to the kernel and zeroed
+    again, which is a quarter of the time of a simulation.
     """
     try:
         library = ctypes.CDLL("libc.so.6")
@@ -136,9 +136,9 @@ def keep_freed_memory() -> None:
 
 
 def quicken_wfdb() -> None:
-    """Give wfdb its tables of header fields as dictionaries, in a process of our own.
+    """Replace wfdb's tables of header fields by dictionaries, in worker processes only.
 
-    It looks each field of each lead up in a DataFrame, which is 12 of the 14 ms that reading a 12-lead record takes.
+    Looking up each field of each lead in a DataFrame takes 12 of the 14 ms of reading a 12-lead record.
     """
     from wfdb.io import _header
 

@@ -71,7 +71,7 @@ def test_damaged_files(tmp_path, make_ecg):
 
 @pytest.mark.shared
 def test_statements_of_scp(shared, tmp_path):
-    """Section 8 is put into the real file, which has none: a header, a date, and its lines."""
+    """Insert section 8 into the real file, which lacks it: a header, a date, and its lines."""
     data = bytearray((shared / "formats" / "scp-ecg-example.scp").read_bytes())
     lines = [b"Sinus rhythm\0", b"Confirmed by Clark\0", b"Clark has a normal ECG\0"]
     body = b"\0" + (2002).to_bytes(2, "little") + bytes([11, 22, 9, 10, 0, len(lines)])

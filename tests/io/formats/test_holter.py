@@ -54,7 +54,7 @@ def test_only_the_stretch_is_held(tmp_path, make_ecg, write, monkeypatch):
     inner = holter.np.memmap
 
     class Mapped:
-        """A map that tells how much of it is taken."""
+        """A memory map that records how much of it is read."""
 
         def __init__(self, *args):
             self.data = inner(*args)

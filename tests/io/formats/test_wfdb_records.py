@@ -66,7 +66,7 @@ def test_no_gain_is_warned_of(tmp_path, make_ecg, written):
     if not written:
         lines = [lines[0], *(" ".join(line.split()[:2]) for line in lines[1:])]
     path.write_text("\n".join(lines))
-    with pytest.warns(DBetaWarning, match=r"rec\.hea: its header states no gain, for which 200 counts per mV"):
+    with pytest.warns(DBetaWarning, match=r"rec\.hea: its header states no gain, so 200 counts per mV"):
         read = read_ecg(path, leads=LEADS)
     np.testing.assert_allclose(read.signal, ecg.signal, atol=0.003)
 
@@ -119,8 +119,8 @@ def test_signal_files_of_any_ending(tmp_path, make_ecg):
 @pytest.mark.parametrize(
     ("first", "message"),
     [
-        ("M\u00fcller 1 500 1000", "has the record name 'M\u00fcller', but WFDB's are of letters"),
-        ("a.1 1 500 1000", "has the record name 'a.1', but WFDB's"),
+        ("M\u00fcller 1 500 1000", "has the record name 'M\u00fcller', but WFDB allows only unaccented letters"),
+        ("a.1 1 500 1000", "has the record name 'a.1', but WFDB"),
         ("a 1 1e3 1000", "states its sampling rate as '1e3'; write it without an exponent"),
         ("a 1 0.5 1000", "is sampled at 0.5 Hz, too slow for an ECG"),
         ("signals of a", "it has no record line"),

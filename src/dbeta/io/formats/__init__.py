@@ -1,4 +1,4 @@
-"""The file formats: one reader each, from a file to its channels as they are, before leads and units are sorted out.
+"""Readers of the file formats: each returns the channels as stored, before leads and units are standardised.
 
 A new format is a function of (file, options) that returns a `Recording`, and a row in `dbeta.io.catalog.FORMATS`.
 """

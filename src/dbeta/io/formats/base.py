@@ -1,4 +1,4 @@
-"""What all readers share: what the caller said, what a file holds, and a guard around the libraries' parsers."""
+"""Shared by all readers: the caller's options, the recording they return, and error handling around parsers."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dbeta.ecg import standard_lead_name
 from dbeta.errors import DBetaError
 from dbeta.io.identity import Identity
 
-#: In `leads`, a channel that is none of the twelve.
+#: Marks a channel that is none of the twelve in `leads`.
 NO_LEAD = "-"
-#: Hz; what says that it is slower counts something else than time.
+#: Hz; a lower rate does not come from a column of times.
 SLOWEST = 10.0
 
 
 @dataclass
 class Options:
-    """What the caller said, for files that are silent."""
+    """The caller's options, for what a file does not state; see `dbeta.io.read.read_ecg`."""
 
     sampling_rate: float | None = None
     leads: Sequence[str] | None = None
@@ -34,10 +34,10 @@ class Options:
     units: str | None = None
 
     def stretch(self, sampling_rate: float, total: int) -> tuple[int, int]:
-        """The first sample that is asked for and the one after the last, of `total` in the file.
+        """The requested stretch of a file of `total` samples, as first sample and the one after the last.
 
         Raises:
-            DBetaError: the file ends before, or the sampling rate is none.
+            DBetaError: the file ends before the stretch, or the sampling rate is not a positive number.
         """
         if not (math.isfinite(sampling_rate) and sampling_rate > 0):
             raise DBetaError(f"has a sampling rate of {sampling_rate:g} Hz; get or export the file again")
@@ -51,27 +51,27 @@ class Options:
 
 @dataclass
 class Recording:
-    """What a file holds before the leads are sorted out."""
+    """Content of a file, before its leads and units are standardised."""
 
     signal: np.ndarray | list[np.ndarray]  # (channels, samples), or a row for each channel
     names: Sequence[str]
     sampling_rate: float | None
-    units: Sequence[str] = ()  # of each channel; mV where not given
-    total: int | None = None  # samples in the file, where `signal` has only the stretch that was asked for
+    units: Sequence[str] = ()  # of each channel; mV if empty
+    total: int | None = None  # samples in the file, if `signal` is only the requested stretch
     report: str = ""
     identity: Identity = field(default_factory=Identity)
     meta: dict[str, Any] = field(default_factory=dict)
     unit_assumed: bool = False
-    notes: list[str] = field(default_factory=list)  # what the user is to be warned of
+    notes: list[str] = field(default_factory=list)  # warnings for the user
 
 
 @contextmanager
 def parsing(kind: str, file: Path | None = None) -> Iterator[None]:
-    """Around the call of a library's parser, and nothing else: its exceptions become one sentence.
+    """Turn the exceptions of a library's parser into one sentence; to be put around its call and nothing else.
 
     Args:
-        kind: what the file is taken for.
-        file: is not named in the sentence a second time.
+        kind: name of the format.
+        file: its path is shortened in the message, which names it already.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -80,13 +80,13 @@ def parsing(kind: str, file: Path | None = None) -> Iterator[None]:
         except (ImportError, DBetaError):
             raise
         except Exception as error:
-            said = str(error) if file is None else str(error).replace(str(file), file.name)
-            reason = " ".join(said.split())[:200].rstrip(".") or type(error).__name__
+            text = str(error) if file is None else str(error).replace(str(file), file.name)
+            reason = " ".join(text.split())[:200].rstrip(".") or type(error).__name__
             raise DBetaError(f"cannot be read as {kind} ({reason}); get or export the file again") from error
 
 
 def known_lead(name: str) -> str | None:
-    """The standard lead of this name, or None."""
+    """The standard lead with this name; None if there is none."""
     try:
         return standard_lead_name(name)
     except DBetaError:
@@ -94,7 +94,7 @@ def known_lead(name: str) -> str | None:
 
 
 def disagreement(lead: np.ndarray, expected: np.ndarray) -> float:
-    """0 for equal shapes, about 0.7 for unrelated ones, 1 for opposite ones; blind to offsets, 0 for a flat lead."""
+    """0 for equal shapes, about 0.7 for unrelated and 1 for opposite ones; ignores offsets; 0 for a flat lead."""
     valid = np.isfinite(lead) & np.isfinite(expected)
     lead, expected = lead[valid].astype(np.float64), expected[valid].astype(np.float64)
     if valid.sum() < 2 or lead.std() == 0:
@@ -103,7 +103,7 @@ def disagreement(lead: np.ndarray, expected: np.ndarray) -> float:
 
 
 def patient_facts(age: Any, sex: Any) -> dict[str, Any]:
-    """Age in years and sex in one spelling, each only where it is known."""
+    """Age in years and sex as "male" or "female", each only if known."""
     meta: dict[str, Any] = {}
     with suppress(TypeError, ValueError):
         meta |= {"age": int(float(age))} if 0 <= float(age) < 150 else {}

@@ -1,7 +1,7 @@
-"""The vendors' XML, SCP-ECG and MFER, through `ecgdatakit`: the rhythm strip, never the median beat.
+"""Clinical XML, SCP-ECG and MFER, through `ecgdatakit`: the rhythm strip, never the median beat.
 
-What the library does not do, and is done here: it rounds sampling rates to whole Hz, keeps the calibration pulse at
-the end of Philips files, and leaves the rhythm statement of HL7 aECG out of the interpretation.
+Corrects what the library does otherwise: it rounds sampling rates to whole Hz, keeps the calibration pulse at the end
+of Philips files, and omits the rhythm statement of HL7 aECG from the interpretation.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def _read(file: Path, options: Options, kind: str, parser: str) -> Recording:
         leads = [lead.to_physical() if lead.resolution_unit and lead.resolution else lead for lead in body.leads]
         signal = [np.asarray(lead.samples, dtype=np.float64) for lead in leads]
         names = [lead.label for lead in leads]
-        # Counts without a calibration have no unit, and are refused for that
+        # Counts without a calibration have no unit and are refused later
         units = ["" if lead.is_raw else lead.units for lead in leads]
         rate = next((lead.sampling_rate for lead in leads if known_lead(lead.label)), None)
         rate = _exact_rate(body.raw_metadata, rate) if rate else None
@@ -44,20 +44,20 @@ read_scp = partial(_read, kind="SCP-ECG", parser="SCPECGParser")
 read_mfer = partial(_read, kind="MFER", parser="MFERParser")
 
 
-def _exact_rate(said: dict[str, Any], rounded: float) -> float:
-    exact = said.get("rhythm_time", {}).get("sampling_rate_exact")
-    if interval := said.get("rhythm_sample_interval_us"):
+def _exact_rate(stated: dict[str, Any], rounded: float) -> float:
+    exact = stated.get("rhythm_time", {}).get("sampling_rate_exact")
+    if interval := stated.get("rhythm_sample_interval_us"):
         exact = 1e6 / interval
-    exact = exact or next(iter(said.get("sampling_rates", ())), None)
+    exact = exact or next(iter(stated.get("sampling_rates", ())), None)
     return exact if exact and abs(exact - rounded) <= 0.5 else rounded
 
 
 def _report(body: Any) -> str:
-    # Only the statement: its reason ("QRSd >115mS, not LBBB/RBBB") names findings that are absent
-    said = [text.strip() for text, _ in body.interpretation.statements]
+    # Without their reasons, which name absent findings ("QRSd >115mS, not LBBB/RBBB")
+    statements = [text.strip() for text, _ in body.interpretation.statements]
     if body.source_format == "hl7_aecg":
-        said.insert(0, body.annotations.get("rhythm", "").strip())
-    return "; ".join(dict.fromkeys(text for text in said if text))
+        statements.insert(0, body.annotations.get("rhythm", "").strip())
+    return "; ".join(dict.fromkeys(text for text in statements if text))
 
 
 def _identity(body: Any) -> Identity:
@@ -69,6 +69,6 @@ def _identity(body: Any) -> Identity:
 
 
 def _without_calibration_pulse(signal: np.ndarray) -> np.ndarray:
-    """Philips ends its 11 s with a 1 mV pulse: a stretch in which all leads are equal, which an ECG never has."""
+    """Remove the 1 mV pulse at the end of Philips' 11 s, a stretch in which all leads are equal, unlike in an ECG."""
     differ = np.flatnonzero(np.ptp(signal, axis=0) > 0)
     return signal[:, : differ[-1] + 1] if differ.size else signal

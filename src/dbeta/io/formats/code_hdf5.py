@@ -1,4 +1,4 @@
-"""HDF5 in CODE's layout, whose releases differ in unit and lead order without saying so: the signal itself decides."""
+"""HDF5 in CODE's layout; unit and lead order differ between releases, unstated, and are inferred from the signal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BLOCK = 100_000  # samples read at once
 
 
 def read_hdf5(file: Path, options: Options) -> Recording:
-    """One recording of an HDF5 file in CODE's layout, without its zero padding."""
+    """Read one recording of an HDF5 file in CODE's layout, without its zero padding."""
     import h5py
 
     shape: tuple[int, ...] = ()
@@ -43,10 +43,10 @@ def read_hdf5(file: Path, options: Options) -> Recording:
         first, last = _used(content["tracings"], row)
         unit = (options.units and millivolts(options.units)) or _code_unit(file, file.stat().st_mtime_ns)
     if last == first:
-        raise DBetaError(f"has nothing but zeros in row {row}; choose another recording with --record")
+        raise DBetaError(f"has only zeros in row {row}; choose another recording with --record")
     begin, end = options.stretch(rate, last - first)
     with parsing("HDF5"), h5py.File(file) as content:
-        # The order shows at the beginning, whichever stretch is asked for
+        # The lead order is inferred from the beginning, whichever stretch is requested
         opening = read_rows(content["tracings"], row, slice(first, min(last, first + _BLOCK)))  # (samples, 12)
         signal = read_rows(content["tracings"], row, slice(first + begin, first + end))  # (samples, 12)
         opening, signal = (part.T.astype(np.float64) for part in (opening, signal))
@@ -56,7 +56,7 @@ def read_hdf5(file: Path, options: Options) -> Recording:
 
 
 def _used(tracings: Any, row: int) -> tuple[int, int]:
-    """Where a recording starts and ends between its zero padding; the same number twice if there is none."""
+    """First sample of a recording and the one after its last, between zero padding; equal if it is all zeros."""
     count = tracings.shape[1]
     starts = range(0, count, _BLOCK)
 
@@ -73,7 +73,7 @@ def _choose_row(count: int, ids: list[Any], record: str | int | None) -> int:
         if count > 1:
             raise DBetaError(f"holds {count} recordings; choose one by exam_id or row number with --record")
         return 0
-    # CODE-15 % ends each part with an empty row of exam_id 0, which must not hide row 0.
+    # CODE-15 % ends each part with an empty row of exam_id 0, which must not hide row 0
     matches = [row for row, exam in enumerate(ids) if str(exam) == str(record) != "0"]
     if not matches and str(record).isdecimal() and int(record) < count:
         matches = [int(record)]
@@ -86,8 +86,9 @@ def _choose_row(count: int, ids: list[Any], record: str | int | None) -> int:
 def _code_unit(file: Path, changed: int) -> float:
     """The factor from the file's unit to mV: 0.1 (the documented 1e-4 V) or 1, as copies of CODE are found in both.
 
-    The largest step between samples at 400 Hz, the slope of the QRS, is about 0.6 mV and blind to baseline wander; the
-    median over leads and recordings is ten times that in a file in 1e-4 V. `changed` makes an edited file a new one.
+    The largest step between samples at 400 Hz, the slope of the QRS, is about 0.6 mV and independent of baseline
+    wander; in a file in 1e-4 V the median over leads and recordings is ten times that. `changed`, the modification
+    time, invalidates the cache.
     """
     import h5py
 
@@ -101,9 +102,9 @@ def _code_unit(file: Path, changed: int) -> float:
 
 
 def _limb_order(signal: np.ndarray) -> tuple[str, ...]:
-    """Which of the known orders agrees with Goldberger's equations, as CODE-15 % and CODE-test differ."""
+    """The known order that agrees best with Goldberger's equations, as CODE-15 % and CODE-test differ."""
     expected = augmented_leads(signal[0], signal[1])
     errors = [sum(disagreement(signal[row], expected[order[row]]) for row in (3, 4, 5)) / 3 for order in _LIMB_ORDERS]
     if min(errors) > 0.5:
-        raise DBetaError("has limb leads in no known order; name the twelve leads in the file's order with --leads")
+        raise DBetaError("has limb leads in an unknown order; name the twelve leads in the file's order with --leads")
     return _LIMB_ORDERS[int(np.argmin(errors))]

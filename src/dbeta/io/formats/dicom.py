@@ -51,7 +51,7 @@ class _Group:
 
 
 def read_dicom(file: Path, options: Options) -> Recording:
-    """The rhythm of a DICOM waveform file.
+    """Read the rhythm strip of a DICOM waveform file.
 
     Raises:
         DBetaError: it is damaged, holds no waveform or only an averaged beat.
@@ -59,7 +59,7 @@ def read_dicom(file: Path, options: Options) -> Recording:
     import pydicom
 
     with parsing("DICOM"):
-        # Some archives leave the preamble out, which says that it is DICOM
+        # `force`, because some archives omit the preamble
         body = pydicom.dcmread(file, force=True, stop_before_pixels=True)
         little = body.original_encoding[1] is not False
         items = list(body.get("WaveformSequence") or [])
@@ -74,7 +74,7 @@ def read_dicom(file: Path, options: Options) -> Recording:
     meta |= {"device": device} if device else {}
     longest = max(group.seconds for group in groups)
     strips = [group for group in groups if not any(word in group.label.upper() for word in _AVERAGED)]
-    # The label is optional: beside a longer group, less than 2 s are an averaged beat
+    # Labels are optional: a group shorter than 2 s beside a longer one is an averaged beat
     strips = [group for group in strips if group.seconds >= min(2.0, longest)]
     if not strips:
         raise DBetaError("holds only an averaged beat; export the rhythm strip")
@@ -182,14 +182,14 @@ def _start_times(groups: list[_Group]) -> list[float]:
 
 
 def _statements(body: Any) -> list[str]:
-    """What is written about the whole recording: annotations that are text, not a measurement or a point in time."""
-    said = []
+    """Statements about the whole recording: annotations of text, not of a measurement or a point in time."""
+    statements = []
     for item in body.get("WaveformAnnotationSequence") or []:
         placed = ("NumericValue", "ReferencedSamplePositions", "ReferencedTimeOffsets", "ReferencedDateTime")
         if not any(item.get(name) is not None for name in placed):
             text = item.get("UnformattedTextValue") or _first(item, "ConceptCodeSequence").get("CodeMeaning")
-            said.append(" ".join(str(text or "").split()))
-    return [text for text in said if text]
+            statements.append(" ".join(str(text or "").split()))
+    return [text for text in statements if text]
 
 
 def _age(body: Any) -> int | None:

@@ -24,7 +24,7 @@ from dbeta.io.formats.base import Options, Recording, known_lead, parsing, patie
 from dbeta.io.identity import Identity
 from dbeta.io.safety.limits import check_values
 
-# Name and width in bytes of what an EDF header says of each signal.
+# Name and width in bytes of the fields that an EDF header has for each signal.
 _SIGNAL_FIELDS = {
     "label": 16,
     "transducer": 80,
@@ -43,10 +43,10 @@ _ISHNE_LEADS = ("X", "Y", "Z", *LEADS, "ES", "AS", "AI")
 
 
 def read_edf(file: Path, options: Options) -> Recording:
-    """EDF, EDF+ or BDF, with 16 or 24 bits a sample.
+    """Read EDF, EDF+ or BDF, with 16 or 24 bits per sample.
 
     Raises:
-        DBetaError: it is damaged, cut short, or interrupted so that its parts are not one recording.
+        DBetaError: it is damaged or cut short, or the recording was interrupted.
     """
     with file.open("rb") as stream, parsing("EDF"):
         head = stream.read(256)
@@ -63,7 +63,7 @@ def read_edf(file: Path, options: Options) -> Recording:
     edges = np.cumsum([0, *sizes]) * width
     offset = 256 * (count + 1)
     present = (file.stat().st_size - offset) // int(edges[-1])
-    # −1: the recorder was never stopped
+    # −1 means that the recorder was never stopped
     blocks = present if blocks == -1 else blocks
     if present < max(blocks, 1):
         raise DBetaError(f"holds {present} of its {max(blocks, 1)} data records; get the file again")
@@ -75,7 +75,7 @@ def read_edf(file: Path, options: Options) -> Recording:
     rows = [row for row in range(count) if row not in notes and sizes[row] > 0]
     if not rows or seconds == 0:
         raise DBetaError("holds annotations but no signals; give the file with the recording")
-    # The leads decide, as a file may hold slower signals too
+    # The sampling rate is that of the leads, as a file may hold slower signals too
     size = next((sizes[row] for row in rows if known_lead(signals["label"][row])), sizes[rows[0]])
     begin, end = options.stretch(size / seconds, blocks * size)
     first, last = begin // size, -(-end // size)
@@ -106,7 +106,7 @@ def _number(text: str) -> float:
 
 
 def _integers(data: np.ndarray, width: int) -> np.ndarray:
-    """Little-endian integers with a sign, from bytes (blocks, bytes)."""
+    """Signed little-endian integers from bytes (blocks, bytes)."""
     if width == 2:
         return np.ascontiguousarray(data).view("<i2").ravel()
     parts = np.ascontiguousarray(data).reshape(-1, 3).astype(np.int32)
@@ -114,37 +114,37 @@ def _integers(data: np.ndarray, width: int) -> np.ndarray:
 
 
 def _calibrated(counts: np.ndarray, signal: dict[str, str]) -> tuple[np.ndarray, str]:
-    """Values in the signal's own unit, and that unit; it is empty where the calibration is none."""
+    """Values in the signal's own unit, and that unit; counts and "" if the calibration is invalid."""
     with suppress(ValueError):
         low, high = _number(signal["physical_min"]), _number(signal["physical_max"])
         lowest, highest = _number(signal["digital_min"]), _number(signal["digital_max"])
-        # Beyond a trillion of any unit lies no calibration but an accident
+        # A range beyond 1e12 in any unit is an error
         if low != high and lowest < highest and all(abs(one) < 1e12 for one in (low, high, lowest, highest)):
             return low + (counts - lowest) * ((high - low) / (highest - lowest)), signal["unit"]
     return counts.astype(np.float64), ""
 
 
 def _check_continuous(notes: np.ndarray, seconds: float) -> None:
-    """Whether each data record begins where the one before ends: its first annotation says when."""
+    """Check that each data record begins where the one before ends, by its first annotation."""
     stated = (re.match(rb"([+-][\d.]+)[\x14\x15]", row.tobytes()) for row in notes)
     onsets = [float(one[1]) for one in stated if one]
     if len(onsets) < len(notes) or np.abs(np.diff(onsets) - seconds).max(initial=0) > 1e-3:
-        raise DBetaError("was interrupted, so that its parts are not one recording; export it as continuous EDF")
+        raise DBetaError("was interrupted between its parts; export it as continuous EDF")
 
 
 def _edf_patient(head: bytes) -> tuple[dict[str, Any], Identity]:
-    """EDF+ says "code sex birthdate name" with X for unknown; plain EDF any text, which may well be a name."""
+    """EDF+ has "code sex birthdate name" with X for unknown; plain EDF has any text, perhaps a name."""
     text = head[8:88].decode("latin-1").replace("\0", " ").strip()
     if not head[192:196].endswith(b"DF+"):
         return {}, Identity(patient_id=text)
     code, sex, birth, name, *_ = ["" if part == "X" else part for part in text.split()] + [""] * 4
-    said = head[88:168].decode("latin-1").split()
-    device = said[4].replace("_", " ") if len(said) > 4 and said[4] != "X" else ""
+    words = head[88:168].decode("latin-1").split()
+    device = words[4].replace("_", " ") if len(words) > 4 and words[4] != "X" else ""
     age, born = None, ""
     with suppress(ValueError, IndexError):
         day = datetime.strptime(birth, "%d-%b-%Y").date()
         born = day.isoformat()
-        age = _years(day, datetime.strptime(said[1], "%d-%b-%Y").date())
+        age = _years(day, datetime.strptime(words[1], "%d-%b-%Y").date())
     meta = patient_facts(age, sex) | ({"device": device} if device else {})
     return meta, Identity(code.replace("_", " "), name.replace("_", " "), born)
 
@@ -154,7 +154,7 @@ def _years(born: date, day: date) -> int:
 
 
 def read_ishne(file: Path, options: Options) -> Recording:
-    """An ISHNE Holter recording: 16 bits a sample, at so many nV each."""
+    """Read an ISHNE Holter recording: 16 bits per sample, each of a stated number of nV."""
     with file.open("rb") as stream, parsing("an ISHNE Holter recording"):
         head = stream.read(522)
         if len(head) < 522:
@@ -175,7 +175,7 @@ def read_ishne(file: Path, options: Options) -> Recording:
     names = [_ISHNE_LEADS[code - 2] if 2 <= code < 20 else f"channel {row + 1}" for row, code in enumerate(codes)]
     units = ["mV" if nanovolts > 0 else "" for nanovolts in resolution]
     meta, identity = _ishne_patient(head)
-    # Recorders state the samples of a lead or of all leads, and some neither
+    # Recorders state the samples of one lead or of all leads, some neither
     short = stated > total and stated != total * count
     notes = (
         [f"its header promises {stated} samples, it holds {total} of each lead; it may be cut short"] if short else []

@@ -1,4 +1,4 @@
-"""CPSC2018's MATLAB files as first published: a struct `ECG` with sex, age and data."""
+"""MATLAB files of CPSC2018 as first published: a struct `ECG` with sex, age and data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dbeta.io.formats.base import Options, Recording, parsing, patient_facts
 
 
 def read_matlab(file: Path, options: Options) -> Recording:
-    """One CPSC2018 file: twelve leads in mV at 500 Hz."""
+    """Read a CPSC2018 file: twelve leads in mV at 500 Hz."""
     from scipy.io import loadmat
 
     with parsing("a MATLAB file"):

@@ -89,7 +89,7 @@ def _encoding(head: bytes) -> str:
 
 
 def _first_row(lines: Sequence[str]) -> int:
-    """Index of the table's first line: neither blank nor a comment, unless the comment is the header of the next."""
+    """Index of the table's first line, skipping blank lines and comments, except a comment that is its header."""
     filled = [number for number, line in enumerate(lines) if line.strip()]
     body = next((i for i, number in enumerate(filled) if not lines[number].lstrip().startswith(_COMMENT)), 0)
     if body:

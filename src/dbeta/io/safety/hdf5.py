@@ -1,4 +1,4 @@
-"""HDF5: nothing in a file reaches outside it, and no chunk inflates to more than it declares."""
+"""HDF5: refuses links to other files, and chunks that inflate to more than they declare."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dbeta.io.safety.limits import DEFLATE_RATIO, HDF5_CHUNK, HDF5_OBJECTS, INFL
 
 
 def check_hdf5(file: Path) -> None:
-    """No link, dataset or filter of an HDF5 file reaches outside it.
+    """Check that no link, dataset or filter of an HDF5 file refers to anything outside it.
 
     Raises:
-        DBetaError: one does, the file is damaged, or it holds more than its size allows.
+        DBetaError: one does, the file is damaged, or it declares more data than it holds.
     """
     import h5py
 
     seen = 0
 
-    # What a callback returns ends the visit; what it raises is lost in the library
+    # Returning a value ends the visit; exceptions would be lost in the library
     def check_link(name: bytes, link: Any) -> DBetaError | None:
         nonlocal seen
         seen += 1
@@ -54,7 +54,7 @@ def _check_dataset(name: str, dataset: Any) -> DBetaError | None:
         return DBetaError(f"declares a dataset that it does not hold ({_shown(name)}); get or export the file again")
     properties = dataset.id.get_create_plist()
     filters = [properties.get_filter(number)[0] for number in range(properties.get_nfilters())]
-    # Deflate, shuffle, checksum, szip, n-bit, scale-offset and LZF; any other would be loaded from outside
+    # Deflate, shuffle, checksum, szip, n-bit, scale-offset and LZF; others would be loaded as plugins
     known = set(filters) <= {1, 2, 3, 4, 5, 6, 32000}
     if not known or len(set(filters) & {1, 4, 32000}) > 1 or len(filters) != len(set(filters)):
         return DBetaError(f"has a dataset compressed in an unusual way ({_shown(name)}); repack it with gzip")
@@ -74,17 +74,17 @@ def _check_chunk(dataset: Any, offset: tuple[int, ...]) -> None:
 
 
 def read_rows(dataset: Any, *rows: int | slice) -> Any:
-    """A part of an HDF5 dataset, `dataset[rows]`, once its chunks are known to inflate to no more than they declare.
+    """Read `dataset[rows]` after checking that its chunks inflate to no more than they declare.
 
     Args:
         dataset: an `h5py.Dataset`.
-        *rows: what is wanted of its first axes.
+        *rows: index or slice of each of its first axes.
 
     Raises:
-        DBetaError: it is no array of numbers, a chunk is a bomb, or the part is too large to be held at once.
+        DBetaError: it is not an array of numbers, a chunk inflates to more, or the part is too large to load.
     """
     if not hasattr(dataset, "chunks") or dataset.dtype.kind not in "fiu" or len(rows) > len(dataset.shape):
-        raise DBetaError("has a dataset that is no array of numbers; export the recordings again")
+        raise DBetaError("has a dataset that is not an array of numbers; export the recordings again")
     asked = [range(size) for size in dataset.shape]
     for axis, part in enumerate(rows):
         asked[axis] = range(*part.indices(dataset.shape[axis])) if isinstance(part, slice) else range(part, part + 1)

@@ -1,4 +1,4 @@
-"""What no real recording exceeds, and the checks that need nothing but a number, a path or a stream of bytes."""
+"""Limits that no real recording exceeds, and checks of numbers, paths and streams."""
 
 from __future__ import annotations
 
@@ -12,46 +12,46 @@ from dbeta.errors import DBetaError
 MIB = 2**20
 #: Bytes of a file that its parser loads as a whole.
 LARGEST_FILE = 256 * MIB
-#: The same for formats whose parser needs ten and more times the file's size.
+#: The same for formats whose parser needs at least ten times the file's size.
 LARGEST_TABLE, LARGEST_DICOM, LARGEST_XML, LARGEST_SCP, LARGEST_HEADER = 128 * MIB, 64 * MIB, 16 * MIB, 4 * MIB, MIB
 #: Bytes that come out of what a file holds compressed.
 INFLATED = 256 * MIB
 #: Values (samples of all leads) held in memory at once: an hour and a half of 12 leads at 500 Hz.
 VALUES = 2**25
-#: Cells that are parsed of a table in text, which takes a second for 10 million.
+#: Cells that are parsed of a text table, at 10 million per second.
 TABLE_VALUES = 2**24
-#: Channels of one recording, ten times what any recorder has.
+#: Channels of one recording, ten times those of any recorder.
 CHANNELS = 256
 #: Start tags and attributes in an XML file.
 XML_NODES = 1_000_000
 #: Definitions in an MFER file, and channels over all its frames: a day of 12 leads in frames of a second passes.
 MFER_TAGS, MFER_CHANNELS = 1_000_000, 2_000_000
-#: Bytes of Philips' leads once they are unpacked: 12 leads over 3 minutes at 1 kHz.
+#: Bytes of Philips' leads after unpacking: 12 leads over 3 minutes at 1 kHz.
 XLI = 4 * MIB
-#: Nesting of whatever nests.
+#: Nesting depth in any format.
 DEPTH = 64
 #: The first row of a table: bytes and cells. A lead may be a row.
 TABLE_ROW, TABLE_CELLS = 4 * MIB, 100_000
 #: Objects in an HDF5 file, and a chunk's bytes.
 HDF5_OBJECTS, HDF5_CHUNK = 100_000, 64 * MIB
-#: More than zlib can ever make of one byte.
+#: Upper bound of zlib's compression ratio.
 DEFLATE_RATIO = 1032
 
 
 def check_values(count: float, limit: int = VALUES) -> None:
-    """Refuse to hold more than so many values at once.
+    """Refuse to load more than `limit` values at once.
 
     Raises:
         DBetaError: `count` is more.
     """
     if count > limit:
         raise DBetaError(
-            f"declares {count:.3g} samples, more than are read at once; read a part of it (duration), or split it"
+            f"declares {count:.3g} samples, more than can be read at once; read a part of it (duration), or split it"
         )
 
 
 def check_channels(count: float) -> None:
-    """Refuse a number of channels that no recorder has.
+    """Refuse an implausible number of channels.
 
     Raises:
         DBetaError: it is more than `CHANNELS`.
@@ -61,7 +61,17 @@ def check_channels(count: float) -> None:
 
 
 def inflate(pieces: Iterable[bytes], limit: int, bits: int = zlib.MAX_WBITS, keep: bool = False) -> bytes:
-    """Inflate up to a limit; what is no zlib stream is left to the parser."""
+    """Decompress up to a limit of bytes; data that is not a zlib stream is left to the parser.
+
+    Args:
+        pieces: compressed data.
+        limit: bytes that may come out.
+        bits: window size, as in `zlib.decompressobj`.
+        keep: whether to return the result instead of b"".
+
+    Raises:
+        DBetaError: more comes out.
+    """
     inflater = zlib.decompressobj(bits)
     kept, total = [], 0
     try:
@@ -80,27 +90,27 @@ def inflate(pieces: Iterable[bytes], limit: int, bits: int = zlib.MAX_WBITS, kee
 
 
 def is_folder(path: Path) -> bool:
-    """`Path.is_dir`, which raises where a name is too long or the folder around it locked; this is False then."""
+    """As `Path.is_dir`, but False instead of an error if the name is too long or its folder is locked."""
     return os.path.isdir(path)  # noqa: PTH112
 
 
 def is_file(path: Path) -> bool:
-    """`Path.is_file`, in the same way."""
+    """As `Path.is_file`, but False instead of an error if the name is too long or its folder is locked."""
     return os.path.isfile(path)  # noqa: PTH113
 
 
 def links_outside(file: Path, *folders: Path) -> bool:
-    """Whether a link leads out of all these folders."""
+    """Whether a link leads to a place outside all of these folders."""
     real = file.resolve()
     return not any(real.is_relative_to(folder.resolve()) for folder in folders)
 
 
 def readable_name(path: str | os.PathLike[str]) -> str:
-    """A path as text that can be written anywhere, whatever bytes its name has."""
+    """A path as printable text, whatever bytes its name has."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def shown(text: str, length: int = 500) -> str:
-    """Text from a file in one line, cut, and without what steers a terminal."""
+    """Text from a file on one line, shortened, without control characters."""
     letters = ("?" if not (letter.isprintable() or letter.isspace()) else letter for letter in text[:length])
     return "".join(" " if letter.isspace() else letter for letter in letters)

@@ -1,4 +1,4 @@
-"""XML is streamed through expat, which builds nothing, and stopped at the first thing that no ECG has."""
+"""XML: streamed through expat without building a tree, and refused at the first construct that no ECG has."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dbeta.io.safety.limits import DEPTH, MIB, XLI, XML_NODES, check_channels
 
 
 class _XMLScreen:
-    """Streams XML through expat and stops at the first thing that no ECG has."""
+    """Streams XML through expat; its handlers raise `DBetaError` at the first construct that no ECG has."""
 
-    # Philips' parser makes a list as long as these elements say
+    # Philips' parser allocates a list of this length
     _COUNTS = ("numberchannelsallocated", "numberchannelsvalid")
 
     def __init__(self) -> None:
@@ -34,12 +34,12 @@ class _XMLScreen:
         self.texts: list[list[str]] = []
 
     def _doctype(self, name: str, system: str | None, public: str | None, has_subset: int) -> None:
-        # GE's files name their DTD, which is never fetched; one inside the file can hold entities and default values
+        # GE's files name a DTD, which is never fetched; one inside the file can hold entities and default values
         if has_subset:
-            raise DBetaError("is XML with declarations of its own (a DTD), as attacks have; export it without")
+            raise DBetaError("is XML with an internal DTD, as used by attacks; export it without")
 
     def _entity(self, *_: Any) -> None:
-        raise DBetaError("is XML with entities of its own, as attacks have; export it without")
+        raise DBetaError("is XML with its own entities, as used by attacks; export it without")
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self.nodes += 1 + len(attributes)
@@ -71,7 +71,11 @@ def _number(text: str) -> float:
 
 
 def check_xml(file: Path) -> None:
-    """Screen a document in each way in which the parsers may decode it."""
+    """Screen an XML file in each encoding that the parsers may try.
+
+    Raises:
+        DBetaError: it is not well-formed, or has a construct that no ECG has.
+    """
     from ecgdatakit.parsing.helpers import decode_text
 
     content = file.read_bytes()
@@ -82,7 +86,7 @@ def check_xml(file: Path) -> None:
         raise
     except (expat.ExpatError, LookupError, ValueError) as error:
         refusal = error
-    # The parsers' second try, for text that is not in the encoding it names: some believe the name, others do not
+    # The parsers try again if the stated encoding is wrong; some trust it, others do not
     named = re.match(rb"^\s*<\?xml[^>]*?encoding\s*=\s*[\"']([A-Za-z0-9._-]+)[\"']", content)
     texts = {decode_text(content, encoding) for encoding in {named[1].decode() if named else None, None}}
     readable = 0
@@ -96,7 +100,7 @@ def check_xml(file: Path) -> None:
 
 
 def _check_xli(text: str) -> None:
-    """Philips' compressed leads: chunks of a header (size, start) and LZW in 10 bits, which can grow 600-fold."""
+    """Check Philips' compressed leads: chunks of a header (size, start) and 10-bit LZW, which can grow 600-fold."""
     try:
         packed = b64decode("".join(text.split()), validate=True)
     except ValueError:
@@ -109,12 +113,12 @@ def _check_xli(text: str) -> None:
         for length in _lzw_lengths(packed[at + 8 : at + 8 + size]):
             total += length
             if total > XLI:
-                raise DBetaError("holds compressed leads of more than any real length; export the file again")
+                raise DBetaError("holds compressed leads longer than any recording; export the file again")
         at += 8 + size
 
 
 def _lzw_lengths(packed: bytes, bits: int = 10) -> Iterator[int]:
-    """How many bytes each code stands for."""
+    """Number of bytes that each LZW code expands to."""
     last = (1 << bits) - 2
     lengths = [1] * 256
     held, count, previous = 0, 0, 0

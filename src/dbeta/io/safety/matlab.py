@@ -1,7 +1,7 @@
-"""MATLAB 5 files: compressed variables inflate up to a limit, and what is to be read has the form that `scipy` expects.
+"""MATLAB 5: compressed variables inflate up to a limit, and those to be read must have the form that `scipy` expects.
 
-What is special: `scipy.io.loadmat` looks types up in tables without a check, and reads on where a part is missing, so
-that one wrong byte can end the process. Of the variables that nobody reads, only the beginning is looked at.
+`scipy.io.loadmat` looks up types without bounds checks and reads past missing parts, so that one wrong byte can crash
+the process. Of variables that no reader asks for, only the beginning is checked.
 
 Source: MathWorks, MAT-File Format (R2024a), chapter 1.
 """
@@ -26,16 +26,16 @@ _CELL, _STRUCT, _CHAR, _NUMERIC, _COMPLEX = 1, 2, 4, range(6, 16), 0x08
 
 
 def check_matlab(file: Path) -> None:
-    """Every variable of a MATLAB 5 file.
+    """Check every variable of a MATLAB 5 file.
 
     Raises:
-        DBetaError: it is damaged, or unpacks to more than any recording has.
+        DBetaError: it is damaged, or unpacks to more than any recording.
     """
     left, size = INFLATED, file.stat().st_size
     with file.open("rb") as stream:
         head = stream.read(128)
         if not all(head[:4]):
-            return  # version 4, whose matrices are read as they lie
+            return  # version 4, which has no nested or compressed parts
         order = "little" if head[126:128] == b"IM" else "big"
         while len(tag := stream.read(8)) == 8:
             kind, length = (int.from_bytes(tag[at : at + 4], order) for at in (0, 4))  # type: ignore[arg-type]
@@ -45,11 +45,11 @@ def check_matlab(file: Path) -> None:
             if kind == _PACKED:
                 content = inflate([content], left, keep=True)
                 left -= len(content)
-                # The tag of the matrix inside; what may follow it is never read
+                # Tag of the matrix inside; anything after it is never read
                 kind, length = (int.from_bytes(content[at : at + 4], order) for at in (0, 4))  # type: ignore[arg-type]
                 content = content[8:]
             if kind != _MATRIX or length > len(content):
-                raise _damaged("it has a variable that is none or is cut short")
+                raise _damaged("it has an invalid or truncated variable")
             _check_matrix(memoryview(content)[:length], order, 0)
 
 
@@ -58,7 +58,7 @@ def _damaged(reason: str) -> DBetaError:
 
 
 def _elements(content: memoryview, order: Any) -> Iterator[tuple[int, memoryview]]:
-    """The type and bytes of each part of a variable; small ones have their bytes inside the tag."""
+    """Type and bytes of each part of a variable; small parts have their bytes inside the tag."""
     at = 0
     while at < len(content):
         kind, length = (int.from_bytes(content[start : start + 4], order) for start in (at, at + 4))
@@ -80,7 +80,7 @@ def _check_matrix(content: memoryview, order: Any, depth: int) -> None:
     (flags_kind, flags), (shape_kind, shape), (name_kind, name) = (next(parts, none) for _ in range(3))
     flags_ok = flags_kind == _UINT32 and len(flags) == 8 and content[:4] == _UINT32.to_bytes(4, order)
     if not (flags_ok and shape_kind == _INT32 and len(shape) in range(8, 129, 4) and name_kind == _INT8):
-        raise _damaged("a variable does not begin as one")
+        raise _damaged("a variable has no valid header")
     if depth == 0 and bytes(name) not in VARIABLES:
         return
     word = int.from_bytes(flags[:4], order)
@@ -93,7 +93,7 @@ def _check_matrix(content: memoryview, order: Any, depth: int) -> None:
 def _check_content(
     rest: list[tuple[int, memoryview]], kind: int, imaginary: int, count: int, order: Any, depth: int
 ) -> None:
-    """The parts after the header: as many as the kind of array has, and of its types."""
+    """Check number and types of the parts after the header."""
     types, inner = [one for one, _ in rest], rest
     if kind in _NUMERIC:
         fits, inner = len(rest) == (2 if imaginary else 1) and set(types) <= _NUMBERS, []
@@ -107,8 +107,8 @@ def _check_content(
         fits = types == [_INT32, _INT8, *[_MATRIX] * (names * count)] and names > 0
         inner = rest[2:]
     else:
-        raise _damaged(f"it has an array of class {kind}, which no ECG is")
+        raise _damaged(f"it has an array of the unsupported class {kind}")
     if not fits:
-        raise _damaged("a variable has not the parts that its kind has")
+        raise _damaged("a variable lacks parts or has parts of the wrong type")
     for _, one in inner:
         _check_matrix(one, order, depth + 1)

@@ -1,4 +1,4 @@
-"""WFDB headers, DICOM, MFER, SCP-ECG and tables: a short check each."""
+"""Checks of WFDB headers, DICOM, MFER, SCP-ECG, Parquet and text tables."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ from dbeta.io.safety.limits import (
     links_outside,
 )
 
-#: File, format, and of that what may follow it: samples a frame, skew in frames, offset in bytes.
+#: File and format, which samples per frame, skew in frames and offset in bytes may follow.
 _SIGNAL_LINE = re.compile(r"(\S+)\s+\d+(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?(?:\s.*)?")
 
 
 def check_wfdb(header: Path) -> None:
-    """Names and formats in a header, before wfdb opens what it names."""
+    """Check names and formats in a header, before wfdb opens the files that it names.
+
+    Raises:
+        DBetaError: it is not a header, or names files outside its folder.
+    """
     lines = _lines(header)
     if any(len(word) > 60 for word in lines[0].split()):
-        raise DBetaError("cannot be read as a WFDB header (no number is so long); get or export the file again")
+        raise DBetaError("cannot be read as a WFDB header (it has an overlong number); get or export the file again")
     if "/" in lines[0].split()[0]:
         return
     check_channels(len(lines) - 1)
@@ -38,7 +42,8 @@ def check_wfdb(header: Path) -> None:
         name = line.split()[0]
         if not re.fullmatch(r"[^/\\]{1,200}", name) or name in (".", ".."):
             raise DBetaError(
-                f"cannot be read as a WFDB header ({name[:80]!r} is no file beside it); get or export the file again"
+                f"cannot be read as a WFDB header ({name[:80]!r} is not a file in its folder); get or export the "
+                "file again"
             )
         signal = header.with_name(name)
         if signal.is_symlink() and links_outside(signal, header.parent, header.resolve().parent):
@@ -46,12 +51,12 @@ def check_wfdb(header: Path) -> None:
 
 
 def check_wfdb_stretch(header: Path, begin: int, end: int | None) -> None:
-    """Refuse a stretch that is too long to be held at once.
+    """Refuse a stretch that is too long to be loaded at once.
 
     Args:
-        header: of the record.
+        header: the record's header.
         begin: first sample.
-        end: the one after the last; None for all there are.
+        end: the one after the last; None for all.
 
     Raises:
         DBetaError: it is too long.
@@ -62,7 +67,7 @@ def check_wfdb_stretch(header: Path, begin: int, end: int | None) -> None:
     skew = max((int(shift[:9]) for _, _, shift, _ in stated), default=0)
     if end is None:
         files = [header.with_name(name) for name, *_ in stated]
-        # No format needs less than a byte a sample
+        # Every format needs at least a byte per sample
         end = sum(file.stat().st_size for file in set(files) if file.is_file()) // max(frame, 1) + 1
         words = lines[0].split()
         end = int(words[3]) if len(words) > 3 and words[3].isdecimal() else end
@@ -75,7 +80,7 @@ def _lines(header: Path) -> list[str]:
 
 
 def check_dicom(file: Path) -> None:
-    """A data set that was deflated as a whole is inflated by pydicom without limit."""
+    """Refuse deflate bombs: pydicom inflates a data set that was deflated as a whole, without limit."""
     from pydicom.filereader import read_dataset, read_preamble
     from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -84,14 +89,14 @@ def check_dicom(file: Path) -> None:
             read_preamble(stream, force=True)
             meta = read_dataset(stream, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
             deflated = meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian
-        except Exception:  # what the parser will say
+        except Exception:  # reported by the parser later
             return
         if deflated:
             inflate(iter(lambda: stream.read(MIB), b""), LARGEST_DICOM, -zlib.MAX_WBITS)
 
 
 def check_mfer(file: Path) -> None:
-    """Tags, lengths and values: no more channels or frames than recorders have, no deep nesting.
+    """Refuse more channels or frames than recorders have, and deep nesting.
 
     Source: MFER Part 1, table 5-64 (https://www.mfer.org).
     """
@@ -112,15 +117,17 @@ class _MFERScreen:
         while stream.tell() < end and (tag := stream.read(1)[0]) != self._END:
             self.tags += 1
             if self.tags > MFER_TAGS or self.all_channels > MFER_CHANNELS:
-                raise DBetaError("is no recording, or in more parts than any recorder writes; export the file again")
+                raise DBetaError(
+                    "is not a recording, or has more parts than any recorder writes; export the file again"
+                )
             if tag == 0:
                 continue
-            if tag == self._ATTRIBUTES:  # of one channel, whose number comes in 7-bit bytes
+            if tag == self._ATTRIBUTES:  # of one channel, whose number follows in 7-bit groups
                 while (byte := stream.read(1)) and byte[0] & 0x80:
                     pass
             length = int.from_bytes(stream.read(1), "big")
             inside = length == 0x80
-            if inside:  # up to an end mark
+            if inside:  # ends with an end mark
                 length = end - stream.tell()
             elif length > 0x80:
                 length = int.from_bytes(stream.read(length & 0x7F), "big")
@@ -147,7 +154,7 @@ class _MFERScreen:
 
 
 def check_scp(file: Path) -> None:
-    """The leads' sizes are 16 bits, so only the number of beats to add to each lead needs a limit."""
+    """Limit the number of beats to add to each lead; sizes of leads have 16 bits and need no limit."""
     content = file.read_bytes()
     size = min(int.from_bytes(content[10:14], "little"), len(content))
     for at in range(22, 6 + size, 10):
@@ -158,15 +165,15 @@ def check_scp(file: Path) -> None:
 
 
 def check_table(file: Path) -> None:
-    """A first row within reason: every cell of it costs a hundred times its size."""
+    """Limit the first row: parsing takes a hundred times the memory of each of its cells."""
     with file.open("rb") as stream:
         first = stream.readline(TABLE_ROW + 1)
     if len(first) > TABLE_ROW or max(map(first.count, (b",", b";", b"\t", b"|"))) > TABLE_CELLS:
-        raise DBetaError("has a first row longer than any table of leads; write a column for each lead")
+        raise DBetaError("has a first row too long for a table of leads; write a column for each lead")
 
 
 def check_parquet(file: Path) -> None:
-    """The sizes in the footer, as a few bytes may stand for billions of equal values."""
+    """Limit the sizes in the footer, as a few bytes may stand for billions of equal values."""
     import pyarrow.parquet as pq
 
     try:
