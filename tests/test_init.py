@@ -27,7 +27,7 @@ def test_an_unknown_name():
         dbeta.diagnoze  # noqa: B018
 
 
-def test_the_names_come_from_their_rooms():
+def test_the_names_come_from_their_modules():
     assert dbeta.read_ecg.__module__ == "dbeta.io.read"
     assert dbeta.load.__module__ == "dbeta.inference.load"
     assert dbeta.DBetaModel.__module__ == "dbeta.model.modeling"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.integrations.auto_classes import open_doors
+from dbeta.integrations.auto_classes import register as _register_auto_classes
+from dbeta.utils.moved import keep_old_names as _keep_old_names
 
 if TYPE_CHECKING:
     from dbeta.inference.dbeta import DBeta
@@ -38,8 +40,8 @@ __all__ = [
     "read_ecg",
 ]
 
-# Found on first use, so that reading or plotting an ECG does not wait for torch.
-_HOMES = {
+# Imported on first use, so that reading or plotting an ECG does not import torch.
+_MODULES = {
     "DBeta": "inference.dbeta",
     "load": "inference.load",
     "DBetaConfig": "model.config",
@@ -53,14 +55,17 @@ _HOMES = {
 }
 
 
-open_doors()
+_register_auto_classes()
+_keep_old_names()
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its room."""
-    if name not in _HOMES:
+    """Import a public name from its module."""
+    if name not in _MODULES:
+        if f"dbeta.{name}" in sys.modules:  # an old module name (see `dbeta.utils.moved`)
+            return sys.modules[f"dbeta.{name}"]
         raise AttributeError(f"module 'dbeta' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"dbeta.{_HOMES[name]}"), name)
+    return getattr(importlib.import_module(f"dbeta.{_MODULES[name]}"), name)
 
 
 def __dir__() -> list[str]:

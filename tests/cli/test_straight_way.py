@@ -1,8 +1,8 @@
 """How many modules a reader has to open to follow `dbeta diagnose FILE` to its row of findings.
 
 Counted are the modules of dbeta of which a function is called in a fresh process that diagnoses one file. Not counted:
-`__init__` modules and the hook of `dbeta.integrations`, which only import; `errors`, `utils` and `report`, which
-compute nothing of a finding; `ecg`, the data type; and the modules of `io.formats`, of which a recording needs its own.
+`__init__` modules and the import hook of `dbeta.integrations`; `errors`, `utils` and `report`, which compute nothing of
+a finding; `ecg`, the data type; and the modules of `io.formats`, of which a recording needs its own.
 
 There are two counts. Of steps: `cli`, `checkpoints`, `io`, `signal` and `model` count once each, since the others call
 them through a few functions (a command, `read_checkpoint`, `read_ecg`, windows and their quality, `embed_ecg` and

@@ -1,4 +1,4 @@
-"""The doors of transformers: what AutoConfig, AutoModel, AutoProcessor and AutoTokenizer make of a checkpoint."""
+"""transformers' Auto classes: what AutoConfig, AutoModel, AutoProcessor and AutoTokenizer make of a checkpoint."""
 
 import importlib
 import os
@@ -78,54 +78,63 @@ def test_whatever_is_imported_first(first, micro_checkpoint):
     assert "dbeta" not in done.stderr  # no warning of an unknown kind of model
 
 
+SOURCE = """
+import sys
+class TABLE:
+    register = lambda key, value, exist_ok: sys.registered.append((key, value.__name__, exist_ok))
+"""
+ENTRY = ("dbeta", "DBetaProcessor", True)
+
+
 @pytest.fixture
 def table(tmp_path, monkeypatch):
-    """A module that can be imported, and the list of what was registered in it."""
+    """A module that can be imported, with a table that dbeta registers a class in; the list of such registrations."""
     registered = []
-    (tmp_path / "some_table.py").write_text("TABLE = {}\n")
+    (tmp_path / "some_table.py").write_text(SOURCE)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(auto._AFTER, "some_table", lambda module: registered.append(module.TABLE))
+    monkeypatch.setattr(auto, "_TABLES", (("TABLE", "some_table", "DBetaProcessor"),))
+    monkeypatch.setattr(auto, "_WATCHED", {"some_table"})
+    monkeypatch.setattr(sys, "registered", registered, raising=False)
     yield registered
     sys.modules.pop("some_table", None)
 
 
 def test_a_module_is_registered_in_when_it_has_been_imported(table):
-    auto.open_doors()
+    auto.register()
     assert table == []
     module = importlib.import_module("some_table")
-    assert table == [module.TABLE]
-    assert module.__spec__.loader.get_source("some_table") == "TABLE = {}\n"
+    assert table == [ENTRY]
+    assert module.__spec__.loader.get_source("some_table") == SOURCE
     importlib.import_module("some_table")
-    assert len(table) == 1
+    assert table == [ENTRY]
     importlib.reload(module)
-    assert len(table) == 2
-    assert table[1] is module.TABLE
+    assert table == [ENTRY] * 2
 
 
 def test_a_module_that_was_imported_before_is_registered_in_at_once(table, monkeypatch):
-    finders = [finder for finder in sys.meta_path if finder is not auto._Doorman]
+    finders = [finder for finder in sys.meta_path if finder is not auto._RegisterAfterImport]
     monkeypatch.setattr(sys, "meta_path", finders)
     importlib.import_module("some_table")
     assert table == []
-    auto.open_doors()
-    assert len(table) == 1
-    auto.open_doors()
-    assert sys.meta_path.count(auto._Doorman) == 1
+    auto.register()
+    assert table == [ENTRY]
+    auto.register()
+    assert sys.meta_path.count(auto._RegisterAfterImport) == 1
 
 
 def test_a_module_that_does_not_exist_is_missed_as_ever(monkeypatch):
-    monkeypatch.setitem(auto._AFTER, "no_such_table", lambda module: None)
+    monkeypatch.setattr(auto, "_WATCHED", {"no_such_table"})
     with pytest.raises(ModuleNotFoundError, match="no_such_table"):
         importlib.import_module("no_such_table")
 
 
 def test_importing_dbeta_again_changes_nothing(micro_checkpoint):
     importlib.reload(dbeta)
-    assert sys.meta_path.count(auto._Doorman) == 1
+    assert sys.meta_path.count(auto._RegisterAfterImport) == 1
     assert type(AutoModel.from_pretrained(micro_checkpoint)) is DBetaModel
 
 
-# --- What the doors give
+# --- What the Auto classes give
 
 
 def test_config(micro_checkpoint):
