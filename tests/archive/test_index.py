@@ -101,7 +101,7 @@ def test_another_model_is_refused(run, index, micro_checkpoint, tmp_path):
     name = next(name for name in weights if name.startswith("ecg_proj"))
     save_file(weights | {name: weights[name] + 1}, other / "model.safetensors")
     said = refused(run("search", "pause", "--index", index, "--model", other))
-    assert "was made by another model" in said
+    assert "was built with another model" in said
     assert str(micro_checkpoint) in said
 
 
@@ -111,12 +111,12 @@ def test_a_fingerprint_is_of_weights_not_of_precision(micro_checkpoint):
 
 
 def test_what_is_no_index(run, index, tmp_path, folder, micro_checkpoint):
-    assert "is no index" in refused(run("search", "pause", "--index", tmp_path / "none"))
+    assert "is not an index" in refused(run("search", "pause", "--index", tmp_path / "none"))
     assert "already exists" in refused(run("index", folder, "-o", index))
     assert "does not exist" in refused(run("index", folder, "-o", tmp_path / "none" / "index"))
     (index / "index.faiss").write_bytes(b"damaged")
     said = refused(run("search", "pause", "--index", index, "--model", micro_checkpoint))
-    assert "cannot be read as an index" in said
+    assert "the index cannot be read" in said
     about = json.loads((index / "index.json").read_text())
     (index / "index.json").write_text(json.dumps(about | {"format": 0}))
     assert "another version" in refused(run("search", "pause", "--index", index))

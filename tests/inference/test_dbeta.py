@@ -303,7 +303,7 @@ def test_real_recordings(model, shared):
 
 
 def test_what_is_no_condition(model, make_ecg):
-    with pytest.raises(DBetaError, match="named in words"):
+    with pytest.raises(DBetaError, match="must be text"):
         model.diagnose(make_ecg(), [None])
 
 

@@ -61,7 +61,7 @@ def test_every_new_module_exists():
 def test_a_name_that_never_was():
     from dbeta import reading
 
-    with pytest.raises(AttributeError, match="moved to 'dbeta.io.read', which has no 'nonsense'"):
+    with pytest.raises(AttributeError, match=r"moved to 'dbeta\.io\.read', which has no 'nonsense'"):
         reading.nonsense  # noqa: B018
 
 

@@ -1,7 +1,6 @@
-"""DBeta: a checkpoint ready for use. ECGs in; embeddings and ranked findings out.
+"""DBeta, a loaded checkpoint: embeds ECGs and texts, ranks conditions, searches indexes.
 
-Special here: a score alone tells a reader nothing, so each comes with its percentile among a reference panel of
-recordings whose embeddings lie beside the weights.
+Each score comes with its percentile in a reference panel, recordings whose embeddings are stored beside the weights.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ class DBeta:
     """A model, its processor and its reference panel.
 
     Args:
-        model: the two encoders, or a whole model, which is set to evaluation mode.
-        processor: the model's own.
-        panel: (n, D) unit-length embeddings of reference recordings, or None: then there are no percentiles.
-        batch_size: recordings that go through the model at once.
-        text_embeddings: embeddings (D,) of texts that are known already.
+        model: the two encoders, or a complete model, which is set to evaluation mode.
+        processor: the one that belongs to the model.
+        panel: (n, D) unit-length embeddings of reference recordings; None for no percentiles.
+        batch_size: windows or texts per model batch.
+        text_embeddings: embeddings (D,) of texts computed before, by text.
     """
 
     def __init__(
@@ -66,19 +65,19 @@ class DBeta:
         return f"DBeta({self.model.config.hidden_size}-d embedding in {precision} on {self.model.device}, {panel})"
 
     def __sklearn_clone__(self) -> DBeta:
-        """Itself: clones of a scikit-learn estimator that was given this model share it."""
+        """Itself, so that clones of a scikit-learn estimator share the model."""
         return self
 
     def embed(self, ecgs: ECG | str | Path | Iterable[ECG | str | Path]) -> np.ndarray:
         """Embed recordings.
 
-        One longer than the model's input is cut into windows, as `embed_files` says; its embedding is their mean.
+        Recordings longer than the model's input are cut into windows (see `embed_files`) whose embeddings are averaged.
 
         Args:
             ecgs: one or several, each an `ECG` or a file that `read_ecg` can read.
 
         Returns:
-            (n, D) float32, as the uni-modal pooler gives them (paper section 3.2): not of unit length.
+            (n, D) float32, output of the uni-modal pooler (paper section 3.2), not normalised.
 
         Raises:
             DBetaError: a file cannot be read or a recording cannot be used.
@@ -87,7 +86,7 @@ class DBeta:
         return np.concatenate([np.zeros((0, self.model.config.hidden_size), np.float32), *embeds])
 
     def _usable(self, ecgs: ECG | str | Path | Iterable[ECG | str | Path]) -> Iterator[Embedded]:
-        """Each recording's embeddings, with what it is to be warned of."""
+        """Embed recordings, passing on their warnings and raising their errors."""
         for one in self.embed_files([ecgs] if isinstance(ecgs, ECG | str | Path) else ecgs):
             warn_all(one.notes)
             if one.error is not None:
@@ -102,21 +101,19 @@ class DBeta:
         watch: Watch | None = None,
         **options: Any,
     ) -> Iterator[Embedded]:
-        """Embed recordings one after the other, reading ahead in worker processes where there are many files.
+        """Embed recordings one after the other, reading ahead in worker processes if there are many files.
 
-        A recording longer than the model's input is cut into windows, one after the other; where more than a second is
-        left, one more ends where the recording ends. Files are read in pieces, so that a day needs no more memory than
-        some minutes.
+        A recording longer than the model's input is cut into consecutive windows; if more than a second is left over,
+        one more window ends at the recording's end. Long files are read in pieces of a few minutes to save memory.
 
         Args:
             files: what `read_ecg` can read, or ECGs.
-            workers: processes that read (see `prepare_files`).
-            watch: is called with a long recording's name, its windows that are done, and all of them.
-            **options: those of `read_ecg`.
+            workers: number of reading processes (see `prepare_files`).
+            watch: called with a long recording's name, its windows done, and its windows in total.
+            **options: keyword arguments of `read_ecg`.
 
         Yields:
-            For each recording, in order, its embeddings; where it cannot be used, `error` says why, and the others go
-            on.
+            The embeddings of each recording, in order; if one cannot be used, its `error` says why.
         """
         for group in self.embed_groups(files, workers=workers, watch=watch, **options):
             yield from group
@@ -156,7 +153,7 @@ class DBeta:
         return embed_signals(self.model, signals)
 
     def embed_text(self, texts: str | Sequence[str]) -> np.ndarray:
-        """Embed texts: (n, D) float32, remembered for the next time.
+        """Embed texts: (n, D) float32, cached by text.
 
         Raises:
             DBetaError: a text is empty.
@@ -169,7 +166,7 @@ class DBeta:
         return np.stack([self._text_cache[text] for text in texts])
 
     def ecg_embedding_fingerprint(self) -> str:
-        """A name for how this model embeds ECGs: weights, settings and precision."""
+        """Hash of everything that decides ECG embeddings: weights, settings and precision."""
         inner = self.model
         if isinstance(inner, DualEncoder):
             parts: list[torch.nn.Module] = [inner.ecg_tower]
@@ -179,7 +176,7 @@ class DBeta:
         return ecg_embedding_fingerprint(parts, inner.config, about)
 
     def checkpoint_fingerprint(self) -> str:
-        """A name for the checkpoint's weights and input, whatever they are computed in."""
+        """Hash of the checkpoint's weights and input format, whatever the precision."""
         if not isinstance(self.model, DualEncoder):
             return self.ecg_embedding_fingerprint()
         return checkpoint_fingerprint(self.model.weights, self.processor.input_format)
@@ -187,8 +184,8 @@ class DBeta:
     def embed_condition(self, condition: Condition | str) -> np.ndarray:
         """The direction of a condition: (D,) float32 of unit length, the mean over its prompts.
 
-        A name that `conditions.yaml` knows brings its synonyms and its clinical description as further prompts; any
-        other text stands for itself.
+        For a condition in `conditions.yaml`, its synonyms and clinical description are prompts, too; any other text is
+        its own prompt.
         """
         known = find_condition(condition) if isinstance(condition, str) else condition
         prompts = [str(condition)] if known is None else known.prompts
@@ -202,23 +199,22 @@ class DBeta:
         *,
         windows: bool = False,
     ) -> pd.DataFrame:
-        """How well each condition describes each recording.
+        """Rank conditions by how well they match each recording.
 
-        A recording longer than the model's input is asked as a whole, by the mean of its windows' embeddings, and
-        window by window.
+        A recording longer than the model's input is scored by the mean of its windows' embeddings, and per window.
 
         Args:
             ecgs: one or several, each an `ECG` or a file that `read_ecg` can read.
             conditions: one or several, in words; by default about twenty common ones. A string is one condition.
-            windows: a row for each window and condition instead of each recording and condition.
+            windows: one row per window and condition, instead of one per recording and condition.
 
         Returns:
-            Columns `record`, `condition`, `score` (cosine of the embeddings, −1 to 1), `percentile` (share of the
-            reference panel that the condition describes less well, 0 to 100; NaN without a panel) and `quality` of the
-            signal ("good" or "fair"), best score first within each record. Where a recording has several windows, also
-            `peak`, the best score among its windows, and `peak_at`, where that window starts in seconds. With
+            Columns `record`, `condition`, `score` (cosine of the embeddings, −1 to 1), `percentile` (percentage of
+            the reference panel that matches the condition less closely; NaN without a panel) and `quality` of the
+            signal ("good" or "fair"), best score first within each record. If a recording has several windows, also
+            `peak`, the best score among its windows, and `peak_at`, the start of that window in seconds. With
             `windows`, `start` in seconds follows `record`. A recording without usable signal (`dbeta.signal.quality`)
-            has no rows, and a warning says why; windows without are left out.
+            has no rows and causes a warning; unusable windows are left out.
 
         Raises:
             DBetaError: a file or recording cannot be used, or a condition is empty.
@@ -227,25 +223,25 @@ class DBeta:
         return tabulate(question, list(self._usable(ecgs)), windows=windows)
 
     def search(self, text: str, index: Index | str | Path, k: int = 10) -> pd.DataFrame:
-        """The recordings of an index that words describe best.
+        """Find the recordings of an index that match a text best.
 
         Args:
-            text: in words; a condition that `conditions.yaml` knows is asked for in all its wordings.
-            index: a folder that `dbeta index` made, or an `Index` of it, which need not be read again.
-            k: how many; fewer where the index has fewer.
+            text: what to look for; a condition in `conditions.yaml` is searched in all its wordings.
+            index: a folder that `dbeta index` wrote, or a loaded `Index`.
+            k: number of recordings to return.
 
         Returns:
             Columns `file`, `record`, `windows`, `warnings` and `score` (cosine of the embeddings), best first.
 
         Raises:
-            DBetaError: the folder is no index, another model made it, or the text is empty.
+            DBetaError: the folder is not an index, it was built with another model, or the text is empty.
         """
         found = index if isinstance(index, Index) else Index.load(index)
         found.check(self.checkpoint_fingerprint())
         return found.nearest(self.embed_condition(text), k)
 
     def ask(self, conditions: str | Sequence[str] | None = None) -> Question:
-        """The conditions as directions, beside the reference panel's scores; see `diagnose`.
+        """Embed conditions, and score the reference panel for them (see `diagnose`).
 
         Raises:
             DBetaError: a condition is empty, or none is named.
@@ -255,7 +251,7 @@ class DBeta:
         if not asked:
             raise DBetaError("no condition was named; name at least one, such as 'atrial fibrillation'")
         if any(not isinstance(one, str | Condition) for one in asked):
-            raise DBetaError("a condition is named in words, such as 'atrial fibrillation'")
+            raise DBetaError("a condition must be text, such as 'atrial fibrillation'")
         names = [one if isinstance(one, str) else one.name for one in asked]
         directions = np.stack([self.embed_condition(one) for one in asked])  # (C, D)
         panel = None if self.panel is None else np.sort(self.panel.numpy() @ directions.T, axis=0)  # (panel, C)

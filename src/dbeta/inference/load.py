@@ -1,4 +1,4 @@
-"""`dbeta.load`: a checkpoint by its name → a `DBeta`."""
+"""`dbeta.load`: loads a checkpoint by name."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ from dbeta.inference.dbeta import DBeta
 
 
 def load(name_or_path: str | Path | None = None, *, device: str | None = None, precision: str = "auto") -> DBeta:
-    """Load a checkpoint, as much of it as embedding needs.
+    """Load the parts of a checkpoint that embedding and diagnosing need.
 
     Args:
-        name_or_path: a folder, a hub id, or one of the models that come with the package, "tiny" and "tiny-sim"; None
-            for "tiny".
-        device: torch device; None chooses a GPU where there is one.
-        precision: "auto" is bfloat16 where the processor multiplies matrices in it, else float32; either can be asked
-            for by name, and so can "int8", for processors without such units.
+        name_or_path: a folder, a hub ID, or a bundled model, "tiny" or "tiny-sim"; None for "tiny".
+        device: torch device; None uses a GPU if there is one.
+        precision: "float32", "bfloat16", "int8" (CPU only), or "auto": bfloat16 if the hardware has matrix units for
+            it, else float32.
 
     Raises:
-        DBetaError: the folder is missing or incomplete, its files do not belong together, the hub cannot be reached
-            or does not give the model, or the precision is unknown.
+        DBetaError: the folder is missing, incomplete or inconsistent, the model cannot be downloaded, or the precision
+            is unknown.
     """
     found = read_checkpoint(name_or_path, device=device, precision=precision)
     return DBeta(found.model, found.processor, found.panel, text_embeddings=found.text_embeddings)

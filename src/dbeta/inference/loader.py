@@ -1,7 +1,6 @@
-"""Recordings → windows of model input, files in worker processes, so that the model never waits for a disk or a parser.
+"""Reads recordings and prepares windows of model input, ahead of the model in worker processes.
 
-Special here: results come in the order of the recordings, and no more than a few batches wait in memory; a recording of
-a day comes in pieces.
+Results come in the order of the recordings, and only a few batches wait in memory; long recordings come in pieces.
 """
 
 from __future__ import annotations
@@ -23,33 +22,33 @@ from dbeta.signal.quality import assess_quality
 from dbeta.signal.windows import cut_windows, first_stretch, later_stretches, window_at, window_starts
 from dbeta.utils.workers import KILLED, default_workers, map_in_workers
 
-#: Fewer files are read sooner than workers start.
+#: With fewer files, starting workers takes longer than reading.
 FEWEST_FILES = 32
-#: Files that are read or lie ready while the model works, besides one for each worker.
+#: Files being read or waiting for the model, in addition to one per worker.
 AHEAD = 96
 #: The same for pieces of one long recording.
 PIECES_AHEAD = 2
-#: One long recording is read faster than any model takes it by so many processes.
+#: Processes that read one long recording; more would outpace any model.
 MOST_FOR_ONE = 4
 
 
 @dataclass
 class Prepared:
-    """A recording as the model reads it, or a piece of it, or why it cannot be used.
+    """A recording or a piece of it as model input, or the reason it cannot be used.
 
     Attributes:
         file: the recording as it was given.
-        record: its id in its file, or the file's name; empty for an `ECG` that has none.
-        name: file's name and id, as in "exams.hdf5#17".
-        starts: (n,) seconds at which windows begin, of those that hold a signal.
-        windows: (n, leads, samples) float32; None where the recording cannot be used.
-        qualities: verdict on each window, and the reason where it is "unusable" (see `dbeta.signal.quality`).
-        lost: further windows, in which there is no signal.
-        end: seconds of the recording that this piece and those before it cover.
-        duration: of the whole recording, seconds.
-        last: no further piece of this recording follows.
-        error: the sentence that says why it cannot be used.
-        notes: what it was warned of.
+        record: its ID in the file, or the file's name; empty for an `ECG` without either.
+        name: file name and ID, as in "exams.hdf5#17".
+        starts: (n,) start in seconds of each window that holds a signal.
+        windows: (n, leads, samples) float32; None if the recording cannot be used.
+        qualities: verdict on each window, and the reason if it is "unusable" (see `dbeta.signal.quality`).
+        lost: number of windows without any signal.
+        end: where this piece ends, in seconds from the recording's start.
+        duration: of the whole recording, in seconds.
+        last: whether this is the last piece of the recording.
+        error: why the recording cannot be used.
+        notes: warnings about it.
     """
 
     file: ECG | str | Path
@@ -72,11 +71,11 @@ def prepare_file(
     """Read a recording and prepare its windows.
 
     Args:
-        file: an `ECG`, or what `read_ecg` can read.
-        wanted: the model's input.
-        options: those of `read_ecg`.
-        starts: of the windows that are wanted, seconds; None for those at the beginning, which are all of a recording
-            of ten seconds or a minute.
+        file: an `ECG`, or a file that `read_ecg` can read.
+        wanted: the model's input format.
+        options: keyword arguments of `read_ecg`.
+        starts: of the windows to prepare, in seconds; None for those of the first minute, which are all windows of most
+            recordings.
     """
     done = Prepared(file)
     with warnings.catch_warnings(record=True) as caught:
@@ -99,7 +98,7 @@ def _prepare(done: Prepared, wanted: InputFormat, options: dict[str, Any], start
         except NoSignalError as error:
             if error.duration is None or error.duration <= seconds:
                 raise
-            # Hours of a recording may be missing
+            # Only this stretch lacks signal; others may have some
             silence = np.full((len(wanted.leads), round(seconds * wanted.sampling_rate)), np.nan, np.float32)
             meta = {"source": Path(file).name, "duration": error.duration}
             ecg = ECG(silence, wanted.sampling_rate, wanted.leads, meta=meta)
@@ -119,7 +118,7 @@ def _prepare(done: Prepared, wanted: InputFormat, options: dict[str, Any], start
         done.last = not later
     done.starts, done.windows = cut_windows(ecg, starts, wanted, offset)
     found = [assess_quality(window_at(ecg, start, wanted, offset)) for start in done.starts]
-    done.qualities = [(one.verdict, one.reason) for one in found]  # thousands of a day are kept
+    done.qualities = [(one.verdict, one.reason) for one in found]  # compact: a day has thousands
     done.lost = len(starts) - len(done.starts)
     done.end = float(starts[-1]) + window
     full = float(ecg.meta.get("duration", 0.0))
@@ -131,20 +130,20 @@ def _prepare(done: Prepared, wanted: InputFormat, options: dict[str, Any], start
 def prepare_files(
     files: Iterable[ECG | str | Path], wanted: InputFormat, *, workers: int | None = None, **options: Any
 ) -> Iterator[Prepared]:
-    """Read and prepare recordings, ahead of whoever takes them.
+    """Read and prepare recordings ahead of the caller.
 
     Args:
-        files: what `read_ecg` can read, or ECGs, which are prepared in this process.
-        wanted: the model's input.
-        workers: processes that read; by default one for each core where there are many files, else none but for what
-            is longer than a minute.
-        **options: those of `read_ecg`.
+        files: that `read_ecg` can read, or ECGs, which are prepared in this process.
+        wanted: the model's input format.
+        workers: number of reading processes; by default one per core if there are many files, else none except for
+            recordings longer than a minute.
+        **options: keyword arguments of `read_ecg`.
 
     Yields:
-        One or more for each recording, in their order; one that cannot be used is told by its `error`, never raised.
+        One or more pieces per recording, in order; errors are stored in `error`, never raised.
     """
     if workers is None:
-        # Not any sequence: a corpus would decode each recording to tell
+        # Only lists and tuples: a corpus would decode every recording for this check
         many = isinstance(files, list | tuple) and len(files) >= FEWEST_FILES
         many = many and not any(isinstance(file, ECG) for file in files)
         workers = default_workers() if many else 0
@@ -160,7 +159,7 @@ def prepare_files(
 
 
 def _prepare_rest(first: Prepared, wanted: InputFormat, options: dict[str, Any], workers: int) -> Iterator[Prepared]:
-    """The further pieces of a long recording, up to the first that cannot be read."""
+    """The remaining pieces of a long recording, up to the first that cannot be read."""
     pieces = later_stretches(window_starts(first.duration, wanted.duration), first.end, wanted.duration)
     if isinstance(first.file, ECG):
         workers = 0

@@ -1,1 +1,1 @@
-"""dbeta in other libraries: transformers and scikit-learn."""
+"""Integrations with transformers and scikit-learn."""

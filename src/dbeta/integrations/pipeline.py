@@ -1,4 +1,4 @@
-"""ECGs in a pipeline of transformers, whose own "feature-extraction" reads only text."""
+"""A transformers pipeline for ECGs; the built-in "feature-extraction" reads only text."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from dbeta.io.read import as_ecg
 class ECGFeatureExtractionPipeline(FeatureExtractionPipeline):
     """`pipeline("feature-extraction", model=..., pipeline_class=ECGFeatureExtractionPipeline)`.
 
-    It takes one recording or a list of them, each an `ECG` or a file that `read_ecg` can read, and gives for each a
-    nested list (1, D) of floats, or with `return_tensors=True` a tensor: the embedding that `DBeta.embed` gives, not
-    of unit length. A recording that cannot be used raises a `DBetaError`.
+    Takes one recording or a list, each an `ECG` or a file that `read_ecg` can read, and returns for each a nested list
+    (1, D) of floats, or with `return_tensors=True` a tensor: the embedding of `DBeta.embed`, not normalised. A
+    recording that cannot be used raises a `DBetaError`.
     """
 
     _load_tokenizer = False
     _load_feature_extractor = True
 
     def preprocess(self, inputs: ECG | str | Path, **_: Any) -> dict[str, Tensor]:
-        """One recording as the model reads it: `ecg` (1, leads, samples)."""
-        # A second more than needed, so that resampling has its margin
+        """One recording as model input: `ecg` (1, leads, samples)."""
+        # One second more than needed, as a margin for resampling
         ecg = as_ecg(inputs, duration=self.feature_extractor.duration + 1)
         return {"ecg": self.feature_extractor(ecg=ecg)["ecg"].to(self.model.dtype)}

@@ -1,7 +1,7 @@
-"""The door of scikit-learn: recordings in, embeddings out, as the first step of any `Pipeline`.
+"""A scikit-learn transformer that embeds recordings, as the first step of any `Pipeline`.
 
-Special here: the transformer holds settings only. Loaded models are shared by all of them, so that clones, which
-cross-validation makes by the dozen, load nothing again and pickles carry no weights.
+The transformer holds settings only. Loaded models are cached and shared, so the many clones of a cross-validation do
+not load them again, and pickles contain no weights.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ _MAKE_ECGS = "give a list of dbeta.ECG(signal, sampling_rate) or of files"
 
 
 class DBetaTransformer(TransformerMixin, BaseEstimator):
-    """Turns recordings into embeddings; nothing is fitted.
+    """Embeds recordings; needs no fitting.
 
     `X` is a list, an array or a column (Series, DataFrame of one column) of recordings, each a `dbeta.ECG` or a file
-    that `read_ecg` can read. Behind `Pipeline(memory=...)`, files are known by their names alone.
+    that `read_ecg` can read. With `Pipeline(memory=...)`, files are cached by name alone.
 
     Args:
-        model: checkpoint folder or hub id; None for the bundled model. Or a loaded `DBeta`, which clones then share
-            and pickles contain.
-        device: torch device; None chooses a GPU where there is one.
+        model: checkpoint folder or hub ID; None for the bundled model. Or a loaded `DBeta`, which clones share and
+            pickles contain.
+        device: torch device; None uses a GPU if there is one.
         precision: "auto", "float32", "bfloat16" or "int8" (see `load`).
-        batch_size: recordings that go through the model at once.
+        batch_size: windows per model batch.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class DBetaTransformer(TransformerMixin, BaseEstimator):
         precision: str = "auto",
         batch_size: int = 32,
     ) -> None:
-        """Store the settings as they are; `fit` and `transform` look at them."""
+        """Store the settings unchanged; `fit` and `transform` check them."""
         self.model = model
         self.device = device
         self.precision = precision
@@ -55,17 +55,17 @@ class DBetaTransformer(TransformerMixin, BaseEstimator):
         """Check the settings and that `X` holds recordings; nothing is read or loaded.
 
         Raises:
-            DBetaError: a setting is unknown, or `X` is no list of recordings.
+            DBetaError: a setting is unknown, or `X` is not a list of recordings.
         """
         self._check_settings()
         _recordings(X)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """The embeddings of recordings, (n, D) float32, not of unit length (see `DBeta.embed`).
+        """Embed recordings: (n, D) float32, not normalised (see `DBeta.embed`).
 
         Raises:
-            DBetaError: a setting is unknown, `X` is no list of recordings, one cannot be read or used, or the model
+            DBetaError: a setting is unknown, `X` is not a list of recordings, one cannot be read or used, or the model
                 cannot be loaded.
         """
         self._check_settings()
@@ -74,7 +74,7 @@ class DBetaTransformer(TransformerMixin, BaseEstimator):
         return DBeta(model.model, model.processor, batch_size=self.batch_size).embed(recordings)
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Names of the columns: dbeta0, dbeta1, …; `input_features` is ignored. Loads the model, to know its width."""
+        """Column names dbeta0, dbeta1, …; ignores `input_features`. Loads the model to find its width."""
         width = self._loaded().model.config.hidden_size
         return np.array([f"dbeta{i}" for i in range(width)], dtype=object)
 
@@ -83,7 +83,7 @@ class DBetaTransformer(TransformerMixin, BaseEstimator):
         return True
 
     def __sklearn_tags__(self) -> Any:
-        """Told to scikit-learn: recordings or file names in a row, no fitting needed."""
+        """Declares a one-dimensional input of recordings or file names, and that no fitting is needed."""
         tags = super().__sklearn_tags__()
         tags.requires_fit = False
         tags.input_tags.one_d_array = True
@@ -104,7 +104,7 @@ class DBetaTransformer(TransformerMixin, BaseEstimator):
             return self.model
         name = None if self.model is None else str(self.model)
         weights = Path("" if name is None else name).expanduser() / WEIGHTS_FILE
-        # The time is part of the key, so that a folder which was trained anew is loaded anew
+        # Part of the cache key, so that a retrained checkpoint is loaded again
         changed = weights.stat().st_mtime_ns if name is not None and weights.is_file() else None
         return _load(name, self.device, self.precision, changed)
 
@@ -115,7 +115,7 @@ def _load(name: str | None, device: str | None, precision: str, changed: int | N
 
 
 def _recordings(X: Any) -> list[ECG | str | Path]:
-    """The rows of X, which are recordings or files."""
+    """The rows of X, which must be recordings or files."""
     if isinstance(X, ECG | str | Path):
         raise DBetaError("X is a single recording; put it into a list")
     if isinstance(X, Iterator):
