@@ -9,7 +9,7 @@ from dbeta.simulation.delineate import TOLERANCES, delineate, errors, readable
 from dbeta.simulation.simulation import RATE, simulate
 
 #: Simulated of each seed, and how many of each finding are delineated: those that can be read best.
-RECORDS, SEEDS, EACH = 2600, (41, 1, 2), 3
+RECORDS, SEEDS, EACH = 2600, (41, 1, 2), 6
 #: Every finding there is. That a tachycardia comes in attacks, no 10 s show: it is never said to be there.
 FINDINGS = tuple(sorted(simulate(0, [0]).findings.keys() - {"paroxysmal supraventricular tachycardia"}))
 #: Where the delineator is known to be off by more than its tolerance, and how far it may be.
@@ -56,33 +56,42 @@ def found() -> dict[str, list[dict[str, float]]]:
     return off
 
 
-@pytest.mark.parametrize("measure", TOLERANCES)
-@pytest.mark.parametrize("finding", FINDINGS)
-def test_what_is_asked_for_is_found_again(found, finding, measure):
-    off = np.array([one[measure] for one in found[finding]])
-    assert len(off) >= 2 * EACH, "too few records have it"
-    off = off[~np.isnan(off)]
-    if not len(off):
-        assert measure != "rate"
-        assert finding in (IRREGULAR if measure != "qt" else IRREGULAR + NO_END)
-        return
-    assert abs(np.median(off)) < WIDER.get((finding, measure), TOLERANCES[measure][0]), off
+def test_what_is_asked_for_is_found_again(found):
+    """The median error of each finding and measure is within its tolerance."""
+    wrong = []
+    for finding in FINDINGS:
+        if len(found[finding]) < 2 * EACH:
+            wrong.append(f"{finding}: only {len(found[finding])} records")
+        for measure in TOLERANCES:
+            off = np.array([one[measure] for one in found[finding]])
+            off = off[~np.isnan(off)]
+            limit = WIDER.get((finding, measure), TOLERANCES[measure][0])
+            if not len(off):
+                unreadable = IRREGULAR + NO_END if measure == "qt" else IRREGULAR
+                if measure == "rate" or finding not in unreadable:
+                    wrong.append(f"{finding}: {measure} cannot be read in any record")
+            elif abs(np.median(off)) >= limit:
+                wrong.append(f"{finding}: {measure} is off by {np.median(off):.3f}, limit {limit}: {np.round(off, 3)}")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("measure", TOLERANCES)
-def test_nearly_all_records_are_as_asked_for(found, measure):
-    known = set(WIDER)
-    off = np.array([one[measure] for name in FINDINGS if (name, measure) not in known for one in found[name]])
-    off = off[~np.isnan(off)]
-    assert len(off) > 400
-    assert (np.abs(off) < TOLERANCES[measure][0]).mean() > NEARLY[measure]
+def test_nearly_all_records_are_as_asked_for(found):
+    shares = {}
+    for measure in TOLERANCES:
+        names = [name for name in FINDINGS if (name, measure) not in WIDER]
+        off = np.array([one[measure] for name in names for one in found[name]])
+        off = off[~np.isnan(off)]
+        assert len(off) > 400, measure
+        shares[measure] = float((np.abs(off) < TOLERANCES[measure][0]).mean())
+    assert not [name for name, least in NEARLY.items() if shares[name] <= least], shares
 
 
-@pytest.mark.parametrize(("finding", "measure"), WIDER)
-def test_a_wider_tolerance_is_needed(found, finding, measure):
-    """An exception that is none any more is taken out."""
-    off = np.array([one[measure] for one in found[finding]])
-    assert abs(np.nanmedian(off)) > TOLERANCES[measure][0]
+def test_wider_tolerances_are_needed(found):
+    """An exception that is no longer needed is removed."""
+    medians = {
+        (finding, measure): abs(np.nanmedian([one[measure] for one in found[finding]])) for finding, measure in WIDER
+    }
+    assert not [key for key, off in medians.items() if off <= TOLERANCES[key[1]][0]], medians
 
 
 def test_the_delineator_can_tell():

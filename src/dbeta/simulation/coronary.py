@@ -32,6 +32,15 @@ SEEN_BY = {
     "inferior": ("II", "III", "aVF"),
     "posterior": ("V1", "V2"),
 }
+#: Places of ischemia and subendocardial injury → the walls whose leads show them.
+WALLS = {
+    "anterior": ("anterior",),
+    "anteroseptal": ("anterior",),
+    "anterolateral": ("anterior", "lateral"),
+    "lateral": ("lateral",),
+    "inferior": ("inferior",),
+    "inferolateral": ("lateral", "inferior"),
+}
 
 
 def _scars(m: Measures) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -79,7 +88,7 @@ def decide_coronary(found: Findings, patients: Patients, m: Measures) -> None:
     inverted, pressed = m.t < -0.05, m.st < -0.04
     doubtful = has["t"] | has["non-diagnostic t"] | has["st"] | has["infarction"]
     for place in filter(None, ISCHEMIAS):
-        leads = tuple(lead for part in SEEN_BY if part in place or part[:4] in place for lead in SEEN_BY[part])
+        leads = tuple(lead for wall in WALLS[place] for lead in SEEN_BY[wall])
         seen = any_and_two(inverted, leads)[0] | any_and_two(pressed, leads)[1]
         for family, ending in (("ischemia", "ischemia"), ("injury", "subendocardial injury")):
             here = has[f"{family} {place}"]
