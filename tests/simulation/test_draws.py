@@ -108,7 +108,7 @@ def test_distributions():
 def test_a_draw_added_to_the_simulation_changes_no_record(monkeypatch):
     plain = simulate(5, range(12))
     drawn = []
-    for where, name in ((patients, "_draw_rhythm"), (patients, "_repolarize"), (recording, "filtered")):
+    for where, name in ((patients, "_draw_rhythm"), (patients, "repolarize"), (recording, "filtered")):
         real = getattr(where, name)
 
         def more(draws, *rest, real=real, name=name):

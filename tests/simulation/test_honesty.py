@@ -1,4 +1,7 @@
-"""Is what was asked for there to be seen? Noise-free simulated ECGs, read again by an independent delineator."""
+"""Rate, PR, QRS, QT and axis of noise-free simulated ECGs, measured again by an independent delineator.
+
+Each finding's records are checked for these five measures only; the shapes of findings are checked in test_shapes.py.
+"""
 
 from collections import defaultdict
 
@@ -8,23 +11,24 @@ import pytest
 from dbeta.simulation.delineate import TOLERANCES, delineate, errors, readable
 from dbeta.simulation.simulation import RATE, simulate
 
+pytestmark = pytest.mark.slow
+
 #: Simulated of each seed, and how many of each finding are delineated: those that can be read best.
 RECORDS, SEEDS, EACH = 2600, (41, 1, 2), 6
 #: Every finding there is. That a tachycardia comes in attacks, no 10 s show: it is never said to be there.
 FINDINGS = tuple(sorted(simulate(0, [0]).findings.keys() - {"paroxysmal supraventricular tachycardia"}))
 #: Where the delineator is known to be off by more than its tolerance, and how far it may be.
 WIDER = {
-    # It takes the notch of a blocked complex for its end, finds a slow beginning late, and ends the T wave that follows
-    # at once too early; how wide blocked complexes are is measured in test_simulate.py
-    **{("left bundle branch block", "pr"): 0.050, ("incomplete left bundle branch block", "pr"): 0.045},
-    **{("left bundle branch block", "qrs"): 0.085, ("right bundle branch block", "qrs"): 0.075},
-    **{("bundle branch block", "qrs"): 0.070, ("left bundle branch block", "qt"): 0.075},
-    ("wolff-parkinson-white", "pr"): 0.045,  # ... and a delta wave late
-    ("voltage criteria for left ventricular hypertrophy", "qrs"): 0.035,  # ... and the feet of tall complexes early
-    # The only records whose T waves stand upright in II and V5 have turned ones in the other leads
-    **{("inferolateral myocardial infarction", "qt"): 0.065, ("lateral subendocardial injury", "qt"): 0.055},
+    # It takes the notch of a blocked complex for its end, and ends the T wave that follows at once too early; how wide
+    # blocked complexes are is measured in test_simulate.py
+    ("left bundle branch block", "qrs"): 0.085,
+    ("right bundle branch block", "qrs"): 0.075,
+    ("bundle branch block", "qrs"): 0.070,
+    ("conduction disturbance", "qrs"): 0.045,
+    ("left axis deviation", "qrs"): 0.035,
+    ("left bundle branch block", "qt"): 0.075,
     # A shifted ST segment falls into the window of the axis
-    **{("inferior subendocardial injury", "axis"): 16.0, ("brugada pattern", "axis"): 14.0},
+    ("inferior subendocardial injury", "axis"): 16.0,
 }
 #: Findings none of whose records is known to have a regular beat after each P wave, which exchanged limb electrodes
 #: hide: the rate alone is looked for. And those none of whose T waves ends upright and before the next P wave: no QT.
@@ -34,7 +38,8 @@ IRREGULAR = (
     *("bigeminy", "trigeminy", "sinus pause", "paced rhythm", "second-degree av block"),
     *("type i second-degree av block", "third-degree av block", "arm lead reversal", "arm and leg lead reversal"),
 )
-NO_END = ("sinus tachycardia",)
+#: Inferior ischemia inverts the T wave in II.
+NO_END = ("sinus tachycardia", "inferior ischemia")
 #: Of all records, how many are within the tolerance at least.
 NEARLY = {"rate": 0.94, "pr": 0.80, "qrs": 0.70, "qt": 0.80, "axis": 0.82}
 

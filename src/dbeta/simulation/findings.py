@@ -14,7 +14,7 @@ import torch
 
 from dbeta.ecg import LEADS
 from dbeta.simulation.coronary import decide_coronary
-from dbeta.simulation.diseases import INFARCTS, ISCHEMIAS
+from dbeta.simulation.diseases import INFARCTS, NAMED_ISCHEMIAS
 from dbeta.simulation.finding_table import TABLE, hidden_by, members
 from dbeta.simulation.measures import Measures
 from dbeta.simulation.patients import Patients
@@ -232,7 +232,7 @@ def _cover(found: Findings, patients: Patients) -> None:
 def _super_classes(found: Findings, patients: Patients) -> None:
     """Decide PTB-XL's super-classes, which the prompts of a benchmark may name, and a normal ECG."""
     has = patients.causes
-    injuries = [f"{place} subendocardial injury" for place in ISCHEMIAS if place]
+    injuries = [f"{place} subendocardial injury" for place in NAMED_ISCHEMIAS]
     for name in (
         "myocardial infarction",
         "anterior myocardial infarction of any extent",
