@@ -13,7 +13,7 @@ from dbeta.corpus import simulated as module
 from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.simulated import build_simulated
 from dbeta.corpus.store import decode_signal, load_corpus, read_counts
-from dbeta.errors import DBetaError
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.simulation.dataset import SimulatedRows
 from dbeta.simulation.reports import MEASURED, write_simulated_report
 
@@ -183,6 +183,18 @@ def test_other_settings_begin_anew(tmp_path, small):
     (tmp_path / "corpus.partial" / "data-00000-of-00001.arrow").write_text("something else")
     build_simulated(tmp_path / "corpus", 4, 1)
     assert len(load_corpus(tmp_path / "corpus")) == 4
+
+
+def test_a_corpus_of_another_version_is_not_continued(tmp_path, small, monkeypatch):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "VERSION", 1)
+    with pytest.raises(KeyboardInterrupt):
+        build_simulated(tmp_path / "corpus", 10, 1, progress=stop)
+    monkeypatch.undo()
+    with pytest.warns(DBetaWarning, match="other settings"):
+        assert build_simulated(tmp_path / "corpus", 4, 1)["simulator"] == module.VERSION
 
 
 def test_a_strangers_folder_is_left_alone(tmp_path, small):

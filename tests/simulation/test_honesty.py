@@ -1,4 +1,7 @@
-"""Is what was asked for there to be seen? Noise-free simulated ECGs, read again by an independent delineator."""
+"""Rate, PR, QRS, QT and axis of noise-free simulated ECGs, measured again by an independent delineator.
+
+Each finding's records are checked for these five measures only; the shapes of findings are checked in test_shapes.py.
+"""
 
 from collections import defaultdict
 
@@ -8,23 +11,24 @@ import pytest
 from dbeta.simulation.delineate import TOLERANCES, delineate, errors, readable
 from dbeta.simulation.simulation import RATE, simulate
 
+pytestmark = pytest.mark.slow
+
 #: Simulated of each seed, and how many of each finding are delineated: those that can be read best.
-RECORDS, SEEDS, EACH = 2600, (41, 1, 2), 3
+RECORDS, SEEDS, EACH = 2600, (41, 1, 2), 6
 #: Every finding there is. That a tachycardia comes in attacks, no 10 s show: it is never said to be there.
 FINDINGS = tuple(sorted(simulate(0, [0]).findings.keys() - {"paroxysmal supraventricular tachycardia"}))
 #: Where the delineator is known to be off by more than its tolerance, and how far it may be.
 WIDER = {
-    # It takes the notch of a blocked complex for its end, finds a slow beginning late, and ends the T wave that follows
-    # at once too early; how wide blocked complexes are is measured in test_simulate.py
-    **{("left bundle branch block", "pr"): 0.050, ("incomplete left bundle branch block", "pr"): 0.045},
-    **{("left bundle branch block", "qrs"): 0.085, ("right bundle branch block", "qrs"): 0.075},
-    **{("bundle branch block", "qrs"): 0.070, ("left bundle branch block", "qt"): 0.075},
-    ("wolff-parkinson-white", "pr"): 0.045,  # ... and a delta wave late
-    ("voltage criteria for left ventricular hypertrophy", "qrs"): 0.035,  # ... and the feet of tall complexes early
-    # The only records whose T waves stand upright in II and V5 have turned ones in the other leads
-    **{("inferolateral myocardial infarction", "qt"): 0.065, ("lateral subendocardial injury", "qt"): 0.055},
+    # It takes the notch of a blocked complex for its end, and ends the T wave that follows at once too early; how wide
+    # blocked complexes are is measured in test_simulate.py
+    ("left bundle branch block", "qrs"): 0.085,
+    ("right bundle branch block", "qrs"): 0.075,
+    ("bundle branch block", "qrs"): 0.070,
+    ("conduction disturbance", "qrs"): 0.045,
+    ("left axis deviation", "qrs"): 0.035,
+    ("left bundle branch block", "qt"): 0.075,
     # A shifted ST segment falls into the window of the axis
-    **{("inferior subendocardial injury", "axis"): 16.0, ("brugada pattern", "axis"): 14.0},
+    ("inferior subendocardial injury", "axis"): 16.0,
 }
 #: Findings none of whose records is known to have a regular beat after each P wave, which exchanged limb electrodes
 #: hide: the rate alone is looked for. And those none of whose T waves ends upright and before the next P wave: no QT.
@@ -34,7 +38,8 @@ IRREGULAR = (
     *("bigeminy", "trigeminy", "sinus pause", "paced rhythm", "second-degree av block"),
     *("type i second-degree av block", "third-degree av block", "arm lead reversal", "arm and leg lead reversal"),
 )
-NO_END = ("sinus tachycardia",)
+#: Inferior ischemia inverts the T wave in II.
+NO_END = ("sinus tachycardia", "inferior ischemia")
 #: Of all records, how many are within the tolerance at least.
 NEARLY = {"rate": 0.94, "pr": 0.80, "qrs": 0.70, "qt": 0.80, "axis": 0.82}
 
@@ -56,33 +61,42 @@ def found() -> dict[str, list[dict[str, float]]]:
     return off
 
 
-@pytest.mark.parametrize("measure", TOLERANCES)
-@pytest.mark.parametrize("finding", FINDINGS)
-def test_what_is_asked_for_is_found_again(found, finding, measure):
-    off = np.array([one[measure] for one in found[finding]])
-    assert len(off) >= 2 * EACH, "too few records have it"
-    off = off[~np.isnan(off)]
-    if not len(off):
-        assert measure != "rate"
-        assert finding in (IRREGULAR if measure != "qt" else IRREGULAR + NO_END)
-        return
-    assert abs(np.median(off)) < WIDER.get((finding, measure), TOLERANCES[measure][0]), off
+def test_what_is_asked_for_is_found_again(found):
+    """The median error of each finding and measure is within its tolerance."""
+    wrong = []
+    for finding in FINDINGS:
+        if len(found[finding]) < 2 * EACH:
+            wrong.append(f"{finding}: only {len(found[finding])} records")
+        for measure in TOLERANCES:
+            off = np.array([one[measure] for one in found[finding]])
+            off = off[~np.isnan(off)]
+            limit = WIDER.get((finding, measure), TOLERANCES[measure][0])
+            if not len(off):
+                unreadable = IRREGULAR + NO_END if measure == "qt" else IRREGULAR
+                if measure == "rate" or finding not in unreadable:
+                    wrong.append(f"{finding}: {measure} cannot be read in any record")
+            elif abs(np.median(off)) >= limit:
+                wrong.append(f"{finding}: {measure} is off by {np.median(off):.3f}, limit {limit}: {np.round(off, 3)}")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("measure", TOLERANCES)
-def test_nearly_all_records_are_as_asked_for(found, measure):
-    known = set(WIDER)
-    off = np.array([one[measure] for name in FINDINGS if (name, measure) not in known for one in found[name]])
-    off = off[~np.isnan(off)]
-    assert len(off) > 400
-    assert (np.abs(off) < TOLERANCES[measure][0]).mean() > NEARLY[measure]
+def test_nearly_all_records_are_as_asked_for(found):
+    shares = {}
+    for measure in TOLERANCES:
+        names = [name for name in FINDINGS if (name, measure) not in WIDER]
+        off = np.array([one[measure] for name in names for one in found[name]])
+        off = off[~np.isnan(off)]
+        assert len(off) > 400, measure
+        shares[measure] = float((np.abs(off) < TOLERANCES[measure][0]).mean())
+    assert not [name for name, least in NEARLY.items() if shares[name] <= least], shares
 
 
-@pytest.mark.parametrize(("finding", "measure"), WIDER)
-def test_a_wider_tolerance_is_needed(found, finding, measure):
-    """An exception that is none any more is taken out."""
-    off = np.array([one[measure] for one in found[finding]])
-    assert abs(np.nanmedian(off)) > TOLERANCES[measure][0]
+def test_wider_tolerances_are_needed(found):
+    """An exception that is no longer needed is removed."""
+    medians = {
+        (finding, measure): abs(np.nanmedian([one[measure] for one in found[finding]])) for finding, measure in WIDER
+    }
+    assert not [key for key, off in medians.items() if off <= TOLERANCES[key[1]][0]], medians
 
 
 def test_the_delineator_can_tell():

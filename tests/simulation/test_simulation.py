@@ -8,7 +8,7 @@ from dbeta.conditions.registry import find_condition
 from dbeta.ecg import LEADS, augmented_leads
 from dbeta.errors import DBetaError
 from dbeta.simulation.diseases import AV_BLOCKS, CHAMBERS, CONDUCTION, CORONARY, MIXES, REPOLARIZATION, RHYTHMS
-from dbeta.simulation.draws import COUNT, Draws
+from dbeta.simulation.draws import Draws
 from dbeta.simulation.findings import Findings
 from dbeta.simulation.recording import ELECTRODES, LEADS_FROM_ELECTRODES, filtered, noise_bank, record
 from dbeta.simulation.simulation import RATE, simulate
@@ -143,7 +143,7 @@ def test_impossible_simulations(arguments, message):
 
 
 def test_a_healthy_mix_has_no_disease():
-    healthy = simulate(2, range(200), "healthy")
+    healthy = simulate(2, range(800), "healthy")
     for name in ("myocardial infarction", "left bundle branch block", "atrial fibrillation", "paced rhythm"):
         assert share(healthy.findings[name]) == 0
     assert share(healthy.findings["normal ecg"]) > 0.4
@@ -256,7 +256,8 @@ def test_exchanged_electrodes_give_what_cables_would():
     assert 5 < swapped.sum() < count / 20
     order = found.measured[:, 2:, 2500].argsort(dim=1)
     sorted_already = (order == torch.arange(6)).all(dim=1)
-    whole = ~found.flat.any(dim=1)
+    # A clipped recording shows the same voltage in all chest leads
+    whole = ~found.flat.any(dim=1) & (found.measured[:, 2:, 2500].amax(dim=1) > 10)
     assert not sorted_already[swapped & whole].any()
     assert sorted_already[~swapped & whole].float().mean() > 0.95
 
@@ -327,16 +328,3 @@ def test_noise_reaches_the_limb_leads_through_their_electrodes():
         assert float(noise.std()) == pytest.approx(1, rel=1e-3)
     slow = torch.fft.rfft(wander).abs()
     assert float(slow[: len(slow) // 250].square().sum() / slow.square().sum()) > 0.95  # below 1 Hz
-
-
-def test_random_numbers_run_out_with_a_clear_word():
-    draws = Draws(0, [1, 2])
-    with pytest.raises(ValueError, match=str(COUNT)):
-        draws.uniform(0, 1, COUNT + 1)
-    assert len(draws) == 2
-    numbers = Draws(0, range(4000)).normal(2.0, 3.0)
-    assert float(numbers.mean()) == pytest.approx(2.0, abs=0.2)
-    assert float(numbers.std()) == pytest.approx(3.0, abs=0.2)
-    drawn = Draws(0, range(4000)).choice([1.0, 0.0, 3.0])
-    assert drawn.bincount(minlength=3).tolist()[1] == 0
-    assert float((drawn == 2).float().mean()) == pytest.approx(0.75, abs=0.03)

@@ -20,7 +20,7 @@ from dbeta.corpus.card import Tally, write_card
 from dbeta.corpus.store import FORMAT, read_shard, shard_name, write_shard
 from dbeta.errors import DBetaError
 from dbeta.simulation.dataset import SOURCE, TOLD, SimulatedRows, rows_of
-from dbeta.simulation.simulation import SECONDS, Simulation, simulate
+from dbeta.simulation.simulation import SECONDS, VERSION, Simulation, simulate
 from dbeta.utils.files import replacing, write_text
 from dbeta.utils.workers import default_workers, keep_freed_memory, map_in_workers
 
@@ -64,7 +64,7 @@ def build_simulated(
         raise DBetaError(f"{out}: already exists; name a new folder or remove this one")
     folder = out.with_name(out.name + ".partial")
     shards = [range(start, min(start + SHARD_SIZE, records)) for start in range(0, records, SHARD_SIZE)]
-    plan = {"format": FORMAT, "records": records, "seed": seed, "mix": mix}
+    plan = {"format": FORMAT, "simulator": VERSION, "records": records, "seed": seed, "mix": mix}
     advance = progress or (lambda done, total: None)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -86,7 +86,7 @@ def build_simulated(
         counts = {
             **{"format": FORMAT, "source": SOURCE, "records": records, "patients": records, "rejected": 0},
             **{"splits": dict(tally.splits.most_common()), "shards": len(shards), "vocabulary": rows.vocabulary},
-            **{"seed": seed, "mix": mix},
+            **{"seed": seed, "mix": mix, "simulator": VERSION},
         }
         command = f"dbeta corpus simulate {out} --records {records} --seed {seed} --mix {mix}"
         rule = f"of every {HELD_OUT} records one is for validation and one for test, by their numbers"

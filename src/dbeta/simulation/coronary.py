@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dbeta.simulation.diseases import INFARCTS, ISCHEMIAS
+from dbeta.simulation.diseases import DIFFUSE, INFARCTS, NAMED_ISCHEMIAS
 from dbeta.simulation.measures import Measures
 from dbeta.simulation.patients import Patients
 from dbeta.simulation.signs import Findings, any_and_two, grouped, in_lead, numbers_of, wide_q
@@ -31,6 +31,15 @@ SEEN_BY = {
     "lateral": ("I", "aVL", "V5", "V6"),
     "inferior": ("II", "III", "aVF"),
     "posterior": ("V1", "V2"),
+}
+#: Places of ischemia and subendocardial injury → the walls whose leads show them.
+WALLS = {
+    "anterior": ("anterior",),
+    "anteroseptal": ("anterior",),
+    "anterolateral": ("anterior", "lateral"),
+    "lateral": ("lateral",),
+    "inferior": ("inferior",),
+    "inferolateral": ("lateral", "inferior"),
 }
 
 
@@ -78,8 +87,8 @@ def decide_coronary(found: Findings, patients: Patients, m: Measures) -> None:
         found.decide(f"{place} myocardial infarction", here & shown, kin | (here & ~shown) | (~here & alike))
     inverted, pressed = m.t < -0.05, m.st < -0.04
     doubtful = has["t"] | has["non-diagnostic t"] | has["st"] | has["infarction"]
-    for place in filter(None, ISCHEMIAS):
-        leads = tuple(lead for part in SEEN_BY if part in place or part[:4] in place for lead in SEEN_BY[part])
+    for place in NAMED_ISCHEMIAS:
+        leads = tuple(lead for wall in WALLS[place] for lead in SEEN_BY[wall])
         seen = any_and_two(inverted, leads)[0] | any_and_two(pressed, leads)[1]
         for family, ending in (("ischemia", "ischemia"), ("injury", "subendocardial injury")):
             here = has[f"{family} {place}"]
@@ -97,6 +106,6 @@ def decide_coronary(found: Findings, patients: Patients, m: Measures) -> None:
     found.decide(
         "ischemic st-t changes",
         has["ischemia"] & shown,
-        (has["ischemia"] & ~shown) | ((any_ischemia | has["evolving"] | has["acute"]) & ~has["ischemia "]),
+        (has["ischemia"] & ~shown) | ((any_ischemia | has["evolving"] | has["acute"]) & ~has[f"ischemia {DIFFUSE}"]),
     )
     found.decide("ventricular aneurysm", has["aneurysm"], has["evolving"])

@@ -47,6 +47,8 @@ INFARCTS: dict[str, tuple[tuple[float, ...], float]] = {
     "inferoposterolateral": ((0.0, 0.0, 0.65, 0.8, 0.7), 4),
     "posterior": ((0.0, 0.0, 0.1, 0.1, 1.0), 4),
 }
+#: The place of ischemia that belongs to no one territory.
+DIFFUSE = "diffuse"
 #: Ischemia and subendocardial injury → territories and weight.
 ISCHEMIAS: dict[str, tuple[tuple[float, ...], float]] = {
     "anterior": ((0.5, 1.0, 0.2, 0.0, 0.0), 14),
@@ -55,6 +57,9 @@ ISCHEMIAS: dict[str, tuple[tuple[float, ...], float]] = {
     "lateral": ((0.0, 0.1, 1.0, 0.0, 0.0), 14),
     "inferior": ((0.0, 0.0, 0.0, 1.0, 0.0), 14),
     "inferolateral": ((0.0, 0.0, 0.8, 0.9, 0.0), 16),
-    "": ((0.0, 0.3, 0.8, 0.35, 0.0), 20),
+    DIFFUSE: ((0.0, 0.3, 0.8, 0.35, 0.0), 20),
 }
+#: Of an infarct.
 AGES = ("acute", "evolving", "old")
+#: Places of ischemia and injury that have findings of their own.
+NAMED_ISCHEMIAS = tuple(place for place in ISCHEMIAS if place != DIFFUSE)

@@ -1,78 +1,111 @@
-"""Random numbers for records, each record's own.
+"""Random numbers that follow from the seed, the record and the name of the draw, and from nothing else.
 
-Special here: what is drawn for a record follows from the seed and its number alone, whatever else is drawn beside it
-and on whichever device.
+Adding, removing or reordering a draw leaves all others as they were, and a record has the same numbers on any device
+and in any batch.
+
+Source: the counter-based generator SplitMix64 (Steele, Lea and Flood 2014), with one stream per record and name.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from copy import copy
+from functools import lru_cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
-#: Numbers between 0 and 1 that a record can use.
-COUNT = 1024
+#: Of SplitMix64: the step of its counter, and the multipliers of its finalizer.
+GAMMA = np.uint64(0x9E3779B97F4A7C15)
+MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+
+
+def mixed(state: np.ndarray) -> np.ndarray:
+    """SplitMix64's finalizer: uint64 of any shape → as many uint64, each bit depending on all bits of its input."""
+    state = state ^ (state >> np.uint64(30))
+    state *= MULTIPLIERS[0]
+    state ^= state >> np.uint64(27)
+    state *= MULTIPLIERS[1]
+    state ^= state >> np.uint64(31)
+    return state
+
+
+@lru_cache(maxsize=4096)
+def name_key(name: str) -> np.uint64:
+    """64 bits that stand for a name."""
+    return np.uint64(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little"))
 
 
 class Draws:
-    """A store of numbers for B records that is used up in the order of the calls.
+    """Random numbers of B records, each draw by its own name.
 
     Args:
-        seed: of the simulation.
-        records: (B,) their numbers.
-        device: where what is drawn shall lie.
+        seed: of the simulation, 0 or more and below 2^64.
+        records: (B,) their numbers, likewise.
+        device: of the tensors that are returned.
+
+    Every method takes the draw's name first, and raises ValueError if it was drawn before: it would return the same
+    numbers again.
     """
 
     def __init__(self, seed: int, records: Sequence[int], device: torch.device | str = "cpu") -> None:
-        """Draw all of it."""
-        rows = [
-            np.random.Generator(np.random.Philox(key=[seed, record])).random(COUNT, np.float32) for record in records
-        ]
-        self.numbers = torch.from_numpy(np.stack(rows)).to(device)
-        self.used = 0
-
-    @property
-    def device(self) -> torch.device:
-        """Where the numbers lie."""
-        return self.numbers.device
+        """Compute one key per record."""
+        # The seed is mixed twice, so that seed 1 of record 2 is not seed 2 of record 1
+        start = mixed(mixed(np.array([seed], np.uint64) + GAMMA))
+        self.keys = mixed(start ^ mixed(np.array(list(records), np.uint64) + GAMMA))
+        self.device = torch.device(device)
+        self.prefix = ""
+        self.drawn: set[str] = set()
 
     def __len__(self) -> int:
-        """Records."""
-        return len(self.numbers)
+        """Return the number of records."""
+        return len(self.keys)
 
     def part(self, rows: slice) -> Draws:
-        """The same for some of the records, as far used up."""
+        """Return the draws of some of the records, with names checked separately from here on."""
         some = copy(self)
-        some.numbers = self.numbers[rows]
+        some.keys, some.drawn = self.keys[rows], set(self.drawn)
         return some
 
-    def uniform(self, low: float = 0.0, high: float = 1.0, *shape: int) -> Tensor:
-        """(B, *shape) evenly between two bounds."""
-        size = math.prod(shape)
-        if self.used + size > COUNT:
-            raise ValueError(f"a record has {COUNT} random numbers; raise COUNT")
-        taken = self.numbers[:, self.used : self.used + size].reshape(len(self), *shape)
-        self.used += size
-        return taken if (low, high) == (0.0, 1.0) else low + (high - low) * taken
+    def scope(self, name: str) -> Draws:
+        """Return the same draws with `name` put before the name of each draw."""
+        inner = copy(self)
+        inner.prefix = f"{self.prefix}{name}: "
+        return inner
 
-    def normal(self, mean: float = 0.0, deviation: float = 1.0, *shape: int) -> Tensor:
-        """(B, *shape) of a normal distribution, cut off beyond four deviations."""
-        return mean + deviation * torch.special.ndtri(self.uniform(4e-5, 1 - 4e-5, *shape))
+    def tensor(self, values: Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
+        """Return constants on the device of the draws."""
+        return torch.tensor(values, dtype=torch.float32, device=self.device)
 
-    def spread(self, deviation: float, *shape: int) -> Tensor:
-        """(B, *shape) factors around 1, whose logarithm has this deviation."""
-        return self.normal(0.0, deviation, *shape).exp()
+    def uniform(self, name: str, low: float = 0.0, high: float = 1.0, *shape: int) -> Tensor:
+        """Draw (B, *shape) float32 uniformly from [low, high)."""
+        name = self.prefix + name
+        if name in self.drawn:
+            raise ValueError(f"simulation: {name!r} is drawn twice; give each draw a name of its own")
+        self.drawn.add(name)
+        counter = np.arange(1, math.prod(shape) + 1, dtype=np.uint64) * GAMMA
+        bits = mixed(mixed(self.keys ^ name_key(name))[:, None] + counter)
+        numbers = torch.from_numpy((bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))  # 24 bits are exact
+        numbers = numbers.reshape(len(self), *shape).to(self.device)
+        return numbers if (low, high) == (0.0, 1.0) else low + (high - low) * numbers
 
-    def chance(self, probability: float | Tensor) -> Tensor:
-        """(B,) bool, True with this probability."""
-        return self.uniform() < probability
+    def normal(self, name: str, mean: float = 0.0, deviation: float = 1.0, *shape: int) -> Tensor:
+        """Draw (B, *shape) from a normal distribution truncated at four deviations."""
+        return mean + deviation * torch.special.ndtri(self.uniform(name, 4e-5, 1 - 4e-5, *shape))
 
-    def choice(self, weights: Sequence[float] | Tensor) -> Tensor:
-        """(B,) int64, numbers of what is drawn by weight, (K,) or (B, K)."""
+    def spread(self, name: str, deviation: float, *shape: int) -> Tensor:
+        """Draw (B, *shape) log-normal factors with median 1; `deviation` is that of their logarithm."""
+        return self.normal(name, 0.0, deviation, *shape).exp()
+
+    def chance(self, name: str, probability: float | Tensor) -> Tensor:
+        """Draw (B,) bool, True with this probability."""
+        return self.uniform(name) < probability
+
+    def choice(self, name: str, weights: Sequence[float] | Tensor) -> Tensor:
+        """Draw (B,) int64 indices with probabilities proportional to weights (K,) or (B, K)."""
         share = torch.as_tensor(weights, dtype=torch.float32, device=self.device)
         bounds = (share / share.sum(dim=-1, keepdim=True)).cumsum(dim=-1)
-        return (self.uniform()[:, None] > bounds).sum(dim=-1).clamp(max=share.shape[-1] - 1)
+        return (self.uniform(name)[:, None] > bounds).sum(dim=-1).clamp(max=share.shape[-1] - 1)

@@ -1,7 +1,8 @@
-"""Findings of simulated patients: present, absent or undetermined, by criteria and by what ails them.
+"""Findings of simulated patients: present, absent or undetermined, by criteria and by cause.
 
-Special here: what the tracing shows decides. Axis, rate, intervals, voltages and T waves are measured; a disease whose
-traces another one hides is undetermined, and so is whatever lies so near a limit that readers would not agree.
+What the tracing shows decides. Axis, rate, intervals, voltages and T waves are measured; a disease whose signs another
+one hides is undetermined, and so is a value so near its limit that readers would disagree. Lead needs, classes and what
+hides a finding are in `findings.csv`.
 
 Sources: AHA/ACCF/HRS recommendations for the standardization and interpretation of the electrocardiogram (2007 to
 2009); names as in `dbeta.conditions.registry`.
@@ -13,7 +14,8 @@ import torch
 
 from dbeta.ecg import LEADS
 from dbeta.simulation.coronary import decide_coronary
-from dbeta.simulation.diseases import INFARCTS, ISCHEMIAS
+from dbeta.simulation.diseases import INFARCTS, NAMED_ISCHEMIAS
+from dbeta.simulation.finding_table import TABLE, hidden_by, members
 from dbeta.simulation.measures import Measures
 from dbeta.simulation.patients import Patients
 from dbeta.simulation.signs import Findings, grouped, in_lead, numbers_of, wide_q
@@ -67,7 +69,7 @@ def _rhythm(found: Findings, patients: Patients, m: Measures) -> None:
     atrial, ventricular = m.early_atrial > 0, m.early_ventricular > 0
     found.decide("premature atrial complex", atrial, atrial & (m.irregularity < 0.04))
     found.decide("premature ventricular complex", ventricular)
-    found.any_of("premature complexes", ("premature atrial complex", "premature ventricular complex"))
+    found.any_of("premature complexes", members("premature complexes"))
     pairs, triplets = has["bigeminy"] | has["atrial bigeminy"], has["trigeminy"]
     often = (m.early_atrial > 2) | (m.early_ventricular > 2)
     found.decide("bigeminy", pairs & often, pairs & ~often)
@@ -83,7 +85,7 @@ def _conduction(found: Findings, patients: Patients, m: Measures) -> None:
     found.decide("second-degree av block", has["wenckebach"] | has["two to one"])
     found.decide("type i second-degree av block", has["wenckebach"], has["two to one"])
     found.decide("third-degree av block", has["complete"])
-    found.any_of("atrioventricular block", ("first-degree av block", "second-degree av block", "third-degree av block"))
+    found.any_of("atrioventricular block", members("atrioventricular block"))
     right = has["rbbb"] | has["rbbb lafb"] | has["rbbb lpfb"]
     found.decide("right bundle branch block", right)
     small = has["irbbb"] & ~right
@@ -95,7 +97,7 @@ def _conduction(found: Findings, patients: Patients, m: Measures) -> None:
     )
     found.decide("left bundle branch block", has["lbbb"], has["ilbbb"] & (m.qrs > NARROW))
     found.decide("incomplete left bundle branch block", has["ilbbb"], has["lbbb"] | (has["ilbbb"] & (m.qrs > NARROW)))
-    found.any_of("bundle branch block", ("right bundle branch block", "left bundle branch block"))
+    found.any_of("bundle branch block", members("bundle branch block"))
     # A block of the anterior fascicle is by definition one with an axis beyond −45°
     front = has["lafb"] | has["rbbb lafb"]
     far = (m.axis < -45) & (m.axis > LEFTMOST)
@@ -104,7 +106,7 @@ def _conduction(found: Findings, patients: Patients, m: Measures) -> None:
     found.decide(
         "left posterior fascicular block", back & (m.axis > 85), (back & (m.axis < 90)) | (~back & (m.axis > 105))
     )
-    found.any_of("fascicular block", ("left anterior fascicular block", "left posterior fascicular block"))
+    found.any_of("fascicular block", members("fascicular block"))
     wide = m.qrs > 0.108
     found.decide(
         "non-specific intraventricular conduction delay", has["ivcd"], (has["ivcd"] & ~wide) | (~has["ivcd"] & wide)
@@ -155,8 +157,8 @@ def _repolarization(found: Findings, patients: Patients, m: Measures) -> None:
     found.decide("early repolarization", has["early"], (patients.heart.notch > 0.03) & ~has["early"])
     found.decide("acute pericarditis", has["pericarditis"], has["early"])
     found.decide("brugada pattern", has["brugada"])
-    parts = ("non-diagnostic t abnormalities", "digitalis effect", "long qt interval")
-    found.any_of("st-t change of drug, metabolic or undetermined origin", parts, vague)
+    general = "st-t change of drug, metabolic or undetermined origin"
+    found.any_of(general, members(general), vague)
 
 
 def _chambers(found: Findings, patients: Patients, m: Measures) -> None:
@@ -188,7 +190,7 @@ def _chambers(found: Findings, patients: Patients, m: Measures) -> None:
     ):
         unclear = (cause & ~nearly) | (~cause & shown) | has["ectopic atrial"]
         found.decide(f"{side} atrial enlargement", cause & nearly, unclear)
-    found.any_of("abnormal p wave", ("left atrial enlargement", "right atrial enlargement"), has["ectopic atrial"])
+    found.any_of("abnormal p wave", members("abnormal p wave"), has["ectopic atrial"])
 
 
 def _shape(found: Findings, patients: Patients, m: Measures) -> None:
@@ -219,73 +221,35 @@ def _shape(found: Findings, patients: Patients, m: Measures) -> None:
 
 
 def _cover(found: Findings, patients: Patients) -> None:
-    """What a wide complex or a pacemaker hides is undetermined."""
+    """Make undetermined what a wide complex, a pacemaker or fast atria hide."""
     has = patients.causes
-    driven = has["paced"] | has["dual paced"] | has["complete"]
-    shapes = (
-        *("left axis deviation", "right axis deviation", "q waves", "poor r-wave progression", "low qrs voltage"),
-        *("high qrs voltage", "voltage criteria for left ventricular hypertrophy", "t-wave inversion", "st depression"),
-        *("st elevation", "low amplitude t waves", "t-wave abnormality", "long qt interval", "abnormal qrs"),
-        *("short qt interval", "hypercalcemia", "hypocalcemia"),
-        *("right bundle branch block", "left bundle branch block", "bundle branch block"),
-        *("left anterior fascicular block", "left posterior fascicular block", "fascicular block"),
-        *("non-specific intraventricular conduction delay", "left ventricular hypertrophy"),
-        *("right ventricular hypertrophy", "clockwise rotation of the heart", "u wave"),
-    )
-    found.hide(shapes, driven)
-    infarcts = tuple(f"{place} myocardial infarction" for place in INFARCTS)
-    found.hide(infarcts, has["lbbb"] | has["wpw"])
-    found.hide(tuple(f"{place} ischemia" for place in ISCHEMIAS if place), has["lbbb"] | has["wpw"], absent_only=True)
-    waves = ("left atrial enlargement", "right atrial enlargement", "abnormal p wave")
-    found.hide(waves, has["fibrillation"] | has["flutter"], absent_only=True)
+    found.hide(hidden_by("paced"), has["paced"] | has["dual paced"] | has["complete"])
+    found.hide(hidden_by("LBBB or WPW"), has["lbbb"] | has["wpw"])
+    found.hide(hidden_by("LBBB or WPW if absent"), has["lbbb"] | has["wpw"], absent_only=True)
+    found.hide(hidden_by("AF if absent"), has["fibrillation"] | has["flutter"], absent_only=True)
 
 
 def _super_classes(found: Findings, patients: Patients) -> None:
-    """PTB-XL's five, which the text of a benchmark may ask for."""
+    """Decide PTB-XL's super-classes, which the prompts of a benchmark may name, and a normal ECG."""
     has = patients.causes
-    infarcts = [f"{place} myocardial infarction" for place in INFARCTS]
-    injuries = [f"{place} subendocardial injury" for place in ISCHEMIAS if place]
-    found.any_of("myocardial infarction", infarcts)
-    found.hide(("myocardial infarction",), torch.stack([found[one] > 0 for one in injuries]).any(dim=0))
-    kinds = {one: [f"{place} myocardial infarction" for place in INFARCTS if one in place] for one in ("ante", "infe")}
-    found.any_of("anterior myocardial infarction of any extent", kinds["ante"])
-    found.any_of("inferior myocardial infarction of any extent", kinds["infe"])
-    found.any_of("anterior or lateral ischemia", [f"{one} ischemia" for one in ISCHEMIAS if one and "inf" not in one])
-    found.any_of("inferior or inferolateral ischemia", ["inferior ischemia", "inferolateral ischemia"])
-    changes = (
-        "ischemic st-t changes",
-        "non-specific st-t changes",
-        "non-diagnostic t abnormalities",
-        "long qt interval",
-    )
-    more = ("digitalis effect", "electrolyte disturbance or drug effect", "ventricular aneurysm")
-    places = [f"{place} ischemia" for place in ISCHEMIAS if place]
-    found.any_of("st/t change", [*changes, *more, *places])
-    conduction = (
-        *("first-degree av block", "second-degree av block", "third-degree av block", "wolff-parkinson-white"),
-        *("right bundle branch block", "incomplete right bundle branch block", "left bundle branch block"),
-        *("incomplete left bundle branch block", "left anterior fascicular block", "left posterior fascicular block"),
-        "non-specific intraventricular conduction delay",
-    )
-    found.any_of("conduction disturbance", conduction)
-    chambers = ("left ventricular hypertrophy", "right ventricular hypertrophy", "septal hypertrophy")
-    found.any_of("hypertrophy", (*chambers, "left atrial enlargement", "right atrial enlargement"))
-    sick = torch.stack(
-        [found[one] > 0 for one in ("myocardial infarction", "st/t change", "conduction disturbance", "hypertrophy")]
-        + [found[one] > 0 for one in (*injuries, "acute pericarditis", "brugada pattern", "paced rhythm", "q waves")]
-        + [found[one] > 0 for one in ("atrial fibrillation", "atrial flutter", "supraventricular tachycardia")]
-        + [
-            found[one] > 0
-            for one in ("st depression", "t-wave inversion", "junctional rhythm", "short qt interval", "sinus pause")
-        ]
-        + [has["infarction"], has["ischemia"], has["injury"], has["aneurysm"]]
-    ).any(dim=0)
-    doubtful = torch.stack(
-        [found[one] > 0 for one in ("premature complexes", "supraventricular arrhythmia", "early repolarization")]
-        + [found[one] > 0 for one in ("sinus tachycardia", "bradycardia", "low qrs voltage", "poor r-wave progression")]
-        + [found["clockwise rotation of the heart"] > 0]
-        + [found[one] > 0 for one in ("low amplitude t waves", "abnormal qrs", "left axis deviation", "st elevation")]
-        + [found[one] > 0 for one in ("right axis deviation", "voltage criteria for left ventricular hypertrophy")]
-        + [found[one] == 0 for one in ("conduction disturbance", "hypertrophy", "st/t change", "q waves")]
-    ).any(dim=0)
-    found.decide("normal ecg", ~sick, ~sick & doubtful)
+    injuries = [f"{place} subendocardial injury" for place in NAMED_ISCHEMIAS]
+    for name in (
+        "myocardial infarction",
+        "anterior myocardial infarction of any extent",
+        "inferior myocardial infarction of any extent",
+        "anterior or lateral ischemia",
+        "inferior or inferolateral ischemia",
+        "st/t change",
+        "conduction disturbance",
+        "hypertrophy",
+    ):
+        found.any_of(name, members(name))
+        if name == "myocardial infarction":
+            found.hide((name,), torch.stack([found[one] > 0 for one in injuries]).any(dim=0))
+    rules = [(found[name], TABLE[name].normal) for name in found if TABLE[name].normal]
+    sick = [sign > 0 for sign, rule in rules if rule.startswith("never")]
+    sick += [has["infarction"], has["ischemia"], has["injury"], has["aneurysm"]]
+    doubtful = [sign > 0 for sign, rule in rules if rule == "unclear"]
+    doubtful += [sign == 0 for sign, rule in rules if rule.endswith("unclear if undetermined")]
+    ill = torch.stack(sick).any(dim=0)
+    found.decide("normal ecg", ~ill, ~ill & torch.stack(doubtful).any(dim=0))

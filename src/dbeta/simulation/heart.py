@@ -1,6 +1,6 @@
 """What a heart is like: everything that shapes its beats, one number for each record.
 
-Special here: findings are degrees, not cases. A bundle branch block may be half there, an infarct is a loss of early
+Findings are degrees, not cases. A bundle branch block may be half there, an infarct is a loss of early
 forces from its territory, strain is a turn of the T wave; whatever combination is asked for follows. What is near an
 electrode is not seen as a dipole: next to x, y and z, waves have two local parts, `front` (seen by V1 to V4) and `side`
 (by V4 to V6; see `torso`).
@@ -32,6 +32,48 @@ TERRITORIES: dict[str, tuple[float, ...]] = {
 PARTS = 5
 #: Bell curves of a beat that `Heart.individual` varies, and corners of its QRS complex.
 VARIED, CORNERS = 16, 9
+
+# Rows of waves: when (as a fraction of the duration), widths before and after that (likewise), vector (mV: to the left,
+# to the feet, to the back, local parts `front` and `side`). Sizes were set by comparison with PTB-XL's folds 1 to 8;
+# directions and order as in Macfarlane et al.
+
+#: Septum, apex, free wall, base.
+NORMAL_QRS = [
+    (0.20, 0.085, 0.085, (-0.12, -0.05, -0.22)),
+    (0.40, 0.100, 0.100, (0.84, 0.56, -0.36, 0.36, 0.42)),
+    (0.56, 0.100, 0.100, (1.02, 0.52, 0.66, -1.15, 0.30)),
+    (0.80, 0.085, 0.085, (-0.16, -0.06, 0.44, -0.27, 0.0)),
+]
+#: Left bundle branch block: no septal force to the right; slow, to the left and backwards.
+LEFT_BLOCK_QRS = [
+    (0.18, 0.09, 0.09, (0.30, 0.08, 0.10, -0.05, 0.0)),
+    (0.42, 0.12, 0.12, (0.85, 0.02, 0.85, -0.75, -0.55)),
+    (0.68, 0.12, 0.11, (0.95, -0.22, 0.95, -0.75, -0.65)),
+]
+#: Right bundle branch block adds the late right ventricle, to the right and forwards.
+RIGHT_BLOCK_QRS = [
+    (0.60, 0.10, 0.10, (-0.05, 0.0, -0.40, 0.35)),
+    (0.84, 0.12, 0.14, (-0.36, 0.0, -0.75, 0.30)),
+    (1.14, 0.13, 0.18, (-0.26, 0.0, -0.42, 0.20)),
+]
+#: Islands of late muscle; their vectors are each heart's own.
+ISLANDS = [(0.66, 0.055, 0.055, (0.0, 0.0, 0.0)), (0.90, 0.07, 0.08, (0.0, 0.0, 0.0))]
+#: Right atrium, left atrium.
+P_WAVE = [(0.36, 0.17, 0.17, (0.03, 0.095, -0.04)), (0.64, 0.17, 0.17, (0.06, 0.05, 0.04))]
+#: A beat from the ventricles: its direction is given, with these sizes in mV.
+VENTRICULAR_QRS = [(0.22, 0.09, 0.10, (0.0,)), (0.48, 0.13, 0.13, (0.0,)), (0.76, 0.12, 0.12, (0.0,))]
+VENTRICULAR_SIZES = (0.55, 1.55, 0.85)
+#: mV by which a whole scar lowers septum, apex and free wall; and the middle of a left bundle branch block.
+SCAR_LOSS, SCAR_LOSS_BLOCKED = (0.36, 0.70, 0.22), 0.5
+#: Seconds by which a full block or delay lengthens QRS, and an enlarged left atrium P.
+LEFT_BLOCK_DELAY, RIGHT_BLOCK_DELAY, FASCICLE_DELAY, DELAY, LEFT_ATRIUM_DELAY = 0.060, 0.045, 0.006, 0.045, 0.025
+#: A delta wave: when it is largest and its widths before and after (seconds); mV; seconds by which it lengthens QRS.
+DELTA_WAVE, DELTA_SIZE, DELTA_DURATION = (0.032, 0.016, 0.020), 0.55, 0.028
+#: The T wave in mV; mV that strain and ischemia of degree 1 add to it, and strain to the ST segment.
+T_VECTOR = (0.42, 0.19, -0.32, 0.0, 0.05)
+STRAIN_T, ISCHEMIA_T, STRAIN_ST = 0.42, 0.45, 0.10
+#: Seconds of a textbook QT interval and QRS complex, and from the peak of T to its end.
+USUAL_QT, USUAL_QRS, T_PEAK_TO_END = 0.39, 0.09, 0.085
 
 
 @dataclass
@@ -124,15 +166,9 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     """The QRS complex, and its duration in seconds (B,)."""
     count = heart.qrs.shape[0]
     fixed = _fixed(heart)
-    # Fractions of the duration: septum, apex, free wall, base
     normal = _bells(
         heart,
-        [
-            (0.20, 0.085, 0.085, (-0.12, -0.05, -0.22)),
-            (0.40, 0.100, 0.100, (0.84, 0.56, -0.36, 0.36, 0.42)),
-            (0.56, 0.100, 0.100, (1.02, 0.52, 0.66, -1.15, 0.30)),
-            (0.80, 0.085, 0.085, (-0.16, -0.06, 0.44, -0.27, 0.0)),
-        ],
+        NORMAL_QRS,
     )
     # Left ventricular load: more of the free wall, backwards and to the left; right: forwards and to the right
     left, right = heart.left_load[:, None], heart.right_load[:, None]
@@ -147,41 +183,35 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     normal.vector[:, 2] += front * fixed(-0.05, -1.02, 0.05, 0, -0.35) + back * fixed(-1.05, 0.55, 0)
     # A scar: the early forces that would come from there are missing
     lost = heart.scar @ _directions(heart)  # (B, PARTS)
-    normal.vector[:, 0] -= 0.36 * lost
-    normal.vector[:, 1] -= 0.70 * lost
-    normal.vector[:, 2] -= 0.22 * lost
+    normal.vector[:, 0] -= SCAR_LOSS[0] * lost
+    normal.vector[:, 1] -= SCAR_LOSS[1] * lost
+    normal.vector[:, 2] -= SCAR_LOSS[2] * lost
     # Left bundle branch block: no septal force to the right, a slow and notched way to the left and back
     block = heart.left_block.clamp(0, 1)[:, None]
     normal.vector *= (1 - block)[..., None]
     slow = _bells(
         heart,
-        [
-            (0.18, 0.09, 0.09, (0.30, 0.08, 0.10, -0.05, 0.0)),
-            (0.42, 0.12, 0.12, (0.85, 0.02, 0.85, -0.75, -0.55)),
-            (0.68, 0.12, 0.11, (0.95, -0.22, 0.95, -0.75, -0.65)),
-        ],
+        LEFT_BLOCK_QRS,
     )
-    slow.vector[:, 1] -= 0.5 * lost
+    slow.vector[:, 1] -= SCAR_LOSS_BLOCKED * lost
     slow.vector *= block[..., None]
     # Right bundle branch block: the right ventricle comes late, to the right and forwards
     late = _bells(
         heart,
-        [
-            (0.60, 0.10, 0.10, (-0.05, 0.0, -0.40, 0.35)),
-            (0.84, 0.12, 0.14, (-0.36, 0.0, -0.75, 0.30)),
-            (1.14, 0.13, 0.18, (-0.26, 0.0, -0.42, 0.20)),
-        ],
+        RIGHT_BLOCK_QRS,
     )
     late.vector *= heart.right_block[:, None, None]
     # Islands of late muscle
-    islands = _bells(heart, [(0.66, 0.055, 0.055, (0.0, 0.0, 0.0)), (0.90, 0.07, 0.08, (0.0, 0.0, 0.0))])
+    islands = _bells(heart, ISLANDS)
     islands.vector += heart.fragments[:, None, None] * 2.2 * heart.individual[:, 10:12, 1:]
     every = joined(normal, slow, late, islands)
     own = heart.individual[:, : every.center.shape[1]]
     here = every.vector.abs().sum(dim=2, keepdim=True).clamp(max=1)
     every.vector = every.vector + own[..., 1:] * here
     widths = (0.5 * own[..., 0]).exp()
-    duration = heart.qrs + 0.060 * heart.left_block + 0.045 * heart.delay + 0.006 * (front + back)[:, 0]
+    duration = (
+        heart.qrs + LEFT_BLOCK_DELAY * heart.left_block + DELAY * heart.delay + FASCICLE_DELAY * (front + back)[:, 0]
+    )
     slower = (duration * (1 + 0.25 * heart.delay))[:, None] * widths
     every.center, every.before, every.after = (
         every.center * duration[:, None],
@@ -190,14 +220,14 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     )
     # A delta wave begins before, and widens the complex by as much
     delta = Bells(
-        torch.full_like(duration, 0.032)[:, None],
-        torch.full_like(duration, 0.016)[:, None],
-        torch.full_like(duration, 0.020)[:, None],
-        _whole((0.55 * heart.preexcitation)[:, None] * heart.pathway)[:, None],
+        torch.full_like(duration, DELTA_WAVE[0])[:, None],
+        torch.full_like(duration, DELTA_WAVE[1])[:, None],
+        torch.full_like(duration, DELTA_WAVE[2])[:, None],
+        _whole((DELTA_SIZE * heart.preexcitation)[:, None] * heart.pathway)[:, None],
     )
-    every.center = every.center + 0.028 * heart.preexcitation[:, None]
+    every.center = every.center + DELTA_DURATION * heart.preexcitation[:, None]
     every.vector = every.vector * heart.qrs_gain[:, None, None]
-    total = duration + 0.045 * heart.right_block + 0.028 * heart.preexcitation
+    total = duration + RIGHT_BLOCK_DELAY * heart.right_block + DELTA_DURATION * heart.preexcitation
     assert every.vector.shape == (count, every.center.shape[1], PARTS)
     return joined(every, delta), total
 
@@ -221,18 +251,18 @@ def repolarization(heart: Heart, qrs: Bells, duration: Tensor) -> Bells:
     fixed, directions = _fixed(heart), _directions(heart)
     forces = (qrs.vector * (qrs.before + qrs.after)[..., None]).sum(dim=1)  # (B, PARTS), the area of the complex
     against = -forces / forces.norm(dim=1, keepdim=True).clamp(min=1e-4)
-    t = fixed(0.42, 0.19, -0.32, 0.0, 0.05).expand(len(duration), -1)
+    t = fixed(*T_VECTOR).expand(len(duration), -1)
     own = heart.individual[:, -1, 1:]
     turned = (t[:, None, :3] @ rotation_about(heart.t_turn).transpose(1, 2))[:, 0]
     t = torch.cat([turned, t[:, 3:]], dim=1) + own
     t = t * heart.t_gain[:, None]
-    t = t + 0.42 * heart.strain[:, None] * against - 0.45 * heart.ischemia @ directions
+    t = t + STRAIN_T * heart.strain[:, None] * against - ISCHEMIA_T * heart.ischemia @ directions
     t = t * (1 + 0.8 * heart.peak[:, None])
     narrow = 1 - 0.35 * heart.peak.clamp(0, 1)
-    scale = (heart.qt - heart.st_longer) / 0.39  # calcium leaves the T wave as it is
-    end = heart.qt + duration - 0.09  # a wide complex delays its repolarisation
-    peak = end - 0.085 * scale * narrow
-    st = _whole(heart.st) + heart.injury @ directions + 0.10 * heart.strain[:, None] * against
+    scale = (heart.qt - heart.st_longer) / USUAL_QT  # calcium leaves the T wave as it is
+    end = heart.qt + duration - USUAL_QRS  # a wide complex delays its repolarisation
+    peak = end - T_PEAK_TO_END * scale * narrow
+    st = _whole(heart.st) + heart.injury @ directions + STRAIN_ST * heart.strain[:, None] * against
     plateau = (duration + peak) / 2 - 0.02
     short = torch.full_like(scale, 0.008)
     waves = [
@@ -256,13 +286,13 @@ def rotation_about(turn: Tensor) -> Tensor:
 def atrial(heart: Heart) -> Bells:
     """The P wave: the right atrium first, then the left; times from its onset."""
     fixed = _fixed(heart)
-    wave = _bells(heart, [(0.36, 0.17, 0.17, (0.03, 0.095, -0.04)), (0.64, 0.17, 0.17, (0.06, 0.05, 0.04))])
+    wave = _bells(heart, P_WAVE)
     wave.vector += 0.12 * heart.individual[:, -3:-1, 1:]
     right, left = heart.right_atrium[:, None], heart.left_atrium[:, None]
     wave.vector[:, 0] += right * fixed(0.0, 0.11, -0.03)
     wave.vector[:, 1] += left * fixed(0.02, 0.01, 0.08)
     wave.vector = wave.vector * heart.p_gain[:, None, None]
-    duration = heart.p_duration + 0.025 * heart.left_atrium
+    duration = heart.p_duration + LEFT_ATRIUM_DELAY * heart.left_atrium
     wave.center[:, 1] += 0.06 * heart.left_atrium
     wave.center, wave.before, wave.after = (one * duration[:, None] for one in (wave.center, wave.before, wave.after))
     return wave
@@ -277,14 +307,13 @@ def ventricular(heart: Heart, direction: Tensor, duration: Tensor) -> Bells:
         duration: (B,) seconds.
     """
     turn = torch.tensor([[0.25, 0.0, 0.9], [0.0, 0.0, 0.0], [-0.5, 0.0, -0.6]], device=duration.device)
-    none = (0.0, 0.0, 0.0)
-    shape = _bells(heart, [(0.22, 0.09, 0.10, none), (0.48, 0.13, 0.13, none), (0.76, 0.12, 0.12, none)])
-    size = torch.tensor([0.55, 1.55, 0.85], device=duration.device)
+    shape = _bells(heart, VENTRICULAR_QRS)
+    size = torch.tensor(VENTRICULAR_SIZES, device=duration.device)
     shape.vector = _whole((direction[:, None] + 0.35 * turn) * size[:, None] * heart.qrs_gain[:, None, None])
     shape.vector += 0.6 * heart.individual[:, :3, 1:]
     for name in ("center", "before", "after"):
         setattr(shape, name, getattr(shape, name) * duration[:, None])
-    end = heart.qt + duration - 0.09
+    end = heart.qt + duration - USUAL_QRS
     opposite = Bells(
         (end - 0.09)[:, None],
         torch.full_like(end, 0.075)[:, None],

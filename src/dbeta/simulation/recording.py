@@ -88,11 +88,11 @@ def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
     count, _, samples = clean.shape
     device = clean.device
     exchanged, mirror = _exchange(draws, clean)
-    tremor = 0.0045 * draws.spread(0.65) * torch.where(draws.chance(0.06), 5.0, 1.0)
-    wander = 0.042 * draws.spread(0.65) * torch.where(draws.chance(0.05), 4.0, 1.0)
+    tremor = 0.0045 * draws.spread("tremor", 0.65) * torch.where(draws.chance("much tremor", 0.06), 5.0, 1.0)
+    wander = 0.042 * draws.spread("wander", 0.65) * torch.where(draws.chance("much wander", 0.05), 4.0, 1.0)
     steady, slow = noise_bank(rate, device)
-    uneven = draws.spread(0.5, ELECTRODES, 2)
-    places = (draws.uniform(0, 1, ELECTRODES, 2) * ((BANK - samples) // BANK_STEP)).long()
+    uneven = draws.spread("electrode noise", 0.5, ELECTRODES, 2)
+    places = (draws.uniform("noise position", 0, 1, ELECTRODES, 2) * ((BANK - samples) // BANK_STEP)).long()
     shake = (tremor[:, None] * uneven[..., 0] * uneven.new_tensor(MUSCLES))[..., None]
     drift = (wander[:, None] * uneven[..., 1])[..., None]
     noise, low = (
@@ -106,9 +106,9 @@ def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
     out = filtered(draws, clean, rate)
 
     # What the machine cannot show, and how finely it shows the rest
-    step = torch.tensor([0.001, 0.0025, 0.00488, 0.005], device=device)[draws.choice([0.25, 0.25, 0.25, 0.25])]
+    step = torch.tensor([0.001, 0.0025, 0.00488, 0.005], device=device)[draws.choice("step", [0.25, 0.25, 0.25, 0.25])]
     out.div_(step[:, None, None]).round_().mul_(step[:, None, None])
-    clipped, limit = draws.chance(0.02), draws.uniform(1.5, 3.5)[:, None, None]
+    clipped, limit = draws.chance("clipped", 0.02), draws.uniform("clipping limit", 1.5, 3.5)[:, None, None]
     rows = clipped.nonzero()[:, 0]
     out[rows] = out[rows].clamp(-limit[rows], limit[rows])
     flat = _lost_electrodes(draws, out)
@@ -117,8 +117,12 @@ def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
 
 def _exchange(draws: Draws, clean: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     """Cables on the wrong electrodes, in place: what `Recordings` calls `exchanged` and `mirror`."""
-    limbs = draws.choice([1 - sum(chance for *_, chance in LIMB_SWAPS), *(chance for *_, chance in LIMB_SWAPS)])
-    chest = draws.choice([1 - sum(chance for *_, chance in CHEST_SWAPS), *(chance for *_, chance in CHEST_SWAPS)])
+    limbs = draws.choice(
+        "limb exchange", [1 - sum(chance for *_, chance in LIMB_SWAPS), *(chance for *_, chance in LIMB_SWAPS)]
+    )
+    chest = draws.choice(
+        "chest exchange", [1 - sum(chance for *_, chance in CHEST_SWAPS), *(chance for *_, chance in CHEST_SWAPS)]
+    )
     mirror = torch.full((len(clean),), torch.nan, device=clean.device)
     exchanged = dict.fromkeys((name for name, *_ in LIMB_SWAPS), limbs < 0)
     for number, (name, matrix, degrees, _) in enumerate(LIMB_SWAPS, 1):
@@ -140,14 +144,18 @@ def filtered(draws: Draws, signals: Tensor, rate: float) -> Tensor:
     """
     device = signals.device
     frequency = torch.fft.rfftfreq(signals.shape[2], 1 / rate, device=device)
-    low = torch.tensor([cut for cut, _ in HIGH_PASS], device=device)[draws.choice([one for _, one in HIGH_PASS])]
-    high = torch.tensor([cut for cut, _ in LOW_PASS], device=device)[draws.choice([one for _, one in LOW_PASS])]
+    low = torch.tensor([cut for cut, _ in HIGH_PASS], device=device)[
+        draws.choice("high-pass", [one for _, one in HIGH_PASS])
+    ]
+    high = torch.tensor([cut for cut, _ in LOW_PASS], device=device)[
+        draws.choice("low-pass", [one for _, one in LOW_PASS])
+    ]
     ratio = frequency / low[:, None]
     # One pole, with the phase that distorts ST segments; or without, as machines that look ahead have it
     pole = torch.complex(ratio.square(), ratio) / (1 + ratio.square())
-    forward = draws.chance(0.4)[:, None]
+    forward = draws.chance("high-pass phase", 0.4)[:, None]
     high_pass = torch.where(forward, pole, (ratio.square() / (1 + ratio.square())).to(pole.dtype))
-    order = 1.0 + draws.choice([0.2, 0.4, 0.4])
+    order = 1.0 + draws.choice("low-pass order", [0.2, 0.4, 0.4])
     low_pass = (1 + (frequency / high[:, None]) ** (2 * order[:, None])).rsqrt()
     response = high_pass * low_pass
     return torch.fft.irfft(torch.fft.rfft(signals).mul_(response[:, None]), n=signals.shape[2])
@@ -174,10 +182,14 @@ def noise_bank(rate: float, device: torch.device) -> tuple[Tensor, Tensor]:
 
 def _add_bursts(noise: Tensor, draws: Draws, rate: float) -> None:
     """Movement: a burst in some electrodes of some records, in place."""
-    moved, sharp = draws.chance(0.08), draws.chance(0.5)
-    at, length, size = draws.uniform(0, 1), draws.uniform(0.05, 0.7), draws.uniform(0.1, 0.9)
-    where = draws.uniform(0, 1, ELECTRODES)
-    sign = torch.where(draws.chance(0.5), 1.0, -1.0)
+    moved, sharp = draws.chance("burst", 0.08), draws.chance("burst sharp", 0.5)
+    at, length, size = (
+        draws.uniform("burst time", 0, 1),
+        draws.uniform("burst length", 0.05, 0.7),
+        draws.uniform("burst size", 0.1, 0.9),
+    )
+    where = draws.uniform("burst electrodes", 0, 1, ELECTRODES)
+    sign = torch.where(draws.chance("burst sign", 0.5), 1.0, -1.0)
     which = moved.nonzero()[:, 0]
     if not len(which):
         return
@@ -191,9 +203,9 @@ def _add_bursts(noise: Tensor, draws: Draws, rate: float) -> None:
 
 def _add_mains(noise: Tensor, draws: Draws, rate: float) -> None:
     """Hum of 50 or 60 Hz in some records, in place."""
-    hum, sixty = draws.chance(0.15), draws.chance(0.4)
-    size, phase = 0.006 * draws.spread(0.8), draws.uniform(0, 6.2832)
-    uneven = draws.normal(0, 1, ELECTRODES)
+    hum, sixty = draws.chance("mains", 0.15), draws.chance("mains 60 Hz", 0.4)
+    size, phase = 0.006 * draws.spread("mains size", 0.8), draws.uniform("mains phase", 0, 6.2832)
+    uneven = draws.normal("mains electrodes", 0, 1, ELECTRODES)
     which = hum.nonzero()[:, 0]
     if not len(which):
         return
@@ -204,7 +216,10 @@ def _add_mains(noise: Tensor, draws: Draws, rate: float) -> None:
 
 def _lost_electrodes(draws: Draws, out: Tensor) -> Tensor:
     """Leads without contact show nothing, in place; (B, 12) bool of those."""
-    lost, which = draws.chance(0.014), draws.choice([float(weight) for weight, _ in LOOSE])
+    lost, which = (
+        draws.chance("electrode lost", 0.014),
+        draws.choice("which electrode lost", [float(weight) for weight, _ in LOOSE]),
+    )
     flat = torch.zeros(len(out), 12, dtype=torch.bool, device=out.device)
     for number, (_, leads) in enumerate(LOOSE):
         rows = (lost & (which == number)).nonzero()

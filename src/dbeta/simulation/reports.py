@@ -7,19 +7,8 @@ import random
 from collections.abc import Mapping, Sequence
 
 from dbeta.conditions.wordings import follows_verb, short_wordings, write_report
+from dbeta.simulation.finding_table import TABLE
 
-#: What a report names before anything else.
-FIRST = ("sinus", "atrial f", "paced", "junctional", "supraventricular", "third-degree", "second-degree")
-#: Findings that follow from others, which reports leave out when they name those.
-GENERAL = frozenset(
-    (
-        *("myocardial infarction", "st/t change", "conduction disturbance", "hypertrophy", "premature complexes"),
-        *("bundle branch block", "fascicular block", "atrioventricular block", "bradycardia", "t-wave abnormality"),
-        *("anterior myocardial infarction of any extent", "inferior myocardial infarction of any extent"),
-        *("anterior or lateral ischemia", "inferior or inferolateral ischemia", "prolonged pr interval"),
-        "st-t change of drug, metabolic or undetermined origin",
-    )
-)
 #: How a machine sums up what is not normal.
 CONCLUSIONS = {
     "en": ("abnormal ecg", "abnormal electrocardiogram", "abnormal ecg, clinical correlation is suggested"),
@@ -58,8 +47,8 @@ def write_simulated_report(
         most: findings that it names at most.
     """
     present = [name for name, sign in findings.items() if sign > 0]
-    named = [name for name in present if name not in GENERAL or rng.random() < 0.1] or present
-    rhythm = [name for name in named if name.startswith(FIRST)]
+    named = [name for name in present if TABLE[name].report != "implied" or rng.random() < 0.1] or present
+    rhythm = [name for name in named if TABLE[name].report == "first"]
     others = [name for name in named if name not in rhythm]
     rng.shuffle(others)
     stated = (rhythm + others)[:most]
@@ -79,7 +68,7 @@ def _body(stated: Sequence[str], denied: Sequence[str], rng: random.Random, lang
     dictated = style < 0.2 and language == "en"
     if len(stated) < 2 or not (dictated or style > 0.75):
         return write_report(stated, rng, absent=denied, language=language, ordered=True)
-    past = not any(finding.startswith("acute") for finding in stated)
+    past = not any(TABLE[finding].report == "acute" for finding in stated)
     phrases = [rng.choice(short_wordings(finding, language, past=past)) for finding in stated]
     denials = [write_report([], rng, absent=[one], language=language).rstrip(".") for one in denied]
     if dictated:

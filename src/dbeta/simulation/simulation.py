@@ -14,6 +14,7 @@ from dbeta.errors import DBetaError
 from dbeta.simulation.batched import taken, together
 from dbeta.simulation.diseases import MIXES
 from dbeta.simulation.draws import Draws
+from dbeta.simulation.finding_table import TABLE
 from dbeta.simulation.findings import Findings, decide_findings
 from dbeta.simulation.measures import Measures, measure
 from dbeta.simulation.patients import Patients, draw_patients
@@ -22,44 +23,14 @@ from dbeta.simulation.render import Clean, render
 from dbeta.simulation.rhythm import Beats, draw_beats
 from dbeta.simulation.torso import all_leads
 
-#: Records whose signals are made at a time: what they take fits into a cache.
+#: Signals computed at a time: what they need fits into a processor's cache.
 AT_ONCE = 64
-#: Numbers are below this: generators of random numbers take no larger ones.
+#: Seeds and record numbers are below this.
 MOST = 2**63
+#: Raised whenever a seed gives other records than before; 2: draws by name.
+VERSION = 2
 #: Of every recording.
 SECONDS, RATE = 10.0, 500.0
-#: Findings by parts of their names that nobody can read without these leads.
-NEEDED = {
-    ("I", "II"): (
-        *("axis", "fascicular", "inferior", "lateral", "posterior", "qrs voltage", "hypertrophy", "q waves", "p wave"),
-        *("st elevation", "st depression", "t-wave", "t waves", "st-t", "atrial enlargement", "lead reversal"),
-        *("myocardial infarction", "abnormal qrs", "normal ecg"),
-    ),
-    ("V1", "V2"): ("right bundle branch", "bundle branch block", "right ventricular", "septal", "posterior", "brugada"),
-    ("V2", "V3", "V4"): ("anterior", "septal", "anterolateral", "r-wave progression", "rotation"),
-    ("V5", "V6"): ("lateral", "left bundle branch"),
-    ("V1", "V2", "V3", "V4", "V5", "V6"): (
-        *("left ventricular hypertrophy", "qrs voltage", "abnormal qrs", "normal ecg", "q waves", "atrial enlargement"),
-        *("st elevation", "st depression", "t-wave", "t waves", "infarction of any", "st-elevation myocardial"),
-    ),
-}
-#: Findings that exchanged precordial electrodes do not touch, besides those.
-LIMB_FINDINGS = frozenset(
-    (
-        *("left axis deviation", "right axis deviation", "left anterior fascicular block", "fascicular block"),
-        *("left posterior fascicular block", "inferior myocardial infarction", "right atrial enlargement"),
-    )
-)
-#: Findings that exchanged electrodes do not touch.
-RHYTHM_FINDINGS = frozenset(
-    (
-        *("sinus bradycardia", "sinus tachycardia", "sinus arrhythmia", "bradycardia", "atrial fibrillation"),
-        *("premature ventricular complex", "premature complexes", "bigeminy", "trigeminy", "first-degree av block"),
-        "sinus pause",
-        *("prolonged pr interval", "second-degree av block", "third-degree av block", "atrioventricular block"),
-        *("right bundle branch block", "left bundle branch block", "bundle branch block", "long qt interval"),
-    )
-)
 
 
 def check_numbers(least: int = 0, **numbers: int) -> None:
@@ -161,23 +132,16 @@ def _recorded(
 
 def _decide_recording(findings: Findings, recordings: Recordings) -> None:
     """Findings of the recording itself, and what it hides of the heart."""
-    of_recording = {"baseline wander", "muscle artifact"} | recordings.exchanged.keys()
     findings.decide("baseline wander", recordings.wander > WANDERS, (recordings.wander - WANDERS).abs() < 0.05)
     findings.decide("muscle artifact", recordings.tremor > TREMBLES, (recordings.tremor - TREMBLES).abs() < 0.02)
     for name, where in recordings.exchanged.items():
         findings.decide(name, where)
     for name, where in recordings.exchanged.items():
-        untouched = RHYTHM_FINDINGS | of_recording | (LIMB_FINDINGS if name == CHEST_SWAP else set())
-        findings.hide(tuple(findings.keys() - untouched - {"conduction disturbance"}), where)
-        findings.hide(("conduction disturbance",), where, absent_only=True)  # blocks that are seen remain
-    _hide_what_is_lost(findings, recordings.flat)
-
-
-def _hide_what_is_lost(findings: Findings, flat: Tensor) -> None:
-    """Make undetermined what only leads that show nothing would show."""
-    for leads, words in NEEDED.items():
-        gone = flat[:, [LEADS.index(lead) for lead in leads]].any(dim=1)
-        names = [name for name in findings if any(word in name for word in words)]
-        # Which fascicle is blocked, limb leads say
-        findings.hide(tuple(name for name in names if leads == ("I", "II") or "fascicular" not in name), gone)
-    findings.hide(("myocardial infarction",), flat.any(dim=1))
+        readable = ("any", "any if present", *(("chest",) if name == CHEST_SWAP else ()))
+        findings.hide(tuple(one for one in findings if TABLE[one].readable not in readable), where)
+        # Blocks that are seen remain
+        seen = tuple(one for one in findings if TABLE[one].readable == "any if present")
+        findings.hide(seen, where, absent_only=True)
+    for name in findings:
+        if leads := [LEADS.index(lead) for lead in TABLE[name].leads]:
+            findings.hide((name,), recordings.flat[:, leads].any(dim=1))
