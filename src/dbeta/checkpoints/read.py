@@ -25,7 +25,7 @@ PARTS = (
     *("fusion", "fused_ecg_pooler", "fused_text_pooler", "mlm_head", "mem_head", "etm_head"),
     *("ets_log_scale", "ets_bias"),
 )
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.qint8}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass
@@ -66,8 +66,6 @@ def read_checkpoint(
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except (RuntimeError, TypeError):
         raise DBetaError(f"there is no device {device}; name one as torch does: cpu, cuda or cuda:1") from None
-    if precision == "int8" and target.type != "cpu":
-        raise DBetaError(f"the precision int8 is for processors, not for {target.type}; leave it out there")
     try:
         config = DBetaConfig.from_pretrained(folder)
         processor = DBetaProcessor.from_pretrained(folder)
@@ -98,6 +96,8 @@ def read_checkpoint(
 
 def check_precision(precision: str) -> None:
     """Refuse a precision that `load` does not know."""
+    if precision == "int8":
+        raise DBetaError("the precision int8 is no longer offered; leave it out, or choose float32 or bfloat16")
     if precision != "auto" and precision not in PRECISIONS:
         raise DBetaError(f"the precision is auto, {', '.join(PRECISIONS)}, not {precision}; choose one of these")
 

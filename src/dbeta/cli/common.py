@@ -29,7 +29,7 @@ FixLeads = Annotated[
 KeepIdentifiers = Annotated[bool, typer.Option("--keep-identifiers", help="Show the patient's id, name and birth date")]
 Precision = Annotated[
     str | None,
-    typer.Option(help="float32, bfloat16 or int8  \\[default: bfloat16 where the processor has units for it]"),
+    typer.Option(help="float32 or bfloat16  \\[default: bfloat16 where the processor has units for it]"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 

@@ -15,8 +15,8 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
         name_or_path: a folder, a hub id, or one of the models that come with the package, "tiny" and "tiny-sim"; None
             for "tiny".
         device: torch device; None chooses a GPU where there is one.
-        precision: "auto" is bfloat16 where the processor multiplies matrices in it, else float32; either can be asked
-            for by name, and so can "int8", for processors without such units.
+        precision: "auto" is bfloat16 where the processor multiplies matrices in it, else float32; either can be
+            chosen by name.
 
     Raises:
         DBetaError: the folder is missing or incomplete, its files do not belong together, the hub cannot be reached
