@@ -2,11 +2,10 @@
 
     python benchmarks/encode.py [--json FILE] [--quick]
 
-Four ways, on the same 64 recordings and the same weights, base-size (random) and tiny (bundled):
+Three ways, on the same 64 recordings and the same weights, base-size (random) and tiny (bundled):
 (a) published: eager float32 as the published code computes it (`published.py`);
 (b) float32: this project in float32;
-(c) default: this project as `dbeta.load()` sets it up on this machine;
-(d) int8: `dbeta.load(precision="int8")`, on processors only.
+(c) default: this project as `dbeta.load()` sets it up on this machine.
 The ways take turns, so that whatever else the machine does falls on all of them; the best turn counts. Also: where the
 time of (c) goes, what share of the machine's own matrix peak that is, batch sizes, and how long one recording takes,
 cold (process start to answer) and warm. Where there is a GPU, all of it once more there.
@@ -41,7 +40,7 @@ from dbeta.model.dual_encoder import DualEncoder, ECGTower
 from dbeta.model.processor import DBetaProcessor
 from published import published_embed
 
-WAYS = ("published", "float32", "default", "int8")
+WAYS = ("published", "float32", "default")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 console = Console(width=120)
 
@@ -120,7 +119,7 @@ def encoder(checkpoint: Path, way: str, device: torch.device) -> Callable[[torch
 
 def dtype_of(way: str, device: torch.device) -> torch.dtype:
     """What a way computes in."""
-    return {"default": fastest_dtype(device), "int8": torch.qint8}.get(way, torch.float32)
+    return fastest_dtype(device) if way == "default" else torch.float32
 
 
 @torch.inference_mode()
@@ -136,9 +135,8 @@ def compare(
 ) -> dict[str, Any]:
     """The ways taking turns."""
     ecgs = recordings(args.records).to(device)
-    ways = [way for way in WAYS if way != "int8" or device.type == "cpu"]
-    encoders = {way: encoder(checkpoint, way, device) for way in ways}
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    encoders = {way: encoder(checkpoint, way, device) for way in WAYS}
+    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
     embeds: dict[str, torch.Tensor] = {}
     for encode in encoders.values():
         timed(encode, ecgs[: args.batch_size], args.batch_size)
@@ -154,8 +152,8 @@ def compare(
     table = Table(title=f"{name} on {device}: {len(ecgs)} recordings in batches of {args.batch_size}")
     for column in ("", "computes in", "records/s", "ratio to (a)", "smallest cosine to (a)", "peak memory", "of peak"):
         table.add_column(column, justify="right" if column and column != "computes in" else "left")
-    for letter, way in zip("abcd", ways, strict=False):
-        dtype = str(dtype_of(way, device)).removeprefix("torch.").removeprefix("q")
+    for letter, way in zip("abc", WAYS, strict=True):
+        dtype = str(dtype_of(way, device)).removeprefix("torch.")
         rate = len(ecgs) / min(seconds[way])
         one = result["ways"][way] = {
             "dtype": dtype,

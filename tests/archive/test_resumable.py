@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 from rich.console import Console
 from rich.progress import Progress
 
 from dbeta.archive import resumable as batches
 from dbeta.archive.resumable import Parts
 from dbeta.archive.tables import EMBEDDINGS, FINDINGS
+from dbeta.checkpoints.read import fastest_dtype
 from dbeta.ecg import LEADS
 from dbeta.inference.dbeta import DBeta
 from dbeta.report.console import Advance
@@ -374,12 +376,16 @@ def test_a_damaged_part_is_computed_again(ask, archive, good, stopped, counted, 
     assert pd.read_parquet("e.parquet")["file"].tolist() == good
 
 
+#: Not the default of this machine.
+OTHER_PRECISION = "float32" if fastest_dtype(torch.device("cpu")) == torch.bfloat16 else "bfloat16"
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
         (["--shard", "1/2"], "recordings, shard"),
         (["--fs", "100"], "settings"),
-        (["--precision", "int8"], "precision"),
+        (["--precision", OTHER_PRECISION], "precision"),
     ],
 )
 def test_a_run_with_other_settings_does_not_mix(ask, archive, stopped, tmp_path, options, named):

@@ -130,7 +130,6 @@ def test_not_one_test_record_can_be_read(model, task):
 
 def test_the_fingerprint_follows_weights_and_precision(micro_checkpoint, model):
     assert model.ecg_embedding_fingerprint() == load(micro_checkpoint, precision="float32").ecg_embedding_fingerprint()
-    assert model.ecg_embedding_fingerprint() != load(micro_checkpoint, precision="int8").ecg_embedding_fingerprint()
     assert model.ecg_embedding_fingerprint() != load(micro_checkpoint, precision="bfloat16").ecg_embedding_fingerprint()
     changed = load(micro_checkpoint, precision="float32")
     with torch.no_grad():

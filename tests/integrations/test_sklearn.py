@@ -219,7 +219,7 @@ def test_a_file_that_is_missing(transformer):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"precision": "float16"}, "unknown precision float16; choose auto, float32, bfloat16, int8"),
+        ({"precision": "float16"}, "unknown precision float16; choose auto, float32, bfloat16"),
         ({"batch_size": 0}, "the batch size is a positive whole number, not 0"),
         ({"batch_size": True}, "the batch size is a positive whole number, not True"),
         ({"batch_size": 2.5}, "the batch size is a positive whole number, not 2.5"),

@@ -1,7 +1,6 @@
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pytest
 import torch
 from safetensors.torch import save_file
 
@@ -60,18 +59,6 @@ def test_ecg_embeddings_are_named_by_weights_configuration_and_what_else_decides
         model.ecg_proj.weight[0, 0] += 1
     different["a weight"] = fingerprint()
     check(same, different, reference)
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_int8_modules_are_named_by_their_weights(micro_config):
-    def fingerprint(value: float) -> str:
-        layer = torch.nn.Linear(2, 2)
-        torch.nn.init.constant_(layer.weight, value)
-        torch.nn.init.zeros_(layer.bias)
-        packed = torch.ao.quantization.quantize_dynamic(torch.nn.Sequential(layer), {torch.nn.Linear})
-        return ecg_embedding_fingerprint([packed], micro_config(), ())
-
-    check({"again": fingerprint(1.0)}, {"weights": fingerprint(2.0)}, fingerprint(1.0))
 
 
 def test_text_embeddings_are_named_by_text_weights_settings_and_tokenizer(tmp_path):

@@ -36,7 +36,7 @@ PARTS = (
     "ets_log_scale",
     "ets_bias",
 )
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "int8": torch.qint8}
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass
@@ -77,8 +77,6 @@ def read_checkpoint(
         target = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     except (RuntimeError, TypeError):
         raise DBetaError(f"unknown device {device}; name a torch device such as cpu, cuda or cuda:1") from None
-    if precision == "int8" and target.type != "cpu":
-        raise DBetaError(f"the precision int8 runs on CPUs only, not on {target.type}; use another precision")
     try:
         config = DBetaConfig.from_pretrained(folder)
         processor = DBetaProcessor.from_pretrained(folder)
@@ -113,6 +111,8 @@ def check_precision(precision: str) -> None:
     Raises:
         DBetaError: it does not.
     """
+    if precision == "int8":
+        raise DBetaError("the precision int8 is no longer supported; leave it out, or choose float32 or bfloat16")
     if precision != "auto" and precision not in PRECISIONS:
         raise DBetaError(f"unknown precision {precision}; choose auto, {', '.join(PRECISIONS)}")
 

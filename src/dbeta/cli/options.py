@@ -47,7 +47,7 @@ Model = Annotated[
 ]
 Precision = Annotated[
     str | None,
-    typer.Option(help="float32, bfloat16 or int8  \\[default: bfloat16 if the hardware supports it]"),
+    typer.Option(help="float32 or bfloat16  \\[default: bfloat16 if the hardware supports it]"),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 

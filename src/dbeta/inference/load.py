@@ -14,8 +14,7 @@ def load(name_or_path: str | Path | None = None, *, device: str | None = None, p
     Args:
         name_or_path: a folder, a hub ID, or a bundled model, "tiny" or "tiny-sim"; None for "tiny".
         device: torch device; None uses a GPU if there is one.
-        precision: "float32", "bfloat16", "int8" (CPU only), or "auto": bfloat16 if the hardware has matrix units for
-            it, else float32.
+        precision: "float32", "bfloat16", or "auto": bfloat16 if the hardware has matrix units for it, else float32.
 
     Raises:
         DBetaError: the folder is missing, incomplete or inconsistent, the model cannot be downloaded, or the precision

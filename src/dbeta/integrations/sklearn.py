@@ -34,7 +34,7 @@ class DBetaTransformer(TransformerMixin, BaseEstimator):
         model: checkpoint folder or hub ID; None for the bundled model. Or a loaded `DBeta`, which clones share and
             pickles contain.
         device: torch device; None uses a GPU if there is one.
-        precision: "auto", "float32", "bfloat16" or "int8" (see `load`).
+        precision: "auto", "float32" or "bfloat16" (see `load`).
         batch_size: windows per model batch.
     """
 

@@ -1,14 +1,13 @@
-"""The two halves of the model that make embeddings, each on its own: all that inference keeps in memory.
+"""The ECG and the text tower, which make embeddings: all of the model that inference keeps in memory.
 
-Special here: module names are those of `DBetaModel`, so a tower reads its tensors straight out of a checkpoint and
-leaves fusion, heads and the other tower on disk. The position convolution's weight norm is folded at load, and nothing
-here needs `PreTrainedModel`, whose import takes longer than embedding an ECG.
+Module names are those of `DBetaModel`, so a tower reads its tensors directly from a checkpoint and leaves fusion, heads
+and the other tower on disk. The position convolution's weight norm is folded at load, and nothing here imports
+`PreTrainedModel`, which would take longer than embedding an ECG.
 """
 
 from __future__ import annotations
 
 import functools
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -40,20 +39,8 @@ class ECGTower(nn.Module):
         return self.ecg_pooler(self.ecg_proj(self.ecg_encoder.class_feature(ecg)))
 
     def for_inference(self, dtype: torch.dtype) -> None:
-        """Fold the weight norm and compute in `dtype` (see `ConvTokens.narrow`).
-
-        torch.qint8 stands for linear layers whose weights are 8-bit integers and whose inputs are quantised as they
-        come; everything else stays float32.
-        """
+        """Fold the weight norm and compute in `dtype` (see `ConvTokens.narrow`)."""
         self.ecg_encoder.positions.fold()
-        if dtype == torch.qint8:
-            # Amplitudes are few and exact figures; in 8 bits they would lose what they are there for
-            voltage, self.ecg_encoder.voltage = self.ecg_encoder.voltage, None
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # deprecated, but its successor is no part of torch
-                torch.ao.quantization.quantize_dynamic(self, {nn.Linear}, dtype=dtype, inplace=True)
-            self.ecg_encoder.voltage = voltage
-            return
         self.to(dtype)
         self.ecg_encoder.tokens.narrow(dtype)
 
@@ -73,8 +60,8 @@ class TextTower(nn.Module):
         return self.text_pooler(self.text_proj(self.text_encoder(input_ids, attention_mask)))
 
     def for_inference(self, dtype: torch.dtype) -> None:
-        """Compute in `dtype`; T5 has no 8-bit form and stays float32 for torch.qint8."""
-        self.to(torch.float32 if dtype == torch.qint8 else dtype)
+        """Compute in `dtype`."""
+        self.to(dtype)
 
 
 Tower = TypeVar("Tower", ECGTower, TextTower)

@@ -13,7 +13,6 @@ Torch is imported only inside the functions that need it, so that the others run
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -59,12 +58,7 @@ def ecg_embedding_fingerprint(parts: Sequence[Any], config: Any, about: tuple[ob
     for part in parts:
         for name, value in part.state_dict().items():
             digest.update(name.encode())
-            if isinstance(value, torch.Tensor) and not value.is_quantized:
-                digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-            else:  # of int8 modules
-                packed = io.BytesIO()
-                torch.save(value, packed)
-                digest.update(packed.getvalue())
+            digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
