@@ -1,6 +1,6 @@
-"""Simulated ECGs as the rows of a corpus, made when they are asked for: nothing is stored.
+"""Simulated ECGs as rows of a corpus, computed on demand and never stored.
 
-Special here: row i is the same whoever asks, in whichever company, so that training can be resumed and shared.
+Row i depends on the seed, the mix and i only, so that training can be resumed and distributed.
 """
 
 from __future__ import annotations
