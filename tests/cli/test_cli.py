@@ -676,7 +676,11 @@ def test_the_help_of_corpus_build_lists_the_sources(run):
 
 @pytest.mark.parametrize(
     ("source", "raw", "message"),
-    [("mimic", ".", "choose one of"), ("ptb-xl", "none", "no such file or folder"), ("ptb-xl", ".", "ptbxl_database.csv")],
+    [
+        ("mimic", ".", "choose one of"),
+        ("ptb-xl", "none", "no such file or folder"),
+        ("ptb-xl", ".", "ptbxl_database.csv"),
+    ],
 )
 def test_corpus_build_of_nothing(run, tmp_path, source, raw, message):
     assert message in refused(run("corpus", "build", source, tmp_path / raw, tmp_path / "corpus"))

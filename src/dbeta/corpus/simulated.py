@@ -1,7 +1,7 @@
-"""Simulated ECGs as a corpus on disk, with all that was measured beside it.
+"""Writes simulated ECGs as a corpus on disk, with their measurements.
 
-Special here: a shard follows from the seed and its place alone, so that what an interrupted start has written is kept;
-each core simulates with a process of its own.
+A shard depends only on the seed and its position, so that an interrupted build keeps the shards it has written. Each
+core runs its own process.
 """
 
 from __future__ import annotations

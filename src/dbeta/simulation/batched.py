@@ -1,7 +1,7 @@
-"""Records side by side: what holds tensors (B, …), however nested, cut and put together by record.
+"""Slices and concatenates nested tensors (B, …) by record.
 
-Special here: signals are made for a few records at a time, since tensors beyond a processor's cache cost several times
-their arithmetic; all that is small is made for all records at once, since each operation costs as much for one.
+Signals are computed for a few records at a time, to stay within a processor's cache; small tensors for all records at
+once, since the cost per operation dominates.
 """
 
 from __future__ import annotations

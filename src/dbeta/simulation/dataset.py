@@ -1,6 +1,6 @@
-"""Simulated ECGs as the rows of a corpus, made on demand: nothing is stored.
+"""Simulated ECGs as rows of a corpus, computed on demand and never stored.
 
-Row i is the same in any batch and any process, so that training can be resumed and distributed.
+Row i depends on the seed, the mix and i only, so that training can be resumed and distributed.
 """
 
 from __future__ import annotations

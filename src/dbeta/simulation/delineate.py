@@ -1,7 +1,7 @@
 """Intervals, axis and amplitudes of any ECG, by a delineator that knows nothing of the simulator.
 
-Special here: onsets and ends are found in several leads by NeuroKit2's prominences (Emrich et al. 2024), and their
-medians count. It is a development tool (`pip install "dbeta[dev]"`).
+Finds onsets and ends in several leads by NeuroKit2's prominence method (Emrich et al. 2024) and takes medians. It is a
+development tool (`pip install "dbeta[dev]"`).
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ recommendations (2009); territories as in the universal definition of myocardial
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -323,7 +323,7 @@ def ventricular(heart: Heart, direction: Tensor, duration: Tensor) -> Bells:
     return joined(shape, opposite)
 
 
-def _bells(heart: Heart, rows: list[tuple[float, float, float, tuple[float, ...]]]) -> Bells:
+def _bells(heart: Heart, rows: Sequence[tuple[float, float, float, tuple[float, ...]]]) -> Bells:
     """Rows of center, widths before and after, and vector, the same for each record."""
     full = [(*times, (*vector, *(0.0,) * (PARTS - len(vector)))) for *times, vector in rows]
     columns = (torch.tensor(column, device=heart.qrs.device) for column in zip(*full, strict=True))

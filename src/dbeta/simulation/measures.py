@@ -1,7 +1,6 @@
 """Rate, intervals, axis and amplitudes, measured on the noise-free signal.
 
-Special here: what a rule about an ECG says in millivolts and milliseconds is looked up where no noise can blur it, so
-that findings are what the criteria call them and not what was asked for.
+Findings are decided by criteria in millivolts and milliseconds on these measures, not by what was drawn.
 
 Sources: definitions of the CSE Working Party (1985) for onsets and ends; J + 60 ms for the ST segment.
 """

@@ -1,7 +1,7 @@
-"""What electrodes and machines make of a heart's signal: noise, filters, faults and numbers.
+"""Adds what electrodes and ECG machines do to a signal: noise, filters, faults and quantization.
 
-Special here: noise arises at electrodes, so that leads which share one share its noise and Einthoven's law holds; and
-the machine's filter acts on heart and noise alike, ST segments included.
+Noise is added at electrodes, so that leads that share one share its noise and Einthoven's law holds; filters act on
+signal and noise alike, ST segments included.
 
 Sources: filter bands as in AHA/ACC/HRS part I (Kligfield et al. 2007); kinds of noise as in Moody, Muldrow and Mark
 (1984).

@@ -1,8 +1,7 @@
 """Beats laid along time: templates and events → the twelve leads, without noise.
 
-Special here: every sample looks up which beat it belongs to, instead of every beat its samples; nothing is computed
-twice for equal beats, nor for kinds of beats that a record has not. Beats begin on a sample; repolarisation stretches
-or shrinks with the interval before a beat.
+Each sample looks up the beat it belongs to, and each kind of beat is computed once per record that has it. Beats begin
+on a sample; repolarisation stretches or shrinks with the preceding interval.
 """
 
 from __future__ import annotations

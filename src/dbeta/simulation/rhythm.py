@@ -1,7 +1,7 @@
 """When the atria and the ventricles beat: rhythms as lists of events, many records at once.
 
-Special here: atria and ventricles have their own events, joined by conduction, so that blocks, escapes and ectopic
-beats need no case of their own further on. All times follow from random numbers that are given, none is drawn here.
+Atria and ventricles have their own events, joined by conduction, so that later steps need no special cases for blocks,
+escapes and ectopic beats. Random numbers are arguments; none is drawn here.
 
 Sources: rates, intervals and ratios as in the AHA/ACCF/HRS recommendations for the interpretation of the ECG (2009)
 and in Surawicz and Knilans, Chou's Electrocardiography in Clinical Practice; respiratory arrhythmia as in McSharry et

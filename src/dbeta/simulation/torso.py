@@ -1,7 +1,7 @@
-"""From the heart's dipole to the leads on the skin.
+"""Projects the heart's dipole to the leads on the skin.
 
-Special here: everybody's chest is another one. The textbook's lead matrix is turned and scaled for each record, its
-precordial electrodes are shifted along and across the chest, and each has its own nearness to the heart.
+Each record has its own lead matrix: Dower's, rotated and scaled, with shifted precordial electrodes at varying distance
+from the heart.
 
 Axes as in Frank's system: x to the left, y to the feet, z to the back; mV.
 """

@@ -1,7 +1,7 @@
 """The heart's electrical field over one beat, as sums of bell curves with a direction each.
 
-Special here: a wave may rise faster than it falls, or the other way round, as T waves do; and everything is a sum, so
-that what findings add and take away combines as it does in patients.
+A wave may rise faster than it falls or the reverse, as T waves do. Everything is a sum, so that the effects of findings
+combine as they do in patients.
 
 Axes as in `torso`; times in seconds from the onset of the QRS complex, vectors in mV.
 """
