@@ -178,14 +178,17 @@ def test_gain_jitter_scales_each_lead_by_itself(make_collator, rows):
 def test_a_crop_is_a_window_of_the_recording_padded_at_the_end(make_collator, rows, make_ecg):
     torch.manual_seed(0)
     batch = make_collator(crop=1.0)(rows)["target_ecg"]
+    begun = set()
     for i, (rate, _, _) in enumerate(RECORDS):
         whole = make_ecg(sampling_rate=100, rate=rate, seed=rate).signal[1]
         x = batch[i, 1].numpy()
         starts = [s for s in range(501) if np.abs(x[:500] - whole[s : s + 500]).max() < 1e-3]
         assert len(starts) == 1
+        begun.add(starts[0])
         length = next((n for n in range(500, 1000) if (x[n:] == x[n]).all()), 1000)
         assert starts[0] + length <= 1000
         np.testing.assert_allclose(x[:length], whole[starts[0] : starts[0] + length], atol=1e-3)
+    assert len(begun) > 3
 
 
 # pairs and texts

@@ -1,7 +1,7 @@
 """DBetaConfig: every size and switch of the model, and the two presets.
 
-Special here: the switches named after defects of the published code default to the better behaviour;
-`DBetaConfig.base(faithful=True)` is the model as published.
+Switches for defects of the published code default to the corrected behaviour; `DBetaConfig.base(faithful=True)` is the
+model as published.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from transformers import PretrainedConfig, T5Config
 
 from dbeta.ecg import LEADS
 
-#: What of the model a checkpoint holds.
+#: Which parts of the model a checkpoint holds.
 PARTS = ("all", "encoders", "ecg")
 MEM_TARGETS = ("full", "lead_masked")
 
@@ -197,7 +197,7 @@ class DBetaConfig(PretrainedConfig):
 
     @classmethod
     def tiny(cls, *, faithful: bool = False, **changes: Any) -> DBetaConfig:
-        """2 M parameters in the encoders: 500 Hz input, 160 ms per token, a small T5 encoder trained from nothing.
+        """2 M parameters in the encoders: 500 Hz input, 160 ms per token, a small T5 encoder trained from scratch.
 
         Args:
             faithful: switches as in the published code (see `base`).
@@ -235,7 +235,7 @@ class DBetaConfig(PretrainedConfig):
         return cls(**(sizes | (PUBLISHED_SWITCHES if faithful else {}) | changes))
 
 
-#: What the published code does where this project does better by default.
+#: Defects of the published code that are corrected by default.
 PUBLISHED_SWITCHES: dict[str, Any] = {
     "text_attention_mask": False,
     "mem_target": "lead_masked",

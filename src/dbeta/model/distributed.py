@@ -1,7 +1,7 @@
-"""What a loss needs of the other processes of a run; each function does nothing where there is but one.
+"""Gathering and averaging across processes for the losses; each function is a no-op in a single process.
 
-Special here: gradients flow through what is gathered, and averages are over all processes' items, so that DDP, which
-takes the mean of the processes' gradients, ends up with the gradient of the joined batch.
+Gradients flow through gathered tensors and means are over all processes' items, so that DDP, which averages the
+processes' gradients, gets the gradient of the joint batch.
 """
 
 from __future__ import annotations

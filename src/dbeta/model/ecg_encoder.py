@@ -1,8 +1,8 @@
 """The ECG encoder: convolutions to tokens, convolutional positions, class token, post-norm transformer.
 
-Special here: GroupNorm over time after the first convolution (one group per channel), weight norm of the position
-convolution over its kernel axis, and LayerNorm *before* the stack instead of after it (paper section 3.2). What
-GroupNorm takes away, absolute voltage, comes back as a shift of the class token.
+GroupNorm over time follows the first convolution (one group per channel), the position convolution has weight norm over
+its kernel axis, and LayerNorm comes *before* the stack instead of after it (paper section 3.2). GroupNorm removes
+absolute voltage, which is added back as a shift of the class token.
 """
 
 from __future__ import annotations

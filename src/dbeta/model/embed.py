@@ -1,4 +1,4 @@
-"""A loaded model → embeddings as arrays, for whoever has prepared signals or texts: inference, training, corpora."""
+"""Embeds prepared signals or texts with a loaded model, as arrays: for inference, training and corpora."""
 
 from __future__ import annotations
 

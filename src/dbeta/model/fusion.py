@@ -1,6 +1,6 @@
 """Two-way fusion of the text and the ECG stream.
 
-Special here: in each layer both modalities read the *inputs* of that layer, not the other's fresh output.
+In each layer both modalities read the *inputs* of that layer, not the other's fresh output.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The four losses of pretraining, each a plain function of tensors (paper section 3.3).
 
-Special here: where several processes train together, a mean is over the items of all of them (`parallel`).
+With several processes, a mean is over the items of all of them (`distributed`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """DBetaModel: encoders, poolers, fusion, heads and losses in one `PreTrainedModel`.
 
-Special here: masking is decided outside (the collator passes `ids_restore`, replaced tokens and labels), so that a
-forward pass is a plain function of its inputs and dropout.
+Masking is decided by the caller (the collator passes `ids_restore`, replaced tokens and labels), so that a forward pass
+depends on its inputs and dropout alone.
 """
 
 from __future__ import annotations
@@ -269,4 +269,4 @@ class DBetaModel(PreTrainedModel):
             return DBetaOutput(ecg_embeds=self.embed_ecg(ecg))
         if input_ids is not None:
             return DBetaOutput(text_embeds=self.embed_text(input_ids, mask))
-        raise DBetaError("the model has nothing to work on; give it `ecg`, `input_ids` or both, as DBetaProcessor does")
+        raise DBetaError("the model has no input; give it `ecg`, `input_ids` or both, as DBetaProcessor does")

@@ -1,4 +1,4 @@
-"""What a recipe asks for, before it is run: parameters, memory, steps, time."""
+"""Estimates a run before it starts: parameters, memory, steps, time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Estimate:
 
     Attributes:
         parameters: of the model.
-        records: training records, None where a corpus is not there yet.
+        records: training records, None if a corpus does not exist yet.
         batch: records of a step, of all processes.
         steps: of the run, None where they follow from records that are not known.
         flops_per_record: of a training step.
@@ -144,7 +144,7 @@ def _time_step(model: DBetaModel, batch: dict[str, Tensor], args: Any) -> tuple[
 
 
 def _peak_memory() -> int:
-    """Bytes that this process had in memory at most."""
+    """Peak memory of this process in bytes."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -1,7 +1,7 @@
-"""Fine-tuning: the whole ECG encoder with a linear head learns the labels of a benchmark, or tells patients apart.
+"""Fine-tuning: trains the whole ECG encoder with a linear head on a benchmark's labels or on patient identity.
 
-Special here: recordings are prepared once into a file that is mapped into memory, so that epochs read no datasets; and
-the encoder that comes out is an ordinary checkpoint, which `dbeta.load` embeds recordings with.
+Recordings are prepared once into a memory-mapped file, so that epochs do not read the dataset again. The result is an
+ordinary checkpoint that `dbeta.load` reads.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ LEAD_SETS: dict[int, tuple[str, ...]] = {
     1: ("I",),
 }
 HEAD_FILE = "head.safetensors"
-DIVERGED = "fine-tuning diverged: the network gives numbers that are not finite; lower the learning rate"
-#: Of the cosine of an embedding and a patient's direction, for telling patients apart.
+DIVERGED = "fine-tuning diverged: the outputs are not finite; lower the learning rate"
+#: Scale of the cosine between an embedding and a patient's weight vector.
 PATIENT_SCALE = 16.0
-#: In `DBetaConfig.trained_on` of a model of which it is not known what else it was trained on.
+#: In `DBetaConfig.trained_on`: the model was also trained on something unknown.
 UNKNOWN = "unknown"
 
 
@@ -109,7 +109,7 @@ class Classifier(nn.Module):
         keep = self.leads.expand(len(ecg), -1)
         if self.training and self.lead_dropout:
             drawn = torch.where(keep, torch.rand(keep.shape, device=keep.device), -1.0)
-            # One lead at least
+            # At least one lead
             keep = (drawn >= self.lead_dropout) | (drawn == drawn.amax(dim=1, keepdim=True))
         embeds = self.tower(ecg.float() * keep[..., None])  # (B, D)
         if self.patients:
@@ -149,9 +149,9 @@ class Recordings(Dataset):
 
 
 def load_trainable(model: DualEncoder | DBetaModel) -> ECGTower:
-    """A checkpoint's ECG tower in float32, with everything to be trained; for a random model, its own copy.
+    """A trainable float32 copy of a model's ECG tower.
 
-    The tower that inference uses has its weight norm folded and lies in the precision that was asked for.
+    It is read from the checkpoint again: the tower for inference has its weight norm folded and may be in bfloat16.
     """
     tower = ECGTower(model.config)
     if isinstance(model, DualEncoder):
@@ -194,7 +194,7 @@ def finetune(
         targets: (records, classes) of labels, or (records,) numbers of patients.
         train: rows to learn from.
         validation: rows to choose the epoch by: the macro AUROC of labels, or the loss of patients.
-        work: folder for `Trainer`'s checkpoints, of this run alone; interrupted, it goes on from there.
+        work: folder for `Trainer`'s checkpoints of this run; an interrupted run is continued from there.
         leads: one of `LEAD_SETS`.
         settings: how.
         patients: whether the targets are patients.
@@ -258,7 +258,7 @@ def finetune(
     losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     if not all(map(math.isfinite, losses)):
         raise DBetaError(DIVERGED)
-    # Without the mixed precision of training, so that it predicts what the saved encoder gives
+    # Without the mixed precision of training, so that predictions equal those of the saved encoder
     return trainer.accelerator.unwrap_model(network, keep_fp32_wrapper=False).eval()
 
 

@@ -1,4 +1,4 @@
-"""How much arithmetic a model's step is, and how much this machine could do: what utilisation is made of."""
+"""Floating-point operations of a step and the machine's peak, from which utilisation is computed."""
 
 from __future__ import annotations
 

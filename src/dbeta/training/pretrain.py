@@ -1,7 +1,6 @@
-"""Pretraining: a recipe → a checkpoint folder.
+"""Pretraining: runs a recipe and writes a checkpoint folder.
 
-Special here: the checkpoint that ranks the validation split's findings best without ever having been trained on it
-(zero-shot) is the one that is kept, the last one beside it.
+The step with the best zero-shot AUROC on the validation split is kept, with the last step beside it.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ def make_config(recipe: Recipe) -> DBetaConfig:
     if config.n_kept_tokens < 1:
         raise DBetaError(f"{recipe.where}: model.ecg_mask_ratio leaves no token of a recording visible; lower it")
     known = inspect.signature(DBetaConfig.__init__).parameters
-    for name in recipe.model:  # what `PretrainedConfig` would keep without a word
+    for name in recipe.model:  # `PretrainedConfig` would silently keep it
         if name not in known and name != "faithful":
             raise DBetaError(f"{recipe.where}: the model's settings are wrong (there is no {name!r})")
     return config
@@ -109,7 +108,7 @@ def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBeta
     """
     config = make_config(recipe)
     if recipe.trains_tokenizer:
-        # One process's for all: who counts in another order may merge in another
+        # Trained once for all processes: another order of counting may give other merges
         tokenizer: Any = broadcast_object_list([train_tokenizer(texts, config.text_config.vocab_size)])[0]
     else:
         tokenizer = load_tokenizer(recipe)
@@ -162,7 +161,7 @@ def _load_start(model: DBetaModel, file: Path) -> None:
 
 @torch.no_grad()
 def blend_with_start(model: DBetaModel, file: Path, share: float) -> None:
-    """Move a model's weights a part of the way back to the checkpoint it started from, in place.
+    """Interpolate a model's weights towards the checkpoint it started from, in place.
 
     Source: WiSE-FT (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022), section 3.
 
@@ -186,7 +185,7 @@ def count_steps(args: Any, records: int) -> int:
 
 
 def make_trainer(recipe: Recipe, data: Data) -> PretrainTrainer:
-    """Everything of a run, ready to train.
+    """Make the trainer of a run.
 
     Raises:
         DBetaError: a setting of the recipe is wrong.
@@ -223,7 +222,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
 
     Args:
         recipe: the run.
-        resume: go on from the last of the run's own checkpoints; from the beginning where there is none yet.
+        resume: continue from the run's last checkpoint; start from the beginning if there is none yet.
 
     Returns:
         The checkpoint's folder, `recipe.output`: the best step by validation; its subfolder `last` holds the last.
@@ -236,7 +235,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
         raise DBetaError(f"{output}: already holds a model; choose another --output or remove it")
     steps_dir = output / "steps"
     if steps_dir.exists() and any(steps_dir.iterdir()) and not resume:
-        raise DBetaError(f"{output}: an unfinished run lies here; go on with --resume or remove it")
+        raise DBetaError(f"{output}: holds an unfinished run; continue with --resume or remove it")
     data = load_data(recipe)
     trainer = make_trainer(recipe, data)
     if trainer.is_world_process_zero():
@@ -256,13 +255,13 @@ def _trained_on(recipe: Recipe, data: Data) -> list[str] | None:
     if recipe.start_folder is not None:
         before = _read_start(recipe.start_folder).get("trained_on")
         if before is None:
-            return None  # what it learnt from is not known
+            return None  # what it was trained on is unknown
         sources |= set(before)
     return sorted(sources)
 
 
 def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
-    """Write a finished run's checkpoint; what every process computes together, the first one writes."""
+    """Write a finished run's checkpoint; all processes compute, the first one writes."""
     output = Path(recipe.output)
     model, processor, state = trainer.model, trainer.processor, trainer.state
     figure = zero_shot_auroc(model, processor, data.validation)
@@ -301,7 +300,7 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
     shutil.rmtree(output / "last", ignore_errors=True)
     for file in sorted(partial.iterdir(), key=lambda file: file.name == "model.safetensors"):
         if file.is_file():
-            file.chmod(mode)  # safetensors lets nobody else read what it writes
+            file.chmod(mode)  # safetensors makes files readable by their owner only
         file.rename(output / file.name)
     partial.rmdir()
     trainer.accelerator.wait_for_everyone()

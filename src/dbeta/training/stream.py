@@ -1,7 +1,7 @@
-"""All records of a run in the order of their use: position → corpus row.
+"""The order of records in a run: position → corpus row.
 
-Special here: what stands at a position follows from the seed and the position alone. Whoever goes on at position p, or
-shares the positions among processes, gets what an uninterrupted single process would have had.
+The row at a position depends on the seed and the position alone, so a resumed or distributed run
+sees the same rows as an uninterrupted single process.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from torch.utils.data import Dataset
 
 
 class TrainingStream(Dataset):
-    """Several corpora mixed by weight, shuffled anew each time round.
+    """Several corpora mixed by weight and reshuffled each round.
 
     In one round the corpora give records in the ratio of their weights, and the one that lasts longest gives each of
-    its records once; the others start over, in a new order, when they are through.
+    its records once; the others start over, in a new order, when they are exhausted.
 
     Args:
         corpora: datasets of corpus rows.
@@ -28,7 +28,7 @@ class TrainingStream(Dataset):
     """
 
     def __init__(self, corpora: Sequence[Any], weights: Sequence[float], length: int, seed: int = 0) -> None:
-        """Work out how many records of each corpus a round holds.
+        """Compute how many records of each corpus a round holds.
 
         Raises:
             ValueError: a weight is not positive, or a corpus is empty.
@@ -56,7 +56,7 @@ class TrainingStream(Dataset):
         return self.length
 
     def place(self, position: int) -> tuple[int, int]:
-        """The corpus and the row that stand at a position."""
+        """Corpus and row at a position."""
         turn, slot = divmod(position, self.round_length)
         slot = int(shuffled(self.seed, -1, turn, self.round_length)[slot])
         corpus = int(np.searchsorted(self.bounds, slot, side="right")) - 1
@@ -84,5 +84,5 @@ class TrainingStream(Dataset):
 
 @lru_cache(maxsize=8)
 def shuffled(seed: int, corpus: int, turn: int, n: int) -> np.ndarray:
-    """A permutation of n that follows from the other three; kept, since a round asks for it at each position."""
+    """A permutation of n, determined by the other arguments; cached, since a round asks for it at each position."""
     return np.random.default_rng([seed, corpus + 1, turn]).permutation(n)
