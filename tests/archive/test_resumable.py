@@ -201,7 +201,7 @@ def test_a_folder_with_damaged_files(ask, tmp_path, make_ecg, write_record):
         (folder / name).touch()
     code, _, err = ask("embed", folder, "-o", "e.parquet")
     assert code == 0
-    assert f"1 files in {folder} are no recordings and were left out" in err.splitlines()
+    assert f"1 files in {folder} are not recordings and were left out" in err.splitlines()
     assert pd.read_parquet("e.parquet")["file"].tolist() == [str(good)]
     errors = pd.read_csv("e.errors.csv")
     assert errors["file"].tolist() == [str(folder / "empty.mat"), str(folder / "empty.xml")]

@@ -87,7 +87,7 @@ def assert_same(found, expected):
 def test_a_whole_checkpoint(run, golden_file, tokenizer_folder, make_ecg, tmp_path):
     code, said = run(golden_file, "out", "--tokenizer", tokenizer_folder)
     assert code == 0
-    assert "out holds the whole pretraining model" in said
+    assert "out contains the whole pretraining model" in said
     assert "ecg_heads=4, fusion_heads=4, mem_heads=2, mem_layer=1" in said
     assert "tokenizer" not in said
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -149,7 +149,7 @@ def test_what_the_layout_does_not_hold_is_said(run, golden_file):
     run(golden_file, "folder", "--set", "mem_heads=4", "--set", "n_samples=2500")
     code, said = run("folder", "back.pt", "--to-official")
     assert code == 0
-    assert "to be given with --set on the way back: mem_heads=4, n_samples=2500\n" in said
+    assert "not stored in that layout; pass with --set when converting back: mem_heads=4, n_samples=2500\n" in said
 
 
 def test_models_that_the_published_code_cannot_run(run, refused, golden_file, micro_checkpoint, tmp_path):

@@ -492,8 +492,8 @@ def test_embed_leaves_nothing_half_written(ask, tmp_path, existing):
 
 def test_embed_cleans_up_when_writing_fails(ask, tmp_path, make_ecg, monkeypatch):
     def fail(table, sink):
-        sink.write(b"half")
-        raise OSError(28, "No space left on device", sink.name)
+        sink.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(sink))
 
     monkeypatch.setattr("pyarrow.parquet.write_table", fail)
     folder = tmp_path / "out"
@@ -693,10 +693,10 @@ def test_corpus_build_of_nothing(run, tmp_path, source, raw, message):
         (None, [], "r.yaml"),
         ("just words", [], "not a recipe"),
         ("a: [1", [], "cannot be read"),
-        ("presett: tiny", [], "unknown key 'presett'"),
-        ("preset: huge", [], "unknown preset 'huge'"),
+        ("presett: tiny", [], "unknown setting presett"),
+        ("preset: huge", [], "preset should be base or tiny, not 'huge'"),
         ("preset: tiny", ["--set", "preset"], "key=value"),
-        ("preset: tiny", ["--set", "nonsense=1"], "unknown key 'nonsense'"),
+        ("preset: tiny", ["--set", "nonsense=1"], "unknown setting nonsense"),
         ("preset: tiny", ["--set", "preset.size=1"], "single value"),
         ("corpus: none", [], "not a corpus"),
     ],

@@ -400,7 +400,7 @@ def test_corpus_negatives(run, corpus):
     code, out, err = run("corpus", "negatives", corpus, "--count", 2)
     assert (code, out) == (0, "")
     assert "2 negatives for each of 4 unique reports" in err
-    assert "serve as negatives" in err
+    assert "are used as negatives" in err
     assert Negatives.load(corpus).table.shape == (4, 2)
 
 

@@ -271,7 +271,7 @@ def test_windows_without_usable_signal_are_left_out(model, make_ecg):
 
 
 def test_a_single_lead_is_asked_with_the_others_masked(model, make_ecg):
-    with pytest.warns(DBetaWarning, match="only II is there"):
+    with pytest.warns(DBetaWarning, match="only II is present"):
         table = model.diagnose(make_ecg(leads=("II",)))
     assert set(table["quality"]) == {"fair"}
 

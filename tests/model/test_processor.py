@@ -69,7 +69,7 @@ def test_a_missing_lead_is_named(processor, make_ecg):
 @pytest.mark.parametrize("scale", ["mv", "lead_zscore"])
 @pytest.mark.parametrize("rate", [500, 360])
 def test_a_missing_lead_is_zero_whatever_the_rate(make_ecg, scale, rate):
-    with pytest.warns(DBetaWarning, match="only II is there"):
+    with pytest.warns(DBetaWarning, match="only II is present"):
         x = DBetaProcessor(signal_scale=scale).signal(make_ecg(leads=("II",), sampling_rate=rate))
     assert x[1].any()
     assert not np.delete(x, 1, axis=0).any()

@@ -469,7 +469,8 @@ def test_t5s_own_tokenizer(shared, make_ecg, micro_config, rows):
     check_masking(ids, tokenizer, 32099)
 
     processor = DBetaProcessor(tokenizer, sampling_rate=100, n_samples=1000)
-    batch = PretrainCollator(processor, micro_config(), written_share=0.0, misaligned_share=0.0)(rows)
+    settings = CollatorSettings(written_share=0.0, misaligned_share=0.0)
+    batch = PretrainCollator(processor, micro_config(), settings)(rows)
     assert words(batch, tokenizer) == [report for _, report, _ in RECORDS]
     assert (batch["input_ids"] == 32099).any()
     ends = batch["attention_mask"].sum(dim=1) - 1

@@ -82,4 +82,4 @@ def test_the_command(run, tmp_path, recipe):
     assert not (tmp_path / "run").exists()
     code, _, err = run("pretrain", file, "--json")
     assert code == 2
-    assert "--json belongs to --dry-run" in err
+    assert "--json requires --dry-run" in err
