@@ -178,14 +178,13 @@ class Parts:
 
     def write_output(self) -> None:
         """Join the parts in the output, Parquet or CSV by its suffix, and remove them."""
-        with replacing(self.output) as temporary:
-            if self.output.suffix == ".csv":
-                writer = pa_csv.CSVWriter(temporary, self.schema)
-            else:
-                writer = pq.ParquetWriter(temporary, self.schema)
-            with writer:
-                for table in self.tables():
-                    writer.write_table(table)
+        # In the folder of parts, which a run that goes on after a kill removes; `replacing` would leave its file behind
+        whole = self.folder / "output"
+        writer = (pa_csv.CSVWriter if self.output.suffix == ".csv" else pq.ParquetWriter)(whole, self.schema)
+        with writer:
+            for table in self.tables():
+                writer.write_table(table)
+        whole.replace(self.output)
         self.remove()
 
     def become_output(self) -> None:
