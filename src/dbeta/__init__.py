@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.integrations.auto_classes import register as _register_auto_classes
+from dbeta.utils.moved import PARENTS as _PARENTS
 from dbeta.utils.moved import keep_old_names as _keep_old_names
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         if f"dbeta.{name}" in sys.modules:  # an old module name (see `dbeta.utils.moved`)
             return sys.modules[f"dbeta.{name}"]
+        if name in _PARENTS:
+            return importlib.import_module(f"dbeta.{name}")
         raise AttributeError(f"module 'dbeta' has no attribute {name!r}")
     return getattr(importlib.import_module(f"dbeta.{_MODULES[name]}"), name)
 

@@ -46,6 +46,9 @@ def test_an_old_name_is_the_new_one(old, name, new):
         "from dbeta.corpus.simulate import simulation; simulation.simulate",
         "import dbeta.reading; dbeta.reading.read_ecg",
         "from dbeta import reading; reading.read_ecg",
+        "import dbeta.corpus.simulate.simulation; dbeta.corpus.simulate.simulation.simulate",
+        "import dbeta.evaluation.conditions; dbeta.evaluation.conditions.find_condition",
+        "import dbeta; import dbeta.corpus.simulate.simulation as s; s.simulate",
     ],
 )
 def test_all_kinds_of_import_statement(statement):
@@ -81,3 +84,11 @@ assert DBeta.__module__ == "dbeta.inference.dbeta"
 def test_no_module_lies_at_the_root():
     root = Path(dbeta.__file__).parent
     assert sorted(file.name for file in root.glob("*.py")) == ["__init__.py", "ecg.py", "errors.py"]
+
+
+def test_a_dotted_path_in_a_fresh_process():
+    code = "import dbeta; import dbeta.corpus.simulate.simulation as s; import dbeta.evaluation.conditions as c; " + (
+        "print(s.simulate.__name__, c.find_condition.__name__, dbeta.corpus.simulate.simulation is s)"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["simulate", "find_condition", "True"]

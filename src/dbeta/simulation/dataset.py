@@ -94,15 +94,16 @@ class SimulatedRows:
 
     def validation(self) -> Any:
         """Records that training never reaches, as a `datasets.Dataset` in memory; None where none are wanted."""
-        from datasets import Dataset, Value
+        import pyarrow as pa
+        from datasets import Dataset
 
         if not self.validation_count:
             return None
         columns = self[range(len(self), len(self) + self.validation_count)]
-        records = Dataset.from_dict(columns | {"signal": [bytes(one) for one in columns["signal"]]})
-        for name in ("sampling_rate", "age"):  # as in stored corpora, beside which they may be measured
-            records = records.cast_column(name, Value("float32"))
-        return records
+        columns["signal"] = [bytes(one) for one in columns["signal"]]
+        for name in ("sampling_rate", "age"):  # the type that stored corpora have, which may be joined to these
+            columns[name] = pa.array(columns[name], pa.float32())
+        return Dataset.from_dict(columns)
 
     def describe(self) -> str:
         """One line for a model card."""

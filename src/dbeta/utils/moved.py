@@ -50,12 +50,30 @@ MOVED_NAMES = {
 }
 
 
+#: Packages that had a module which moved out of them. Python does not import them for what is in `sys.modules`.
+PARENTS = ("corpus", "evaluation")
+
+
+def old_child(package: str, name: str) -> ModuleType:
+    """Find an old module by its dotted path, as in `dbeta.evaluation.conditions`; the `__getattr__` of `PARENTS`.
+
+    Raises:
+        AttributeError: there was none of that name.
+    """
+    try:
+        return sys.modules[f"{package}.{name}"]
+    except KeyError:
+        raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
+
+
 class _MovedModule(ModuleType):
     """Stands in `sys.modules` for an old module, and imports names from the new one when they are asked for."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # of the import system, not of a user
             raise AttributeError(name)
+        if f"{self.__name__}.{name}" in sys.modules:
+            return sys.modules[f"{self.__name__}.{name}"]
         old = self.__name__.removeprefix("dbeta.")
         new = f"dbeta.{MOVED_NAMES.get((old, name), MOVED[old])}"
         try:
