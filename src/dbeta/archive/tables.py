@@ -55,6 +55,10 @@ def finding_rows(recordings: Sequence[Embedded], question: Question, *, windows:
     tables = [schema.empty_table()]
     for one in recordings:
         table = findings_of(question, one, one.name, windows=windows)
-        table = table.assign(file=file_name(one), windows=len(one.starts), warnings="; ".join(one.notes))
+        table = table.assign(
+            file=file_name(one),
+            windows=len(one.starts),
+            warnings="; ".join(filter(None, [*one.notes, question.note(one)])),
+        )
         tables.append(pa.Table.from_pandas(table.reindex(columns=schema.names), schema, preserve_index=False))
     return pa.concat_tables(tables)

@@ -120,6 +120,7 @@ def _print(
             if one.error is not None:
                 failures.add(str(one.file), one.error)
             else:
+                warn_all(filter(None, [question.note(one)]))
                 tables.append(tabulate(question, [one], windows=windows, unusable=True))
             advance(i, len(files))
     if as_json:

@@ -1,11 +1,11 @@
-"""DBeta, a loaded checkpoint: embeds ECGs and texts, ranks conditions, searches indexes.
+"""DBeta, a loaded checkpoint: embeds ECGs and texts, ranks conditions, searches indexes; matches and reconstructs.
 
 Each score comes with its percentile in a reference panel, recordings whose embeddings are stored beside the weights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,9 @@ from torch.nn.functional import normalize
 from dbeta.conditions.registry import Condition, default_conditions, find_condition
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
+from dbeta.inference.cross_modal import CrossModalInference, rerank
 from dbeta.inference.embed import Embedded, Group, Watch
+from dbeta.inference.few_leads import LeadPanels, needed_leads
 from dbeta.inference.findings import Question, tabulate
 from dbeta.inference.loader import prepare_files
 from dbeta.inference.search import Index
@@ -31,7 +33,11 @@ if TYPE_CHECKING:
     from dbeta.model.modeling import DBetaModel
 
 
-class DBeta:
+#: Windows as `processor.signal` returns them → a row for each.
+Compute = Callable[[Sequence[np.ndarray]], np.ndarray]
+
+
+class DBeta(CrossModalInference):
     """A model, its processor and its reference panel.
 
     Args:
@@ -57,6 +63,7 @@ class DBeta:
         self.panel = None if panel is None else panel.float()
         self.batch_size = batch_size
         self._text_cache: dict[str, np.ndarray] = dict(text_embeddings or {})
+        self._panels = LeadPanels(self)
 
     def __repr__(self) -> str:
         """A one-line summary."""
@@ -85,9 +92,11 @@ class DBeta:
         embeds = [one.embedding[None] for one in self._usable(ecgs)]
         return np.concatenate([np.zeros((0, self.model.config.hidden_size), np.float32), *embeds])
 
-    def _usable(self, ecgs: ECG | str | Path | Iterable[ECG | str | Path]) -> Iterator[Embedded]:
+    def _usable(
+        self, ecgs: ECG | str | Path | Iterable[ECG | str | Path], compute: Compute | None = None
+    ) -> Iterator[Embedded]:
         """Embed recordings, passing on their warnings and raising their errors."""
-        for one in self.embed_files([ecgs] if isinstance(ecgs, ECG | str | Path) else ecgs):
+        for one in self.embed_files([ecgs] if isinstance(ecgs, ECG | str | Path) else ecgs, compute=compute):
             warn_all(one.notes)
             if one.error is not None:
                 raise DBetaError(one.error)
@@ -99,6 +108,7 @@ class DBeta:
         *,
         workers: int | None = None,
         watch: Watch | None = None,
+        compute: Compute | None = None,
         **options: Any,
     ) -> Iterator[Embedded]:
         """Embed recordings one after the other, reading ahead in worker processes if there are many files.
@@ -110,12 +120,13 @@ class DBeta:
             files: what `read_ecg` can read, or ECGs.
             workers: number of reading processes (see `prepare_files`).
             watch: called with a long recording's name, its windows done, and its windows in total.
+            compute: what to compute instead of embeddings, a row for each window.
             **options: keyword arguments of `read_ecg`.
 
         Yields:
             The embeddings of each recording, in order; if one cannot be used, its `error` says why.
         """
-        for group in self.embed_groups(files, workers=workers, watch=watch, **options):
+        for group in self.embed_groups(files, workers=workers, watch=watch, compute=compute, **options):
             yield from group
 
     def embed_groups(
@@ -124,28 +135,29 @@ class DBeta:
         *,
         workers: int | None = None,
         watch: Watch | None = None,
+        compute: Compute | None = None,
         **options: Any,
     ) -> Iterator[list[Embedded]]:
         """As `embed_files`, in the groups that go through the model together (see `dbeta.inference.embed`)."""
-        wanted = self.processor.input_format
+        compute, wanted = compute or self.embed_signals, self.processor.input_format
         group = Group(self.batch_size)
         for piece in prepare_files(files, wanted, workers=workers, **options):
             recording = group.add(piece)
             while windows := group.take_batch():
-                group.store(self.embed_signals(windows))
+                group.store(compute(windows))
             if watch is not None and piece.duration > 0 and (recording.pieces > 1 or not piece.last):
                 done, total = (round(seconds / wanted.duration) for seconds in (piece.end, piece.duration))
                 watch(recording.result.name, done, total)
             if group.complete:
-                yield self._close(group)
+                yield self._close(group, compute)
                 group = Group(self.batch_size)
         if group.recordings:
-            yield self._close(group)
+            yield self._close(group, compute)
 
-    def _close(self, group: Group) -> list[Embedded]:
+    def _close(self, group: Group, compute: Compute) -> list[Embedded]:
         """Embed the windows of a group that did not fill a batch."""
         if windows := group.take_batch(partial=True):
-            group.store(self.embed_signals(windows))
+            group.store(compute(windows))
         return group.close()
 
     def embed_signals(self, signals: Sequence[np.ndarray]) -> np.ndarray:
@@ -213,32 +225,44 @@ class DBeta:
             the reference panel that matches the condition less closely; NaN without a panel) and `quality` of the
             signal ("good" or "fair"), best score first within each record. If a recording has several windows, also
             `peak`, the best score among its windows, and `peak_at`, the start of that window in seconds. With
-            `windows`, `start` in seconds follows `record`. A recording without usable signal (`dbeta.signal.quality`)
+            `windows`, `start` in seconds follows `record`. For a recording that lacks leads, percentiles are those
+            among simulated ECGs that lack the same ones, and a condition that the others cannot show has NaN for score
+            and percentile, comes last, and causes a warning (see `dbeta.inference.few_leads`). A recording without usable signal (`dbeta.signal.quality`)
             has no rows and causes a warning; unusable windows are left out.
 
         Raises:
             DBetaError: a file or recording cannot be used, or a condition is empty.
         """
         question = self.ask(conditions)
-        return tabulate(question, list(self._usable(ecgs)), windows=windows)
+        recordings = list(self._usable(ecgs))
+        warn_all(filter(None, map(question.note, recordings)))
+        return tabulate(question, recordings, windows=windows)
 
-    def search(self, text: str, index: Index | str | Path, k: int = 10) -> pd.DataFrame:
+    def search(self, text: str, index: Index | str | Path, k: int = 10, *, rerank_first: int = 0) -> pd.DataFrame:
         """Find the recordings of an index that match a text best.
 
         Args:
             text: what to look for; a condition in `conditions.yaml` is searched in all its wordings.
             index: a folder that `dbeta index` wrote, or a loaded `Index`.
             k: number of recordings to return.
+            rerank_first: number of recordings with the best scores that are read again and sorted by the probability
+                that the text belongs to them (see `match`); 0 for none.
 
         Returns:
-            Columns `file`, `record`, `windows`, `warnings` and `score` (cosine of the embeddings), best first.
+            Columns `file`, `record`, `windows`, `warnings` and `score` (cosine of the embeddings), best first. With
+            `rerank_first`, also `match`, the probability, best first among those.
 
         Raises:
-            DBetaError: the folder is not an index, it was built with another model, or the text is empty.
+            DBetaError: the folder is not an index, it was built with another model, or the text is empty; with
+                `rerank_first`, the model has no fusion half, or a recording is not where it was.
         """
         found = index if isinstance(index, Index) else Index.load(index)
         found.check(self.checkpoint_fingerprint())
-        return found.nearest(self.embed_condition(text), k)
+        if rerank_first < 1:
+            return found.nearest(self.embed_condition(text), k)
+        self.model.require_fusion()
+        hits = found.nearest(self.embed_condition(text), max(k, rerank_first))
+        return rerank(self, hits, text, rerank_first).head(k)
 
     def ask(self, conditions: str | Sequence[str] | None = None) -> Question:
         """Embed conditions, and score the reference panel for them (see `diagnose`).
@@ -255,7 +279,9 @@ class DBeta:
         names = [one if isinstance(one, str) else one.name for one in asked]
         directions = np.stack([self.embed_condition(one) for one in asked])  # (C, D)
         panel = None if self.panel is None else np.sort(self.panel.numpy() @ directions.T, axis=0)  # (panel, C)
-        return Question(names, directions, panel)
+        needed = [needed_leads(name) for name in names]
+        leads = tuple(self.processor.leads)
+        return Question(names, directions, panel, leads, needed, None if panel is None else self._panels.embeddings)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ class Embedded:
         starts: (n,) start of each window in seconds; one window for a 10 s recording.
         windows: (n, D) float32, the embedding of each window.
         qualities: (n,) "good", "fair" or "unusable" for each window (see `dbeta.signal.quality`).
+        alive: (n, leads) bool, which of the model's leads carry a signal in each window.
         duration: of the recording, in seconds.
         error: why the recording cannot be used; it then has no windows.
         notes: warnings about the recording.
@@ -45,6 +46,7 @@ class Embedded:
     starts: np.ndarray = field(default_factory=lambda: np.zeros(0))
     windows: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     qualities: np.ndarray = field(default_factory=lambda: np.zeros(0, "U8"))
+    alive: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
     duration: float = 0.0
     error: str | None = None
     notes: list[str] = field(default_factory=list)
@@ -55,6 +57,12 @@ class Embedded:
         if (self.qualities == UNUSABLE).all():
             return UNUSABLE
         return GOOD if (self.qualities == GOOD).mean() >= 0.9 else FAIR
+
+    @property
+    def leads(self) -> np.ndarray:
+        """(leads,) bool, which of the model's leads carry a signal in at least half of the usable windows."""
+        used = self.alive[self.qualities != UNUSABLE]
+        return used.mean(axis=0) >= 0.5 if len(used) else np.zeros(self.alive.shape[1:], bool)
 
     @property
     def embedding(self) -> np.ndarray:
@@ -126,6 +134,7 @@ class _Open:
         self.pieces = self.lost = 0
         self.starts: list[float] = []
         self.qualities: list[tuple[str, str]] = []
+        self.alive: list[np.ndarray] = []
         self.rows: list[np.ndarray] = []
 
     def add(self, piece: Prepared) -> None:
@@ -135,6 +144,7 @@ class _Open:
         self.lost += piece.lost
         self.starts += piece.starts.tolist()
         self.qualities += piece.qualities
+        self.alive += list(piece.alive)
         result.record = result.record or piece.record
         result.name = result.name or piece.name
         result.duration = piece.duration or result.duration
@@ -151,6 +161,7 @@ class _Open:
             result.error = f"{result.name}: holds no signal in any of its {count} windows"
             return result
         result.starts, result.windows = np.array(self.starts), np.stack(self.rows)
+        result.alive = np.stack(self.alive)
         result.qualities = np.array([verdict for verdict, _ in self.qualities])
         result.notes += self._quality_notes()
         if self.lost:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from dbeta.ecg import LEADS
 from dbeta.inference.embed import Embedded
+from dbeta.inference.few_leads import can_show
 from dbeta.signal.quality import UNUSABLE
 
 #: Columns that tell something only of recordings with several windows.
 PEAKS = ["peak", "peak_at"]
+#: Conditions that a note names.
+SHOWN = 3
 
 
 @dataclass
@@ -24,26 +28,68 @@ class Question:
         names: (C,) as the user wrote them.
         directions: (C, D) float32 of unit length.
         panel: (panel, C) scores of the reference recordings, each column sorted; None without a panel.
+        leads: the model's leads.
+        needed: (C,) the leads that each condition needs (`dbeta.inference.few_leads`).
+        few: leads that carry a signal, (leads,) bool → unit-length embeddings (n, D) of a panel with these alone.
     """
 
     names: list[str]
     directions: np.ndarray
     panel: np.ndarray | None
+    leads: tuple[str, ...] = LEADS
+    needed: list[tuple[str, ...]] | None = None
+    few: Callable[[np.ndarray], np.ndarray] | None = None
+    _panels: dict[bytes, np.ndarray] = field(default_factory=dict)
 
     def scores(self, embeds: np.ndarray) -> np.ndarray:
         """The cosine of embeddings (n, D) and conditions: (n, C)."""
         lengths = np.linalg.norm(embeds, axis=1, keepdims=True)
         return (embeds / np.maximum(lengths, 1e-12)) @ self.directions.T
 
-    def percentiles(self, scores: np.ndarray) -> np.ndarray:
-        """Mid-rank percentile of each score (n, C) in the reference panel; NaN without a panel."""
-        if self.panel is None:
+    def percentiles(self, scores: np.ndarray, alive: np.ndarray | None = None) -> np.ndarray:
+        """Mid-rank percentile of each score (n, C) in the reference panel; NaN without a panel.
+
+        Args:
+            scores: of a recording.
+            alive: (leads,) bool, which leads carry a signal in it; None for all.
+        """
+        panel = self._panel(alive)
+        if panel is None:
             return np.full_like(scores, np.nan)
         ranks = [
             (np.searchsorted(column, scores[:, i], "left") + np.searchsorted(column, scores[:, i], "right")) / 2
-            for i, column in enumerate(self.panel.T)
+            for i, column in enumerate(panel.T)
         ]
-        return np.stack(ranks, axis=1) / len(self.panel) * 100.0
+        return np.stack(ranks, axis=1) / len(panel) * 100.0
+
+    def _panel(self, alive: np.ndarray | None) -> np.ndarray | None:
+        """The panel's sorted scores (panel, C) for the leads at hand."""
+        if self.panel is None or self.few is None or alive is None or alive.all():
+            return self.panel
+        key = alive.tobytes()
+        if key not in self._panels:
+            self._panels[key] = np.sort(self.few(alive) @ self.directions.T, axis=0)
+        return self._panels[key]
+
+    def answered(self, alive: np.ndarray) -> np.ndarray:
+        """Which conditions the leads at hand can show: (C,) bool.
+
+        Args:
+            alive: (leads,) bool, which leads carry a signal.
+        """
+        if self.needed is None or len(alive) != len(self.leads):
+            return np.ones(len(self.names), bool)
+        present = frozenset(lead for lead, there in zip(self.leads, alive, strict=True) if there)
+        return np.array([can_show(needed, present) for needed in self.needed])
+
+    def note(self, one: Embedded) -> str:
+        """A sentence on the conditions that a recording's leads cannot show; "" if they can show all."""
+        if one.quality == UNUSABLE or (answered := self.answered(one.leads)).all():
+            return ""
+        names = [name for name, there in zip(self.names, answered, strict=True) if not there]
+        listed = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        missing = [lead for lead, there in zip(self.leads, one.leads, strict=True) if not there]
+        return f"{one.name or 'recording'}: without {', '.join(missing)} it cannot show {listed}; not answered"
 
 
 def tabulate(
@@ -77,6 +123,8 @@ def tabulate(
 def findings_of(question: Question, one: Embedded, name: str, *, windows: bool = False) -> pd.DataFrame:
     """The findings of one recording, best score first, as a whole or by window.
 
+    A condition that the leads at hand cannot show comes last, with NaN for its score and percentile.
+
     Returns:
         The columns that `DBeta.diagnose` describes, always with `peak` and `peak_at` unless `windows`; a recording
         without usable signal has one row without condition, score and percentile.
@@ -91,20 +139,24 @@ def findings_of(question: Question, one: Embedded, name: str, *, windows: bool =
         embeds = embeds.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
         qualities = np.array([one.quality])
     scores = question.scores(embeds)
-    order = np.argsort(-scores, axis=1, kind="stable")
+    percentiles = question.percentiles(scores, one.leads if len(one.leads) else None)
+    answered = question.answered(one.leads)
+    each, scores, percentiles = (np.where(answered, table, np.nan) for table in (each, scores, percentiles))
+    order = np.argsort(np.where(answered, -scores, np.inf), axis=1, kind="stable")
     columns: dict[str, Any] = {
         "record": name,
         "condition": np.array(question.names, object)[order].ravel(),
         "score": np.take_along_axis(scores, order, 1).ravel().astype(float),
-        "percentile": np.take_along_axis(question.percentiles(scores), order, 1).ravel().astype(float),
+        "percentile": np.take_along_axis(percentiles, order, 1).ravel().astype(float),
         "quality": np.repeat(qualities, len(question.names)).astype(object),
     }
     table = pd.DataFrame(columns)
     if windows:
         table.insert(1, "start", np.repeat(starts, len(question.names)))
         return table
-    best = each.argmax(axis=0)[order[0]]
-    return table.assign(peak=each.max(axis=0)[order[0]].astype(float), peak_at=starts[best])
+    best = np.where(answered, each, -np.inf).argmax(axis=0)[order[0]]
+    peak_at = np.where(answered[order[0]], starts[best], np.nan)
+    return table.assign(peak=each.max(axis=0)[order[0]].astype(float), peak_at=peak_at)
 
 
 def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:

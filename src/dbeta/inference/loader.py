@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dbeta.ecg import ECG
+from dbeta.ecg import ECG, FLAT
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.io.read import as_ecg, read_ecg
 from dbeta.signal.preprocess import InputFormat
@@ -43,6 +43,7 @@ class Prepared:
         starts: (n,) start in seconds of each window that holds a signal.
         windows: (n, leads, samples) float32; None if the recording cannot be used.
         qualities: verdict on each window, and the reason if it is "unusable" (see `dbeta.signal.quality`).
+        alive: (n, leads) bool, which leads carry a signal in each window.
         lost: number of windows without any signal.
         end: where this piece ends, in seconds from the recording's start.
         duration: of the whole recording, in seconds.
@@ -57,6 +58,7 @@ class Prepared:
     starts: np.ndarray = field(default_factory=lambda: np.zeros(0))
     windows: np.ndarray | None = None
     qualities: list[tuple[str, str]] = field(default_factory=list)
+    alive: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), bool))
     lost: int = 0
     end: float = 0.0
     duration: float = 0.0
@@ -119,6 +121,7 @@ def _prepare(done: Prepared, wanted: InputFormat, options: dict[str, Any], start
     done.starts, done.windows = cut_windows(ecg, starts, wanted, offset)
     found = [assess_quality(window_at(ecg, start, wanted, offset)) for start in done.starts]
     done.qualities = [(one.verdict, one.reason) for one in found]  # compact: a day has thousands
+    done.alive = np.ptp(done.windows, axis=2) >= FLAT
     done.lost = len(starts) - len(done.starts)
     done.end = float(starts[-1]) + window
     full = float(ecg.meta.get("duration", 0.0))

@@ -1,7 +1,7 @@
-"""The ECG and the text tower, which make embeddings: all of the model that inference keeps in memory.
+"""The ECG and the text tower, which make embeddings: all of the model that embedding keeps in memory.
 
 Module names are those of `DBetaModel`, so a tower reads its tensors directly from a checkpoint and leaves fusion, heads
-and the other tower on disk. The position convolution's weight norm is folded at load, and nothing here imports
+and the other tower on disk until they are needed. The position convolution's weight norm is folded at load, and nothing here imports
 `PreTrainedModel`, which would take longer than embedding an ECG.
 """
 
@@ -19,6 +19,7 @@ from torch.overrides import TorchFunctionMode
 
 from dbeta.errors import DBetaError
 from dbeta.model.config import DBetaConfig
+from dbeta.model.cross_modal import CrossModal, FusionHalf
 from dbeta.model.ecg_encoder import ECGEncoder
 from dbeta.model.fusion import Pooler
 from dbeta.model.text_encoder import TextEncoder
@@ -64,7 +65,7 @@ class TextTower(nn.Module):
         self.to(dtype)
 
 
-Tower = TypeVar("Tower", ECGTower, TextTower)
+Tower = TypeVar("Tower", ECGTower, TextTower, FusionHalf)
 
 
 class _Unfilled(TorchFunctionMode):
@@ -136,8 +137,8 @@ def _complain(problem: str, names: Any) -> None:
         raise Misfit(f"does not fit config.json: it {problem} ({len(names)}, such as {names[0]})")
 
 
-class DualEncoder:
-    """Both towers of a checkpoint; the text tower is read when the first text comes.
+class DualEncoder(CrossModal):
+    """Both towers of a checkpoint; the text tower and the fusion half are read when they are first needed.
 
     Args:
         config: the checkpoint's.
@@ -172,3 +173,19 @@ class DualEncoder:
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The embedding of tokenised texts (B, T): (B, D)."""
         return self.text_tower(input_ids, attention_mask)
+
+    @functools.cached_property
+    def _fusion_half(self) -> FusionHalf:
+        return load_tower(FusionHalf, self.config, self.weights, self.dtype).to(self.device)
+
+    def fusion_half(self) -> FusionHalf:
+        """The fusion and its heads, read on first use."""
+        return self._fusion_half
+
+    def ecg_parts(self) -> tuple[nn.Module, nn.Module]:
+        """The ECG encoder and its projection."""
+        return self.ecg_tower.ecg_encoder, self.ecg_tower.ecg_proj
+
+    def text_parts(self) -> tuple[nn.Module, nn.Module]:
+        """The text encoder and its projection."""
+        return self.text_tower.text_encoder, self.text_tower.text_proj

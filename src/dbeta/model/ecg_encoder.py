@@ -165,7 +165,9 @@ class ECGEncoder(nn.Module):
         x = self.dropout(self.token_proj(self.token_norm(self.tokens(ecg))))
         return x + self.positions(x)
 
-    def encode(self, tokens: Tensor, ecg: Tensor, ids_restore: Tensor | None = None) -> Tensor:
+    def encode(
+        self, tokens: Tensor, ecg: Tensor, ids_restore: Tensor | None = None, n_kept: int | None = None
+    ) -> Tensor:
         """Run the transformer over embedded tokens.
 
         Args:
@@ -173,12 +175,13 @@ class ECGEncoder(nn.Module):
             ecg: (B, leads, samples) that they were made of, for its voltage.
             ids_restore: (B, N) int64; the inverse of a permutation whose first tokens stay visible, the others are
                 hidden (MAE, He et al. 2022, section 3). None: all are visible.
+            n_kept: number of tokens that stay visible; by default that of pretraining.
 
         Returns:
             (B, 1 + kept, D), class token first.
         """
         if ids_restore is not None:
-            keep = ids_restore.argsort(dim=1)[:, : self.n_kept]
+            keep = ids_restore.argsort(dim=1)[:, : self.n_kept if n_kept is None else n_kept]
             tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
         x = self._with_class_token(tokens, ecg)
         for layer in self.layers:

@@ -18,6 +18,7 @@ from transformers.utils import ModelOutput
 from dbeta.errors import DBetaError
 from dbeta.model import losses
 from dbeta.model.config import DBetaConfig
+from dbeta.model.cross_modal import CrossModal
 from dbeta.model.distributed import gather
 from dbeta.model.ecg_encoder import ECGEncoder
 from dbeta.model.fusion import Fusion, Pooler
@@ -62,7 +63,7 @@ class DBetaOutput(ModelOutput):
     ets_logits: Tensor | None = None
 
 
-class DBetaModel(PreTrainedModel):
+class DBetaModel(CrossModal, PreTrainedModel):
     """D-BETA: a contrastive masked auto-encoder of ECGs and their reports (Pham, Saeed, Ma, ICML 2025)."""
 
     config_class = DBetaConfig
@@ -121,6 +122,18 @@ class DBetaModel(PreTrainedModel):
             # unlike SigLIP's −10: with entailment labels positives are common, so cosine 1/2 is where the sign changes
             nn.init.constant_(module.ets_log_scale, math.log(10.0))
             nn.init.constant_(module.ets_bias, -5.0)
+
+    def ecg_parts(self) -> tuple[nn.Module, nn.Module]:
+        """The ECG encoder and its projection."""
+        return self.ecg_encoder, self.ecg_proj
+
+    def text_parts(self) -> tuple[nn.Module, nn.Module]:
+        """The text encoder and its projection."""
+        return self.text_encoder, self.text_proj
+
+    def fusion_half(self) -> DBetaModel:
+        """Itself: it has the fusion and the heads under the names that `CrossModal` expects."""
+        return self
 
     def embed_ecg(self, ecg: Tensor) -> Tensor:
         """The embedding of recordings (B, leads, samples): (B, D)."""

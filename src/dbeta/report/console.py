@@ -65,9 +65,9 @@ def print_findings(table: pd.DataFrame) -> None:
         view.add_column(column, justify="right")
     view.add_column("signal")
     for row in table.to_dict("records"):
-        peak = (_clock(row["peak_at"]), f"{row['peak']:+.2f}") if long else ()
+        peak = (_clock(row["peak_at"]), _score(row["peak"])) if long else ()
         percentile = _percent(row["percentile"])
-        view.add_row(escape(row["condition"]), f"{row['score']:+.2f}", percentile, *peak, row["quality"])
+        view.add_row(escape(row["condition"]), _score(row["score"]), percentile, *peak, row["quality"])
     Console().print(view)
 
 
@@ -154,9 +154,13 @@ def print_windows(table: pd.DataFrame) -> None:
     view.add_column("signal")
     for start, rows in table.groupby("start", sort=False):
         best = rows.head(SHOWN).to_dict("records")
-        texts = [f"{row['condition']} {row['score']:+.2f} ({_percent(row['percentile'])})" for row in best]
+        texts = [f"{row['condition']} {_score(row['score'])} ({_percent(row['percentile'])})" for row in best]
         view.add_row(_clock(float(str(start))), escape(", ".join(texts)), best[0]["quality"])
     Console().print(view)
+
+
+def _score(score: float) -> str:
+    return "–" if score != score else f"{score:+.2f}"
 
 
 def _percent(percentile: float) -> str:
@@ -165,6 +169,8 @@ def _percent(percentile: float) -> str:
 
 def _clock(seconds: float) -> str:
     """Hours, minutes and seconds, as in 3:20:10."""
+    if seconds != seconds:
+        return "–"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
