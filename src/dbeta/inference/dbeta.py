@@ -5,6 +5,7 @@ Each score comes with its percentile in a reference panel, recordings whose embe
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,10 @@ class DBeta(CrossModalInference):
         self.panel = None if panel is None else panel.float()
         self.batch_size = batch_size
         self._text_cache: dict[str, np.ndarray] = dict(text_embeddings or {})
-        self._panels = LeadPanels(self)
+
+    @functools.cached_property
+    def _panels(self) -> LeadPanels:
+        return LeadPanels(self)
 
     def __repr__(self) -> str:
         """A one-line summary."""
