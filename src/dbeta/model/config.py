@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from transformers import PretrainedConfig, T5Config
 
 from dbeta.ecg import LEADS
+from dbeta.model.losses import LOSSES
 
 #: Which parts of the model a checkpoint holds.
 PARTS = ("all", "encoders", "ecg")
@@ -55,7 +56,7 @@ class DBetaConfig(PretrainedConfig):
             (the published code: of the tokens that masking left); zeroed leads stay zeroed.
         ets_cosine: whether ETS compares unit vectors with a learnt scale and bias (sigmoid loss as in SigLIP,
             arXiv 2303.15343) instead of raw inner products.
-        loss_weights: weight of each of the losses "mlm", "mem", "etm" and "ets".
+        loss_weights: weight of each of the losses "mlm", "mem", "etm" and "ets"; 1 where it is left out.
         initializer_range: standard deviation of new weights.
         parts: "all" is the model of the paper; "encoders" leaves out the fusion and the heads, and so learns by ETS
             alone; "ecg" is the ECG encoder with its projection and pooler alone, which embeds and is not pretrained.
@@ -109,8 +110,11 @@ class DBetaConfig(PretrainedConfig):
         if parts not in PARTS:
             raise ValueError(f"parts is one of {', '.join(PARTS)}, not {parts!r}")
         shares = {
-            **{"ecg_mask_ratio": ecg_mask_ratio, "text_mask_ratio": text_mask_ratio, "lead_mask_prob": lead_mask_prob},
-            **{"hidden_dropout": hidden_dropout, "attention_dropout": attention_dropout},
+            "ecg_mask_ratio": ecg_mask_ratio,
+            "text_mask_ratio": text_mask_ratio,
+            "lead_mask_prob": lead_mask_prob,
+            "hidden_dropout": hidden_dropout,
+            "attention_dropout": attention_dropout,
         }
         for name, share in shares.items():
             if not isinstance(share, int | float) or not 0 <= share <= 1:
@@ -156,7 +160,7 @@ class DBetaConfig(PretrainedConfig):
         self.lead_mask_prob = lead_mask_prob
         self.ets_full_view = ets_full_view
         self.ets_cosine = ets_cosine
-        self.loss_weights = {"mlm": 1.0, "mem": 1.0, "etm": 1.0, "ets": 1.0} | (loss_weights or {})
+        self.loss_weights = {name: loss.weight for name, loss in LOSSES.items()} | (loss_weights or {})
         self.initializer_range = initializer_range
         self.parts = parts
         self.trained_on = None if trained_on is None else list(trained_on)

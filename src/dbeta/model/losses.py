@@ -1,13 +1,21 @@
-"""The four losses of pretraining, each a plain function of tensors (paper section 3.3).
+"""The losses of pretraining, each a plain function of tensors (paper section 3.3), and `LOSSES`, the table of them.
+
+To add a loss, write its function, a row of `LOSSES` and a field of `LossOutput`; weights, the training log and its
+picture follow from these. New logits or targets are made in `DBetaModel.forward`.
 
 With several processes, a mean is over the items of all of them (`distributed`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers.utils import ModelOutput
 
 from dbeta.model.distributed import mean_over_all, rank
 
@@ -99,3 +107,68 @@ def ets_loss(logits: Tensor, labels: Tensor) -> Tensor:
     weight = (labels != 0).float()
     loss = F.softplus(-labels * logits.float()) * weight
     return mean_over_all(loss.sum(), weight.sum())
+
+
+class Loss(NamedTuple):
+    """A row of `LOSSES`.
+
+    Attributes:
+        function: of the logits and the targets, in this order.
+        logits: field of the model's output.
+        targets: names of what the logits are compared with; without one of them there is no such loss.
+        weight: its default weight in the sum.
+    """
+
+    function: Callable[..., Tensor]
+    logits: str
+    targets: tuple[str, ...]
+    weight: float = 1.0
+
+
+#: Name of each loss → how it is computed; `NAME_loss` is its field of the output and its entry of the training log.
+LOSSES = {
+    "mlm": Loss(mlm_loss, "mlm_logits", ("mlm_labels",)),
+    "mem": Loss(mem_loss, "mem_logits", ("mem_target", "mem_hidden")),
+    "etm": Loss(etm_loss, "etm_logits", ("aligned",)),
+    "ets": Loss(ets_loss, "ets_logits", ("ets_labels",)),
+}
+#: Their fields of the output.
+LOSS_FIELDS = tuple(f"{name}_loss" for name in LOSSES)
+
+
+@dataclass
+class LossOutput(ModelOutput):
+    """The losses of a forward pass; a loss is None where its targets were not given.
+
+    Attributes:
+        loss: weighted sum of the losses below.
+        mlm_loss: masked language modelling.
+        mem_loss: masked ECG modelling.
+        etm_loss: ECG-text matching.
+        ets_loss: ECG-text sigmoid contrast.
+    """
+
+    loss: Tensor | None = None
+    mlm_loss: Tensor | None = None
+    mem_loss: Tensor | None = None
+    etm_loss: Tensor | None = None
+    ets_loss: Tensor | None = None
+
+
+def add_losses(out: LossOutput, targets: Mapping[str, Tensor | None], weights: Mapping[str, float]) -> None:
+    """Compute every loss whose logits and targets there are, and their weighted sum, into `out`.
+
+    Args:
+        out: holds the logits.
+        targets: what `LOSSES` names; None where it was not given.
+        weights: of each loss in the sum.
+    """
+    weighted = []
+    for name, (function, logits, needed, _) in LOSSES.items():
+        parts = [out.get(logits), *(targets.get(one) for one in needed)]
+        if all(part is not None for part in parts):
+            loss = function(*parts)
+            out[f"{name}_loss"] = loss
+            weighted.append(weights[name] * loss)
+    if weighted:
+        out.loss = torch.stack(weighted).sum()

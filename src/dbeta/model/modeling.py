@@ -13,7 +13,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
 
 from dbeta.errors import DBetaError
 from dbeta.model import losses
@@ -29,15 +28,10 @@ TEXT_GROUPS = 4
 
 
 @dataclass
-class DBetaOutput(ModelOutput):
-    """Everything a forward pass computes; a loss is None where its targets were not given.
+class DBetaOutput(losses.LossOutput):
+    """Everything a forward pass computes: the losses, and what they are computed from.
 
     Attributes:
-        loss: weighted sum of the losses below.
-        mlm_loss: masked language modelling.
-        mem_loss: masked ECG modelling.
-        etm_loss: ECG-text matching.
-        ets_loss: ECG-text sigmoid contrast.
         ecg_embeds: (B, D) uni-modal ECG embeddings.
         text_embeds: (B, D) uni-modal text embeddings.
         fused_features: (B, 2·D) multi-modal class features, text first.
@@ -48,11 +42,6 @@ class DBetaOutput(ModelOutput):
             training, then `prompt_ids`.
     """
 
-    loss: Tensor | None = None
-    mlm_loss: Tensor | None = None
-    mem_loss: Tensor | None = None
-    etm_loss: Tensor | None = None
-    ets_loss: Tensor | None = None
     ecg_embeds: Tensor | None = None
     text_embeds: Tensor | None = None
     fused_features: Tensor | None = None
@@ -199,9 +188,8 @@ class DBetaModel(PreTrainedModel):
         if config.parts == "encoders":
             whole = input_ids if target_ids is None else target_ids
             out = DBetaOutput(ecg_embeds=self.embed_ecg(ecg), text_embeds=self.embed_text(whole, attention_mask))
-            self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask)
-            if out.ets_loss is not None:
-                out.loss = config.loss_weights["ets"] * out.ets_loss
+            targets = {"ets_labels": self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask)}
+            losses.add_losses(out, targets, config.loss_weights)
             return out
         out = DBetaOutput()
         text_mask = None if attention_mask is None else attention_mask.bool()
@@ -218,7 +206,7 @@ class DBetaModel(PreTrainedModel):
             out.text_embeds = self.embed_text(target_ids, attention_mask)
         else:
             out.text_embeds = self.text_pooler(text_stream)
-        self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask)
+        signs = self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask)
 
         text_fused, ecg_fused, before_mem = self.fusion(text_stream, ecg_stream, text_mask)
         text_class, ecg_class = self.fused_text_pooler(text_fused), self.fused_ecg_pooler(ecg_fused)
@@ -231,19 +219,20 @@ class DBetaModel(PreTrainedModel):
             teaches = aligned.bool()
         if mlm_labels is not None:
             mlm_labels = mlm_labels.masked_fill(~teaches[:, None], losses.IGNORED)
-            out.mlm_loss = losses.mlm_loss(out.mlm_logits, mlm_labels)
+        mem_target = mem_hidden = None
         if ids_restore is not None:
             out.mem_logits = self.mem_head(before_mem, ids_restore)
             whole = target_ecg if target_ecg is not None and config.mem_target == "full" else ecg
-            target = losses.mem_targets(whole, config.n_tokens, config.samples_per_token)
-            hidden = losses.token_mask(ids_restore, config.n_kept_tokens) & teaches[:, None]
-            out.mem_loss = losses.mem_loss(out.mem_logits, target, hidden)
-        if aligned is not None:
-            out.etm_loss = losses.etm_loss(out.etm_logits, aligned)
-
-        parts = {name: out.get(f"{name}_loss") for name in ("mlm", "mem", "etm", "ets")}
-        weighted = [config.loss_weights[name] * loss for name, loss in parts.items() if loss is not None]
-        out.loss = torch.stack(weighted).sum() if weighted else None
+            mem_target = losses.mem_targets(whole, config.n_tokens, config.samples_per_token)
+            mem_hidden = losses.token_mask(ids_restore, config.n_kept_tokens) & teaches[:, None]
+        targets = {
+            "mlm_labels": mlm_labels,
+            "mem_target": mem_target,
+            "mem_hidden": mem_hidden,
+            "aligned": aligned,
+            "ets_labels": signs,
+        }
+        losses.add_losses(out, targets, config.loss_weights)
         return out
 
     def _contrast(
@@ -253,16 +242,16 @@ class DBetaModel(PreTrainedModel):
         ets_labels: Tensor | None,
         prompt_ids: Tensor | None,
         prompt_mask: Tensor | None,
-    ) -> None:
-        """ETS of the embeddings in `out`, in place."""
+    ) -> Tensor | None:
+        """Compare the embeddings in `out`, in place; the sign of each pair, None where `aligned` was not given."""
         assert out.ecg_embeds is not None and out.text_embeds is not None
         texts = gather(out.text_embeds) if self.training else out.text_embeds
         if prompt_ids is not None:
             texts = torch.cat([texts, self.embed_text(prompt_ids, prompt_mask)])
         out.ets_logits = self.similarity(out.ecg_embeds, texts)
-        if aligned is not None:
-            signs = losses.ets_labels(aligned, len(texts)) if ets_labels is None else ets_labels
-            out.ets_loss = losses.ets_loss(out.ets_logits, signs)
+        if aligned is None:
+            return None
+        return losses.ets_labels(aligned, len(texts)) if ets_labels is None else ets_labels
 
     def _embed_one_side(self, ecg: Tensor | None, input_ids: Tensor | None, mask: Tensor | None) -> DBetaOutput:
         if ecg is not None:

@@ -9,9 +9,11 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from dbeta.model.losses import LOSS_FIELDS
+
 #: Title of each panel → what it shows of the log.
 PANELS = {
-    "Losses": ("mlm_loss", "mem_loss", "etm_loss", "ets_loss"),
+    "Losses": LOSS_FIELDS,
     "Loss, weighted sum": ("loss",),
     "Accuracy": ("etm_accuracy", "mlm_accuracy"),
     "Zero-shot AUROC on the validation split": ("eval_zero_shot",),

@@ -10,9 +10,7 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from dbeta.model.distributed import world_size
-from dbeta.model.losses import IGNORED
-
-LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
+from dbeta.model.losses import IGNORED, LOSS_FIELDS
 
 
 class Stopwatch(TrainerCallback):
@@ -63,7 +61,7 @@ class Meter:
     def add(self, output: Any, batch: dict[str, Tensor]) -> None:
         """Count a batch."""
         device = output.ecg_embeds.device
-        counted = {name: output[name].detach().double() for name in LOSSES if output.get(name) is not None}
+        counted = {name: output[name].detach().double() for name in LOSS_FIELDS if output.get(name) is not None}
         counted["batches"] = torch.ones((), dtype=torch.double, device=device)
         if output.get("etm_logits") is not None:
             correct = output.etm_logits.argmax(dim=-1) == batch["aligned"].long()
@@ -85,7 +83,7 @@ class Meter:
         if world_size() > 1:
             torch.distributed.all_reduce(values)
         total = dict(zip(names, values.tolist(), strict=True))
-        logs = {name: total[name] / total["batches"] for name in LOSSES if name in total}
+        logs = {name: total[name] / total["batches"] for name in LOSS_FIELDS if name in total}
         if "pairs" in total:
             logs["etm_accuracy"] = total["etm_right"] / total["pairs"]
         if total.get("tokens"):
