@@ -1,15 +1,18 @@
 """Which records and which labels, on tables in each dataset's own layout."""
 
 import os
+import re
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import typer.main
 import wfdb
 from scipy.io import savemat
 
+from dbeta.cli.evaluate import app
 from dbeta.conditions.registry import plain_condition
 from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError
@@ -496,6 +499,18 @@ def test_an_unknown_benchmark(tmp_path):
 def test_options_that_do_not_fit(tmp_path, name, options, message):
     with pytest.raises(DBetaError, match=message):
         load_benchmark(name, tmp_path, **options)
+
+
+def test_every_benchmark_has_a_loader_a_dataset_and_a_line_of_help():
+    assert {name for name in BENCHMARKS if name.startswith("ptb-xl-")} == {f"ptb-xl-{task}" for task in TASKS}
+    command = typer.main.get_command(app).commands["zero-shot"]
+    text = next(one.help for one in command.params if one.name == "benchmark")
+    for name, entry in BENCHMARKS.items():
+        assert callable(entry.load), name
+        assert entry.dataset, name
+        assert re.search(rf"(^| ){name}[,;]", text), name
+    assert BENCHMARKS["code-15-demographics"].dataset == "code-15"
+    assert BENCHMARKS["ptb-xl-form"].included_in == ("challenge-2021",)
 
 
 def test_a_missing_folder(tmp_path):

@@ -11,6 +11,7 @@ import typer
 
 from dbeta.cli.options import Precision, load_model
 from dbeta.errors import DBetaError
+from dbeta.evaluation.catalog import BENCHMARKS, CORPUS
 from dbeta.report.console import note, print_metrics, progress
 from dbeta.utils.files import write_text
 from dbeta.utils.notice import NOTICE
@@ -27,10 +28,7 @@ LEAD_COUNTS = (12, 6, 4, 3, 2, 1)
 
 BenchmarkName = Annotated[
     str,
-    typer.Argument(
-        help="ptb-xl-super, -sub, -form, -rhythm or -all; cpsc2018, csn, code-test, code-15, challenge-2021; "
-        "corpus for every finding of a corpus"
-    ),
+    typer.Argument(help=f"{', '.join(BENCHMARKS)}; or {CORPUS} for every finding of a corpus"),
 ]
 Raw = Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded, or a corpus folder")]
 Output = Annotated[Path, typer.Option(help="Folder for report.md, metrics.json, predictions.parquet and plots")]
