@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from dbeta.ecg import LEADS
+from dbeta.errors import DBetaError
+from dbeta.simulation.finding_table import FILE, TABLE
 from dbeta.simulation.measures import Measures
 
 #: Leads that belong together, and so make each other's changes believable.
@@ -16,7 +20,13 @@ class Findings(dict[str, Tensor]):
     """A name → (B,) int8: 1 present, −1 absent, 0 undetermined."""
 
     def decide(self, name: str, present: Tensor, unclear: Tensor | None = None) -> None:
-        """Add a finding; what is unclear is undetermined, present or not."""
+        """Add a finding; what is unclear is undetermined, present or not.
+
+        Raises:
+            DBetaError: `findings.csv` has no row for it.
+        """
+        if name not in TABLE:
+            raise DBetaError(f"{FILE.name}: has no row for {name!r}, which a criterion decides; add the row")
         sign = torch.where(present, 1, -1).to(torch.int8)
         self[name] = sign if unclear is None else sign.where(~unclear, torch.zeros_like(sign))
 
@@ -30,14 +40,29 @@ class Findings(dict[str, Tensor]):
 
     def hide(self, names: tuple[str, ...], where: Tensor, *, absent_only: bool = False) -> None:
         """Make findings undetermined where something covers them."""
+        self.check_decided(names)
         for name in names:
             covered = where & (self[name] < 0) if absent_only else where
             self[name] = self[name].where(~covered, torch.zeros_like(self[name]))
 
     def any_of(self, name: str, parts: tuple[str, ...] | list[str], unclear: Tensor | None = None) -> None:
         """Add a finding that is there where one of others is, and undetermined where one of them is at most."""
+        self.check_decided(parts)
         signs = torch.stack([self[part] for part in parts]).amax(dim=0)
         self.decide(name, signs > 0, (signs == 0) if unclear is None else (signs == 0) | (unclear & (signs <= 0)))
+
+    def check_decided(self, names: Iterable[str] = TABLE) -> None:
+        """Check that criteria have decided findings, by default all of the table.
+
+        Raises:
+            DBetaError: one is not decided.
+        """
+        for name in names:
+            if name not in self:
+                raise DBetaError(
+                    f"{FILE.name}: {name!r} has a row but no criterion; decide it in simulation/findings.py, or remove "
+                    "the row"
+                )
 
 
 def numbers_of(names: tuple[str, ...]) -> list[int]:

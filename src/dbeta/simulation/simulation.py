@@ -89,7 +89,8 @@ def simulate(
         keep_clean: leave the noise-free leads in `clean`, for a little time and memory.
 
     Raises:
-        DBetaError: the mix is unknown, there is no record, or a number is out of its range.
+        DBetaError: the mix is unknown, there is no record, a number is out of its range, or `findings.csv` and the
+            criteria do not list the same findings.
     """
     check_numbers(seed=seed)
     if mix not in MIXES:
@@ -109,6 +110,7 @@ def simulate(
     clean, measures, recordings = (together(some) for some in zip(*parts, strict=True))
     findings = decide_findings(patients, measures)
     _decide_recording(findings, recordings)
+    findings.check_decided()
     return Simulation(signals, clean, patients, measures, findings, recordings)
 
 
