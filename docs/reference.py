@@ -1,4 +1,4 @@
-"""Write docs/reference/ from the code: the command line, the Python API and the keys of a recipe.
+"""Write docs/reference/ from the code: the command line, the Python API, recipe keys and columns of findings.
 
     python docs/reference.py           # or: make docs
     python docs/reference.py --check   # exit 1 if a page is out of date
@@ -21,6 +21,7 @@ import typer.main
 
 import dbeta
 from dbeta.cli import app
+from dbeta.inference.columns import COLUMNS
 from dbeta.training.recipe import CollatorSettings, Optimization, Recipe, SimulationSettings
 
 FOLDER = Path(__file__).parent / "reference"
@@ -46,7 +47,12 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """File name → content of each generated page."""
-    return {"command-line.md": command_line(), "python.md": python_api(), "recipes.md": recipes()}
+    return {
+        "command-line.md": command_line(),
+        "python.md": python_api(),
+        "recipes.md": recipes(),
+        "findings.md": findings(),
+    }
 
 
 # --- The command line
@@ -288,6 +294,25 @@ def default_of(one: Field[Any]) -> str:
     """A field's default, as code; nothing for a section of its own."""
     value = one.default_factory() if one.default_factory is not MISSING else one.default
     return "" if value is MISSING or is_dataclass(value) else f"`{value!r}`"
+
+
+# --- Findings
+
+
+def findings() -> str:
+    """The columns of a table of findings."""
+    when = {None: "always", True: "with a row per window", False: "several windows, a row per recording"}
+    rows = [f"| `{name}` | {cell(one.meaning)} | {when[one.windows]} |" for name, one in COLUMNS.items()]
+    return "\n".join(
+        [
+            HEADER,
+            "# Findings\n",
+            "The columns of `DBeta.diagnose`, and of `dbeta diagnose` as JSON and as a table. A table written with "
+            "`--output` begins with `file`; with a row per recording it always has `peak` and `peak_at`, and ends with "
+            "`windows`, the number of windows averaged, and `warnings`.\n",
+            "| column | meaning | there |\n|---|---|---|\n" + "\n".join(rows) + "\n",
+        ]
+    )
 
 
 if __name__ == "__main__":

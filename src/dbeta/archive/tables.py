@@ -8,25 +8,26 @@ from pathlib import Path
 import pyarrow as pa
 
 from dbeta.ecg import ECG
+from dbeta.inference.columns import COLUMN_NAMES, COLUMNS
 from dbeta.inference.embed import Embedded
 from dbeta.inference.findings import Question, findings_of
 from dbeta.io.safety.limits import readable_name
 
 _RECORDING = [("file", pa.string()), ("record", pa.string())]
 _ABOUT = [("windows", pa.int32()), ("warnings", pa.string())]
-_FINDING = [
-    ("condition", pa.string()),
-    ("score", pa.float64()),
-    ("percentile", pa.float64()),
-    ("quality", pa.string()),
-]
+
+
+def _schema(*, windows: bool) -> list[tuple[str, pa.DataType]]:
+    types = {name: pa.float64() if COLUMNS[name].number else pa.string() for name in COLUMN_NAMES[windows]}
+    return [("file", pa.string()), *types.items()]
+
 
 #: Written by `dbeta embed` and, without the embedding, by `dbeta index`. `windows` is how many windows were averaged.
 EMBEDDINGS = pa.schema([*_RECORDING, *_ABOUT, ("embedding", pa.list_(pa.float32()))])
 #: Written by `dbeta diagnose --output`.
-FINDINGS = pa.schema([*_RECORDING, *_FINDING, ("peak", pa.float64()), ("peak_at", pa.float64()), *_ABOUT])
+FINDINGS = pa.schema([*_schema(windows=False), *_ABOUT])
 #: Written by `dbeta diagnose --windows --output`: one row per window and condition; `start` in seconds.
-WINDOW_FINDINGS = pa.schema([*_RECORDING, ("start", pa.float64()), *_FINDING])
+WINDOW_FINDINGS = pa.schema(_schema(windows=True))
 
 
 def file_name(one: Embedded | str | Path) -> str:

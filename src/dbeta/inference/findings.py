@@ -9,11 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dbeta.inference.columns import COLUMN_NAMES, PEAKS
 from dbeta.inference.embed import Embedded
 from dbeta.signal.quality import UNUSABLE
-
-#: Columns that tell something only of recordings with several windows.
-PEAKS = ["peak", "peak_at"]
 
 
 @dataclass
@@ -66,11 +64,10 @@ def tabulate(
         if unusable or one.quality != UNUSABLE
     ]
     if not tables:
-        start = ["start"] if windows else []
-        return pd.DataFrame(columns=["record", *start, "condition", "score", "percentile", "quality"])
+        return pd.DataFrame(columns=[name for name in COLUMN_NAMES[windows] if name not in PEAKS])
     table = pd.concat(tables, ignore_index=True)
     if all(len(one.starts) == 1 for one in recordings):
-        table = table.drop(columns=PEAKS, errors="ignore")
+        table = table.drop(columns=list(PEAKS), errors="ignore")
     return table
 
 
@@ -82,8 +79,9 @@ def findings_of(question: Question, one: Embedded, name: str, *, windows: bool =
         without usable signal has one row without condition, score and percentile.
     """
     if one.quality == UNUSABLE:
-        row = {"record": name, "condition": None, "score": None, "percentile": None, "quality": UNUSABLE}
-        return pd.DataFrame([row])
+        # As a recording with one window has them
+        row = dict.fromkeys(name for name in COLUMN_NAMES[False] if name not in PEAKS)
+        return pd.DataFrame([row | {"record": name, "quality": UNUSABLE}])
     used = one.qualities != UNUSABLE
     embeds, starts, qualities = one.windows[used], one.starts[used], one.qualities[used]  # (n, D), (n,), (n,)
     each = question.scores(embeds)  # (n, C)
@@ -92,19 +90,18 @@ def findings_of(question: Question, one: Embedded, name: str, *, windows: bool =
         qualities = np.array([one.quality])
     scores = question.scores(embeds)
     order = np.argsort(-scores, axis=1, kind="stable")
+    best = each.argmax(axis=0)[order[0]]  # (C,)
     columns: dict[str, Any] = {
         "record": name,
+        "start": np.repeat(starts, len(question.names)) if windows else None,
         "condition": np.array(question.names, object)[order].ravel(),
         "score": np.take_along_axis(scores, order, 1).ravel().astype(float),
         "percentile": np.take_along_axis(question.percentiles(scores), order, 1).ravel().astype(float),
         "quality": np.repeat(qualities, len(question.names)).astype(object),
+        "peak": None if windows else each.max(axis=0)[order[0]].astype(float),
+        "peak_at": None if windows else starts[best],
     }
-    table = pd.DataFrame(columns)
-    if windows:
-        table.insert(1, "start", np.repeat(starts, len(question.names)))
-        return table
-    best = each.argmax(axis=0)[order[0]]
-    return table.assign(peak=each.max(axis=0)[order[0]].astype(float), peak_at=starts[best])
+    return pd.DataFrame({name: columns[name] for name in COLUMN_NAMES[windows]})
 
 
 def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dbeta.errors import DBetaError
+from dbeta.inference.columns import COLUMNS, SHOWN
 from dbeta.utils.notice import NOTICE
 
 if TYPE_CHECKING:
@@ -58,17 +59,22 @@ class Failures:
 
 def print_findings(table: pd.DataFrame) -> None:
     """Print the findings of one recording."""
-    long = "peak" in table
+    shown = [name for name in SHOWN if name in table]
     view = Table(title=escape(str(table["record"].iloc[0])), title_justify="left", title_style="bold")
-    view.add_column("condition")
-    for column in ("score", "percentile", *(("strongest at", "with score") if long else ())):
-        view.add_column(column, justify="right")
-    view.add_column("signal")
+    for name in shown:
+        view.add_column(COLUMNS[name].heading, justify="right" if COLUMNS[name].number else "left")
     for row in table.to_dict("records"):
-        peak = (_clock(row["peak_at"]), f"{row['peak']:+.2f}") if long else ()
-        percentile = _percent(row["percentile"])
-        view.add_row(escape(row["condition"]), f"{row['score']:+.2f}", percentile, *peak, row["quality"])
+        view.add_row(*(_cell(str(name), row[name]) for name in shown))
     Console().print(view)
+
+
+def _cell(name: str, value: Any) -> str:
+    """A value of a finding as the terminal shows it."""
+    if name == "percentile":
+        return _percent(value)
+    if name == "peak_at":
+        return _clock(value)
+    return f"{value:+.2f}" if COLUMNS[name].number else escape(str(value))
 
 
 def print_hits(table: pd.DataFrame) -> None:
@@ -142,7 +148,7 @@ def print_quality(quality: Quality, peak_to_peak: dict[str, float | None]) -> No
 
 
 #: Conditions per line of `print_windows`.
-SHOWN = 3
+BEST = 3
 
 
 def print_windows(table: pd.DataFrame) -> None:
@@ -153,7 +159,7 @@ def print_windows(table: pd.DataFrame) -> None:
     view.add_column("condition")
     view.add_column("signal")
     for start, rows in table.groupby("start", sort=False):
-        best = rows.head(SHOWN).to_dict("records")
+        best = rows.head(BEST).to_dict("records")
         texts = [f"{row['condition']} {row['score']:+.2f} ({_percent(row['percentile'])})" for row in best]
         view.add_row(_clock(float(str(start))), escape(", ".join(texts)), best[0]["quality"])
     Console().print(view)
