@@ -83,3 +83,21 @@ def test_the_command(run, tmp_path, recipe):
     code, _, err = run("pretrain", file, "--json")
     assert code == 2
     assert "--json requires --dry-run" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("simulation.mix=wild", "simulation.mix should be one of balanced, clinic, healthy, not 'wild'"),
+        ("simulation.untold=[luck]", "simulation: untold has 'luck', which is no finding that the simulator decides"),
+        ("training.max_steps=[1]", "training.max_steps should be a whole number, not [1]"),
+        ("training.logging_steps={}", "training.logging_steps should be a number, not {}"),
+    ],
+)
+def test_a_dry_run_refuses_wrong_settings(run, tmp_path, recipe, change, message):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(asdict(recipe) | {"corpus": "simulated"}))
+    code, out, err = run("pretrain", file, "--dry-run", "--set", change)
+    assert code == 1
+    assert out == ""
+    assert err.strip().splitlines()[-1].endswith(message)

@@ -11,7 +11,8 @@ import yaml
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig
 from dbeta.model.config import PRESETS
-from dbeta.training.recipe import CollatorSettings, Optimization, Recipe, load_recipe, training_arguments
+from dbeta.training.arguments import training_arguments
+from dbeta.training.recipe import CollatorSettings, Optimization, Recipe, load_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -68,6 +69,8 @@ def test_a_recipe_and_its_changes(recipe_file):
         ("just words", [], "not a recipe"),
         ("", [], "not a recipe"),
         ("preset: tiny", ["output"], "write it as key=value"),
+        ("preset: tiny", ["=3"], "^--set =3: write it as key=value, such as training.max_steps=10$"),
+        ("preset: tiny", ["training.=3"], "--set training.=3: write it as key=value"),
         ("preset: tiny", ["ouput=x"], "unknown setting ouput"),
         ("preset: tiny", ["preset.size=3"], "preset holds a single value"),
         ("preset: tiny", ["output=[a"], "is not a YAML value"),
@@ -88,8 +91,13 @@ def test_an_empty_section_is_a_section(recipe_file):
 
 
 def test_a_missing_recipe(tmp_path):
-    with pytest.raises(DBetaError, match=r"nothing\.yaml: cannot be read"):
-        load_recipe(tmp_path / "nothing.yaml")
+    file = tmp_path / "nothing.yaml"
+    with pytest.raises(DBetaError) as error:
+        load_recipe(file)
+    assert (
+        str(error.value)
+        == f"{file}: cannot be read (No such file or directory); name a recipe, such as recipes/tiny.yaml"
+    )
 
 
 def test_a_rate_that_yaml_reads_as_text():
@@ -98,7 +106,7 @@ def test_a_rate_that_yaml_reads_as_text():
 
 def test_bf16_where_the_processor_has_units_for_it(monkeypatch):
     for dtype, expected in ((torch.bfloat16, True), (torch.float32, False)):
-        monkeypatch.setattr("dbeta.training.recipe.fastest_dtype", lambda device, dtype=dtype: dtype)
+        monkeypatch.setattr("dbeta.training.arguments.fastest_dtype", lambda device, dtype=dtype: dtype)
         assert training_arguments(Recipe(training={"bf16": "auto"})).bf16 is expected
 
 
@@ -175,6 +183,9 @@ def test_mistakes_in_the_collator_section(recipe_file, settings, message):
             "unknown setting simulation.speed; choose from records, seed, mix",
         ),
         ({"simulation": {"untold": "q waves"}}, "simulation.untold should be a list of findings"),
+        ({"simulation": {"mix": "wild"}}, "simulation.mix should be one of balanced, clinic, healthy, not 'wild'"),
+        ({"simulation": {"mix": 3}}, "simulation.mix should be one of balanced, clinic, healthy, not 3"),
+        ({"simulation": {"untold": ["q waves", "luck"]}}, "simulation: untold has 'luck', which is no finding"),
         ({"simulation": {"validation": -1}}, "simulation.validation should be a whole number of at least 0"),
         ({"start_share": True}, "start_share should be a number from 0 to below 1, not True"),
         ({"model": 3}, "model should be settings of its own, not 3"),
@@ -201,6 +212,41 @@ def test_an_unknown_training_setting_is_named_with_the_nearest_one(recipe_file):
         DBetaError, match=r"r\.yaml: training.learning_rat is not a training .* did you mean learning_rate"
     ):
         training_arguments(recipe)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"max_steps": [1]}, "max_steps should be a whole number, not [1]"),
+        ({"max_steps": 2.5}, "max_steps should be a whole number, not 2.5"),
+        ({"max_steps": "2.5"}, "max_steps should be a whole number, not 2.5"),
+        ({"max_steps": True}, "max_steps should be a whole number, not True"),
+        ({"max_steps": "many"}, "max_steps should be a whole number, not 'many'"),
+        ({"max_grad_norm": [1]}, "max_grad_norm should be a number, not [1]"),
+        ({"max_grad_norm": True}, "max_grad_norm should be a number, not True"),
+        ({"weight_decay": float("nan")}, "weight_decay should be a finite number, not nan"),
+        ({"logging_steps": {}}, "logging_steps should be a number, not {}"),
+        ({"eval_steps": "often"}, "eval_steps should be a number, not 'often'"),
+        ({"load_best_model_at_end": "yes"}, "load_best_model_at_end should be true or false, not 'yes'"),
+        ({"gradient_checkpointing": 1}, "gradient_checkpointing should be true or false, not 1"),
+        ({"optim": 3}, "optim should be text, not 3"),
+        ({"lr_scheduler_type": ["cosine"]}, "lr_scheduler_type should be text, not ['cosine']"),
+        ({"lr_scheduler_kwargs": [1]}, "lr_scheduler_kwargs should be settings of its own or text, not [1]"),
+        ({"label_names": "all"}, "label_names should be a list, not 'all'"),
+        ({"seed": 1.5}, "seed should be a whole number of at least 0, not 1.5"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size should be a whole number of at least 1"),
+    ],
+)
+def test_every_training_setting_has_its_type(setting, message):
+    with pytest.raises(DBetaError, match=f"^recipe: training.{re.escape(message)}"):
+        training_arguments(Recipe(training=setting))
+
+
+def test_numbers_as_yaml_writes_them():
+    settings = {"max_steps": "1e3", "warmup_steps": 5, "save_steps": 400.0, "eval_steps": "5e1", "seed": 2.0}
+    args = training_arguments(Recipe(training=settings))
+    assert (args.max_steps, args.warmup_steps, args.save_steps, args.eval_steps, args.seed) == (1000, 5, 400, 50, 2)
+    assert isinstance(args.max_steps, int)
 
 
 def test_the_papers_recipe_is_the_papers():

@@ -27,11 +27,12 @@ from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.model.config import PRESETS
 from dbeta.model.distributed import world_size
 from dbeta.model.processor import DBetaProcessor
+from dbeta.training.arguments import training_arguments
 from dbeta.training.card import write_card
 from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import Data, Panel, load_data
 from dbeta.training.figures import draw_log
-from dbeta.training.recipe import Recipe, training_arguments
+from dbeta.training.recipe import Recipe
 from dbeta.training.stream import TrainingStream
 from dbeta.training.trainer import PretrainTrainer, last_checkpoint, remove_incomplete
 from dbeta.training.validation import FEWEST_POSITIVES, embed_corpus, zero_shot_auroc

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import field, fields
-from difflib import get_close_matches
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 import yaml
-from pydantic import Field, StrictBool, model_validator
-from transformers import TrainingArguments
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
-from dbeta.checkpoints.read import fastest_dtype, named_folder
+from dbeta.checkpoints.read import named_folder
 from dbeta.errors import DBetaError
+from dbeta.simulation.diseases import MIXES
+from dbeta.simulation.finding_table import TABLE
 from dbeta.training.settings import (
     Amount,
     Count,
@@ -28,8 +26,13 @@ from dbeta.training.settings import (
 
 #: Written in place of a corpus folder: ECGs simulated on demand.
 SIMULATED = "simulated"
-STRATEGIES = ("save_strategy", "eval_strategy", "logging_strategy")
 Section = Annotated[dict[str, Any], Field(description="settings of its own")]
+
+
+def _mix(name: str) -> str:
+    if name not in MIXES:
+        raise ValueError("unknown mix")
+    return name
 
 
 @settings()
@@ -105,9 +108,16 @@ class SimulationSettings:
 
     records: Positive = 1_000_000
     seed: Count = 0
-    mix: Name = "balanced"
+    mix: Annotated[str, AfterValidator(_mix), Field(strict=True, description=f"one of {', '.join(MIXES)}")] = "balanced"
     untold: Annotated[list[str], Field(description="a list of findings")] = field(default_factory=list)
     validation: Count = 512
+
+    @model_validator(mode="after")
+    def _check_untold(self) -> SimulationSettings:
+        for name in self.untold:
+            if name not in TABLE:
+                raise ValueError(f"untold has {name!r}, which is no finding that the simulator decides")
+        return self
 
 
 @settings()
@@ -187,7 +197,11 @@ def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
     """
     try:
         content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise DBetaError(
+            f"{path}: cannot be read ({error.strerror}); name a recipe, such as recipes/tiny.yaml"
+        ) from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise DBetaError(f"{path}: cannot be read as a recipe ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):
         raise DBetaError(f"{path}: not a recipe; it should hold keys such as preset, corpus and training")
@@ -204,9 +218,9 @@ def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
 def _apply(content: dict[str, Any], change: str) -> None:
     """Apply one `key=value`."""
     key, equals, value = change.partition("=")
-    if not equals:
-        raise DBetaError(f"--set {change}: write it as key=value")
     *parents, last = key.split(".")
+    if not equals or not all([*parents, last]):
+        raise DBetaError(f"--set {change}: write it as key=value, such as training.max_steps=10")
     place = content
     for parent in parents:
         if place.get(parent) is None:
@@ -218,66 +232,3 @@ def _apply(content: dict[str, Any], change: str) -> None:
         place[last] = yaml.safe_load(value)
     except yaml.YAMLError:
         raise DBetaError(f"--set {change}: {value!r} is not a YAML value") from None
-
-
-@settings()
-class _Checked:
-    """The training settings that are checked here; `TrainingArguments` lets wrong values of them pass."""
-
-    seed: Count = 0
-    per_device_train_batch_size: Positive = 8
-    gradient_accumulation_steps: Positive = 1
-    learning_rate: Amount = 5e-5
-    bf16: Annotated[StrictBool | Literal["auto"], Field(description="true, false or auto")] = False
-
-
-def training_arguments(recipe: Recipe) -> TrainingArguments:
-    """A recipe's training settings as `TrainingArguments`.
-
-    Raises:
-        DBetaError: a setting is unknown or wrong.
-    """
-    try:
-        typed = {str(key): _typed(str(key), value) for key, value in recipe.training.items()}
-        _Checked(**{one.name: typed[one.name] for one in fields(_Checked) if one.name in typed})
-        if typed.get("bf16") == "auto":
-            gpu = torch.cuda.is_available() and not typed.get("use_cpu")
-            typed["bf16"] = fastest_dtype(torch.device("cuda" if gpu else "cpu")) == torch.bfloat16
-        if not torch.cuda.is_available():
-            typed.setdefault("use_cpu", True)
-        if typed.get("save_total_limit") == 1:
-            typed["save_total_limit"] = 2  # the best and the last; with one, `Trainer` would delete the last
-        own = {
-            "output_dir": str(Path(recipe.output) / "steps"),
-            "report_to": [],
-            "train_sampling_strategy": "sequential",  # the stream is shuffled already
-            "remove_unused_columns": False,
-            "logging_first_step": True,
-            "logging_nan_inf_filter": False,
-            "disable_tqdm": not sys.stderr.isatty(),
-            "dataloader_pin_memory": torch.cuda.is_available(),
-        }
-        return TrainingArguments(**(own | typed))
-    except DBetaError as error:
-        raise DBetaError(f"{recipe.where}: training.{error}") from None
-    except (TypeError, ValueError) as error:
-        raise DBetaError(f"{recipe.where}: the training settings are wrong ({error})") from None
-
-
-def _typed(key: str, value: Any) -> Any:
-    """A training setting; numbers that YAML reads as text, such as 1e-3 without a point, become numbers."""
-    if key not in TrainingArguments.__dataclass_fields__:
-        near = get_close_matches(key, TrainingArguments.__dataclass_fields__)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see transformers.TrainingArguments"
-        raise DBetaError(f"{key} is not a training setting; {hint}")
-    if value is None:
-        raise DBetaError(f"{key} has no value; give one or leave it out")
-    if key in STRATEGIES and value == "epoch":
-        raise DBetaError(f"{key} counts in steps, since a run is one long epoch; choose steps")
-    default = getattr(TrainingArguments, key, None)
-    if isinstance(value, str) and isinstance(default, int | float) and not isinstance(default, bool):
-        try:
-            return type(default)(float(value))
-        except ValueError:
-            raise DBetaError(f"{key} should be a number, not {value!r}") from None
-    return value
