@@ -694,7 +694,7 @@ def test_corpus_build_of_nothing(run, tmp_path, source, raw, message):
         ("just words", [], "not a recipe"),
         ("a: [1", [], "cannot be read"),
         ("presett: tiny", [], "unknown setting presett"),
-        ("preset: huge", [], "preset should be base or tiny, not 'huge'"),
+        ("preset: huge", [], "preset must be base or tiny, not 'huge'"),
         ("preset: tiny", ["--set", "preset"], "key=value"),
         ("preset: tiny", ["--set", "nonsense=1"], "unknown setting nonsense"),
         ("preset: tiny", ["--set", "preset.size=1"], "single value"),

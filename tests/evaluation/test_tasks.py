@@ -217,9 +217,9 @@ def test_finetuned_identification(model, task, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "epochs should be a whole number of at least 1"),
-        ({"learning_rate": 2.0}, "learning_rate should be a number between 0 and 1"),
-        ({"lead_dropout": 1.0}, "lead_dropout should be a number from 0 to below 1"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1"),
+        ({"learning_rate": 2.0}, "learning_rate must be a number between 0 and 1"),
+        ({"lead_dropout": 1.0}, "lead_dropout must be a number from 0 to below 1"),
     ],
 )
 def test_settings_out_of_range(settings, message):

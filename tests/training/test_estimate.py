@@ -50,7 +50,7 @@ def test_a_corpus_that_is_not_there_yet(recipe, tmp_path):
 
 def test_wrong_settings_are_found_before_the_run(recipe):
     recipe.model = recipe.model | {"ecg_layer": 3}
-    with pytest.raises(DBetaError, match="there is no 'ecg_layer'"):
+    with pytest.raises(DBetaError, match="unknown model setting 'ecg_layer'"):
         estimate(recipe)
 
 

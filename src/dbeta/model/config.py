@@ -114,7 +114,7 @@ class DBetaConfig(PretrainedConfig):
         }
         for name, share in shares.items():
             if not isinstance(share, int | float) or not 0 <= share <= 1:
-                raise ValueError(f"{name} should lie between 0 and 1, not {share!r}")
+                raise ValueError(f"{name} must lie between 0 and 1, not {share!r}")
         if mem_target not in MEM_TARGETS:
             raise ValueError(f"mem_target is one of {', '.join(MEM_TARGETS)}, not {mem_target!r}")
         if text_config is not None and not isinstance(text_config, dict | T5Config):

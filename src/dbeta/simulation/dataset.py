@@ -60,7 +60,7 @@ class SimulatedRows:
         check_numbers(1, records=count)
         check_numbers(seed=seed)
         if isinstance(untold, str):
-            raise DBetaError(f"simulation: untold should be a list of findings, not {untold!r}")
+            raise DBetaError(f"simulation: untold must be a list of findings, not {untold!r}")
         check_numbers(validation=validation)
         self.count, self.seed, self.mix, self.untold = count, seed, mix, tuple(untold)
         self.validation_count = validation

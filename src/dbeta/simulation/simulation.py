@@ -42,7 +42,7 @@ def check_numbers(least: int = 0, **numbers: int) -> None:
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int) or not least <= number < MOST:
             raise DBetaError(
-                f"simulation: {name} should be a whole number of at least {least} and below 2^63, not {number!r}"
+                f"simulation: {name} must be a whole number of at least {least} and below 2^63, not {number!r}"
             )
 
 
@@ -97,7 +97,7 @@ def simulate(
     if len(records) == 0:
         raise DBetaError("simulation: there is nothing to simulate; name at least one record")
     if not all(isinstance(one, Integral) and 0 <= one < MOST for one in records):
-        raise DBetaError("simulation: records should be whole numbers of at least 0 and below 2^63")
+        raise DBetaError("simulation: records must be whole numbers of at least 0 and below 2^63")
     draws = Draws(seed, records, device)
     patients = draw_patients(draws, mix)
     beats = draw_beats(patients.rhythm, SECONDS, patients.uniform, patients.normal)

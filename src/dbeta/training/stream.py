@@ -37,7 +37,7 @@ class TrainingStream(Dataset):
         if not len(corpora) or len(weights) != len(corpora) or not (sizes > 0).all():
             raise ValueError("a stream needs corpora with records, and a weight for each")
         if not all(weight > 0 for weight in weights):
-            raise ValueError("the weight of a corpus should be above 0")
+            raise ValueError("the weight of a corpus must be above 0")
         share = np.array(weights, dtype=float) / sum(weights)
         self.per_round = np.maximum(1, np.round(share * (sizes / share).max())).astype(int)
         self.bounds = np.concatenate([[0], np.cumsum(self.per_round)])
