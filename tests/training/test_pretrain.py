@@ -221,7 +221,7 @@ def test_a_corpus_without_words_teaches_nothing(recipe, micro_corpus, tmp_path):
         ("training", {"bf16": "maybe"}, "training.bf16 must be true, false or auto"),
         ("training", {"save_strategy": "epoch"}, "training.save_strategy must be steps or no"),
         ("model", {"ecg_layers": 0}, "model.ecg_layers must be a whole number of at least 1"),
-        ("model", {"lead_mask_prob": 7}, "lead_mask_prob should lie between 0 and 1"),
+        ("model", {"lead_mask_prob": 7}, "lead_mask_prob must lie between 0 and 1"),
         ("model", {"ecg_mask_ratio": 1.0}, "masks every token"),
         ("model", {"mem_target": "foo"}, "mem_target is one of full, lead_masked"),
         ("model", {"text_config": 7}, "text_config holds settings of T5"),

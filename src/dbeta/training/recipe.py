@@ -153,9 +153,7 @@ class Recipe:
     start_share: ShareBelow1 = 0.0
     negatives: Annotated[Literal["n3s", "batch"], Field(description="n3s or batch")] = "batch"
     model: Section = field(default_factory=dict)
-    collator: Annotated[CollatorSettings, Field(description="a mapping")] = field(
-        default_factory=CollatorSettings
-    )
+    collator: Annotated[CollatorSettings, Field(description="a mapping")] = field(default_factory=CollatorSettings)
     optimizer: Annotated[Optimization, Field(description="a mapping")] = field(default_factory=Optimization)
     training: Section = field(default_factory=dict)
 
