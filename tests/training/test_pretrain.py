@@ -223,8 +223,8 @@ def test_a_corpus_without_words_teaches_nothing(recipe, micro_corpus, tmp_path):
         ("model", {"ecg_layers": 0}, "model.ecg_layers must be a whole number of at least 1"),
         ("model", {"lead_mask_prob": 7}, "lead_mask_prob must lie between 0 and 1"),
         ("model", {"ecg_mask_ratio": 1.0}, "masks every token"),
-        ("model", {"mem_target": "foo"}, "mem_target is one of full, lead_masked"),
-        ("model", {"text_config": 7}, "text_config holds settings of T5"),
+        ("model", {"mem_target": "foo"}, "mem_target must be one of full, lead_masked"),
+        ("model", {"text_config": 7}, "text_config must be a mapping of T5 settings"),
         ("training", {"no_such_setting": 1}, "training.no_such_setting is not a training setting"),
     ],
 )
