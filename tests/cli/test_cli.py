@@ -513,12 +513,12 @@ def test_where_embed_will_not_write(ask, tmp_path, make_ecg):
 
 def test_embed_a_folder_without_recordings(ask, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "no recording was found" in refused(ask("embed", tmp_path / "empty", "-o", "e.parquet"))
+    assert "no recordings found" in refused(ask("embed", tmp_path / "empty", "-o", "e.parquet"))
     (tmp_path / "empty" / "notes.txt").write_text("nothing")
     code, _, err = ask("embed", tmp_path / "empty", "-o", "e.parquet")
     assert code == 1
     assert "1 files" in err.splitlines()[0]
-    assert "no recording was found" in err.splitlines()[1]
+    assert "no recordings found" in err.splitlines()[1]
 
 
 # --- plot and info

@@ -374,7 +374,7 @@ def test_simulated_and_real_ecgs_together(simulated, micro_corpus, monkeypatch):
     ("settings", "message"),
     [
         ({"mix": "tropical"}, "unknown mix"),
-        ({"validation": 0}, "has no records in split 'validation'"),
+        ({"validation": 0}, "no records in split 'validation'"),
     ],
 )
 def test_impossible_simulations(simulated, settings, message):

@@ -1,4 +1,4 @@
-"""Turns embedded recordings into rows of the files that archive jobs write."""
+"""Converts embedded recordings to rows of the files that archive jobs write."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _FINDING = [
     ("quality", pa.string()),
 ]
 
-#: Written by `dbeta embed` and, without the embedding, by `dbeta index`. `windows` is how many windows were averaged.
+#: Columns of `dbeta embed` and, without the embedding, `dbeta index`; `windows` is the number of averaged windows.
 EMBEDDINGS = pa.schema([*_RECORDING, *_ABOUT, ("embedding", pa.list_(pa.float32()))])
-#: Written by `dbeta diagnose --output`.
+#: Columns of `dbeta diagnose --output`.
 FINDINGS = pa.schema([*_RECORDING, *_FINDING, ("peak", pa.float64()), ("peak_at", pa.float64()), *_ABOUT])
-#: Written by `dbeta diagnose --windows --output`: one row per window and condition; `start` in seconds.
+#: Columns of `dbeta diagnose --windows --output`, one row per window and condition; `start` in seconds.
 WINDOW_FINDINGS = pa.schema([*_RECORDING, ("start", pa.float64()), *_FINDING])
 
 
 def file_name(one: Embedded | str | Path) -> str:
-    """A recording's file name as valid text; for an `ECG`, the file that it was read from, if any."""
+    """Return a recording's file name as valid text; for an `ECG`, the file that it was read from, if any."""
     file = one.file if isinstance(one, Embedded) else one
     if isinstance(file, ECG):
         file = str(file.meta.get("source", ""))
@@ -38,7 +38,7 @@ def file_name(one: Embedded | str | Path) -> str:
 
 
 def embedding_rows(recordings: Sequence[Embedded]) -> pa.Table:
-    """One row of `EMBEDDINGS` per recording."""
+    """Return one row of `EMBEDDINGS` per recording."""
     columns = {
         "file": [file_name(one) for one in recordings],
         "record": [one.record for one in recordings],
@@ -50,7 +50,7 @@ def embedding_rows(recordings: Sequence[Embedded]) -> pa.Table:
 
 
 def finding_rows(recordings: Sequence[Embedded], question: Question, *, windows: bool) -> pa.Table:
-    """Rows of `FINDINGS`, or of `WINDOW_FINDINGS`; one without a condition for a recording without usable signal."""
+    """Return rows of `FINDINGS` or `WINDOW_FINDINGS`; one row without a condition if there is no usable signal."""
     schema = WINDOW_FINDINGS if windows else FINDINGS
     tables = [schema.empty_table()]
     for one in recordings:
