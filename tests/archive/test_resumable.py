@@ -163,7 +163,7 @@ def test_errors_that_are_no_more(ask, archive, tmp_path):
 
 def test_a_file_of_errors_that_is_something_else(ask, archive, tmp_path):
     (tmp_path / "e.errors.csv").write_text("my,own\n1,2\n")
-    assert "in the way" in refused(ask("embed", archive, "-o", "e.parquet"))
+    assert "would be overwritten by the list of failed files" in refused(ask("embed", archive, "-o", "e.parquet"))
     assert (tmp_path / "e.errors.csv").read_text() == "my,own\n1,2\n"
 
 

@@ -72,7 +72,7 @@ def test_the_command(run, tmp_path, recipe):
     code, out, _ = run("pretrain", file, "--dry-run", "--set", "training.num_train_epochs=6")
     assert code == 0
     assert "num_train_epochs: 6" in out
-    for words in ("parameters", "steps", "18", "time in all", "records per step"):
+    for words in ("parameters", "steps", "18", "total time", "records per step"):
         assert words in out
     code, out, _ = run("pretrain", file, "--dry-run", "--json")
     assert code == 0

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def diagnose(
     paths: Paths = None,
     conditions: Annotated[
-        list[str] | None, typer.Option(help='In words, separated by ";"  \\[default: 22 common conditions]')
+        list[str] | None, typer.Option(help='Conditions in words, separated by ";"  \\[default: 22 common conditions]')
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Table to write, .parquet or .csv; required for folders")
@@ -70,7 +70,7 @@ def diagnose(
         if as_json:
             raise typer.BadParameter("--json prints, --output writes a file; choose one")
         if output.suffix not in (".parquet", ".csv"):
-            raise DBetaError(f"{output}: findings are written as .parquet or .csv; use one of these suffixes")
+            raise DBetaError(f"{output}: findings can only be written as .parquet or .csv; use one of these suffixes")
         check_output_file(output)
         selection = select(paths, list_file, shard)
         dbeta = load_model(model, precision)
@@ -83,13 +83,13 @@ def diagnose(
         return
     for path in paths or []:
         if is_folder(path):
-            raise DBetaError(f"{path}: is a folder; name a table for its findings with --output, or a file in it")
+            raise DBetaError(f"{path}: is a folder; add --output findings.parquet, or name a single file")
     files = select(paths, list_file, shard).files
     _print(files, load_model(model, precision), wanted, options, windows=windows, as_json=as_json)
 
 
 def _split_conditions(given: list[str] | None) -> list[str] | None:
-    """Each condition once; a separator at either end does no harm."""
+    """Split conditions and remove duplicates; a separator at either end is ignored."""
     if not given:
         return None
     conditions = [one.strip() for text in given for one in text.strip().strip(";").split(";")]
@@ -107,7 +107,7 @@ def _print(
     windows: bool,
     as_json: bool,
 ) -> None:
-    """Print the findings of recordings that need no table; a bad one does not hold up the others."""
+    """Print the findings of recordings that are not written to a table; failures are reported at the end."""
     from dbeta.inference.findings import tabulate, to_records
     from dbeta.signal.windows import warn_all
 

@@ -52,7 +52,7 @@ def embed(
     output, as in embeddings.errors.csv.
     """
     if output.suffix != ".parquet":
-        raise DBetaError(f"{output}: embeddings are written as Parquet; use the suffix .parquet")
+        raise DBetaError(f"{output}: embeddings can only be written as Parquet; use the suffix .parquet")
     check_output_file(output)
     selection = select(paths, list_file, shard)
     dbeta = load_model(model, precision)

@@ -89,7 +89,7 @@ def probe(
 ) -> None:
     """Train linear probes on frozen embeddings.
 
-    With 1 %, 10 % and all of the labels, and with 1 to 128 recordings per class.
+    Probes are trained with 1 %, 10 % and all of the labels, and with 1 to 128 recordings per class.
 
     Example: dbeta evaluate probe ptb-xl-rhythm ptb-xl-1.0.3/ --output runs/probe
     """
@@ -111,7 +111,9 @@ def finetune(
     ] = "12",
     epochs: Annotated[int, typer.Option(help="Training epochs")] = 10,
     batch_size: Annotated[int, typer.Option(help="Records per step")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Of the encoder; the head's is ten times as high")] = 1e-4,
+    learning_rate: Annotated[
+        float, typer.Option(help="Encoder's learning rate; the head's is ten times higher")
+    ] = 1e-4,
     lead_dropout: Annotated[float, typer.Option(help="Probability of zeroing a lead in training")] = 0.0,
     scratch: Annotated[bool, typer.Option(help="Also train from random weights as a baseline")] = True,
     seed: Annotated[int, typer.Option(help="Random seed")] = 0,
@@ -124,16 +126,16 @@ def finetune(
 ) -> None:
     """Fine-tune the encoder on a benchmark's labels, with all leads or fewer.
 
-    The fine-tuned encoders are in the output folder. An interrupted run resumes when the same command is run again.
+    Fine-tuned encoders are saved in the output folder. An interrupted run resumes when the same command is run again.
 
     Example: dbeta evaluate finetune ptb-xl-super ptb-xl-1.0.3/ --leads 12,2,1 --output runs/finetune
     """
     try:
         counts = [int(one) for one in leads.split(",")]
     except ValueError:
-        raise DBetaError(f"{leads!r} is not a list of lead sets; give some of 12,6,4,3,2,1") from None
+        raise DBetaError(f"{leads!r} is not a list of lead sets; choose from 12,6,4,3,2,1") from None
     if unknown := [count for count in counts if count not in LEAD_COUNTS]:
-        raise DBetaError(f"there is no set of {unknown[0]} leads; give some of 12,6,4,3,2,1")
+        raise DBetaError(f"no lead set with {unknown[0]} leads; choose from 12,6,4,3,2,1")
     task, models = _prepare(benchmark, raw, output, model, fold, protocol, split_file, subset_ok, groups, "float32")
     from dbeta.evaluation.finetuning import evaluate_finetune as evaluate
     from dbeta.training.finetune import Settings
@@ -238,7 +240,7 @@ def _prepare(
     groups: Path | None,
     precision: str | None,
 ) -> tuple[Benchmark, dict[str, DBeta]]:
-    """The benchmark and the models by name, after all checks that need no computation."""
+    """Return the benchmark and the models by name, after all checks that need no computation."""
     from dbeta.evaluation.benchmarks import add_groups, load_benchmark
     from dbeta.evaluation.report import check_output
 

@@ -56,7 +56,7 @@ def index(
     corpus: Any = None
     if paths and len(paths) == 1 and (paths[0] / "corpus.json").is_file():
         if shard is not None or list_file is not None:
-            raise DBetaError("a corpus is indexed as a whole; leave out --shard and --list")
+            raise DBetaError("a corpus can only be indexed as a whole; leave out --shard and --list")
         from dbeta.corpus.store import CorpusRecordings
 
         corpus = CorpusRecordings(paths[0])

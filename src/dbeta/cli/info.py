@@ -32,7 +32,7 @@ def info(
 ) -> None:
     """Show what a recording contains, and its signal quality.
 
-    Sampling rate, length, patient, report, and per lead the voltage and signal quality in the first minute.
+    Sampling rate, length, patient, report, and the voltage and signal quality of each lead in the first minute.
 
     Example: dbeta info record.hea
     """
@@ -46,8 +46,8 @@ def info(
         if error.duration is None or error.duration <= ASSESSED:
             raise
         raise DBetaError(
-            f"{file}: has no signal in its first {ASSESSED:g} s of {error.duration:.0f} s, which is all that info "
-            "reads; dbeta diagnose --windows finds where there is signal"
+            f"{file}: no signal in the first {ASSESSED:g} of {error.duration:.0f} s, which is all that info "
+            "reads; to find the signal, run dbeta diagnose --windows"
         ) from error
     quality = assess_quality(ecg)
     facts = facts_of(ecg, quality)

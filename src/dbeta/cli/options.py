@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they turn into: reading options, a loaded model."""
+"""Options shared by several commands, and the reading options and models they select."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from dbeta.errors import DBetaError
 if TYPE_CHECKING:
     from dbeta.inference.dbeta import DBeta
 
-# Which recordings
+# Selection of recordings
 OneFile = Annotated[Path, typer.Argument(help="A recording")]
 Paths = Annotated[list[Path] | None, typer.Argument(help="Recordings, or folders of recordings")]
 ListFile = Annotated[
     Path | None,
-    typer.Option("--list", metavar="FILE", help='File with further paths, one per line; "-" reads stdin'),
+    typer.Option("--list", metavar="FILE", help='File with additional paths, one per line; "-" reads stdin'),
 ]
 Shard = Annotated[
     str | None,
-    typer.Option(metavar="I/N", help="Process every N-th recording, starting at the I-th: for N parallel jobs"),
+    typer.Option(metavar="I/N", help="Process every N-th recording, starting at the I-th, for N parallel jobs"),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if any recording fails")]
 
-# How they are read
+# Reading
 SamplingRate = Annotated[float | None, typer.Option("--fs", help="Sampling rate in Hz, if the file does not state it")]
 Leads = Annotated[
     str | None, typer.Option(help='Lead names in file order, "I,II,V1,-,…", if the file does not state them')
@@ -41,7 +41,7 @@ KeepIdentifiers = Annotated[
     bool, typer.Option("--keep-identifiers", help="Show the patient's ID, name and date of birth")
 ]
 
-# The model, and how results are shown
+# Model and output
 Model = Annotated[
     str | None, typer.Option(help="Checkpoint folder, hub ID, tiny or tiny-sim  \\[default: the bundled tiny]")
 ]
@@ -55,13 +55,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 def reading_options(
     fs: float | None, leads: str | None, record: str | None, units: str | None, fix_leads: bool
 ) -> dict[str, Any]:
-    """Keyword arguments of `read_ecg`."""
+    """Collect keyword arguments for `read_ecg`."""
     names = None if leads is None else [name.strip() for name in leads.split(",")]
     return {"sampling_rate": fs, "leads": names, "record": record, "units": units, "fix_leads": fix_leads}
 
 
 def load_model(name: str | None, precision: str | None = None) -> DBeta:
-    """Load the model that a command names; None for the bundled one."""
+    """Load the model given to a command; None loads the bundled one."""
     silence_libraries()
     from dbeta.inference.load import load
 
@@ -80,10 +80,10 @@ def silence_libraries() -> None:
 
 
 def check_output_file(output: Path) -> None:
-    """Check that a file can be written there, before any work is done.
+    """Check that a file can be written there before any work is done.
 
     Raises:
-        DBetaError: its folder does not exist, or it is a folder.
+        DBetaError: its folder does not exist, or the path is a folder.
     """
     if not output.parent.is_dir():
         raise DBetaError(f"{output}: the folder {output.parent} does not exist; create it first")
