@@ -650,7 +650,7 @@ def test_what_is_no_manifest(tmp_path):
         SOURCES["manifest"](tmp_path / "a.csv")
     (tmp_path / "b.txt").write_text("x")
     for path in (tmp_path, tmp_path / "b.txt"):
-        with pytest.raises(DBetaError, match="is not a manifest"):
+        with pytest.raises(DBetaError, match="not a manifest"):
             SOURCES["manifest"](path)
     (tmp_path / "c.parquet").write_text("x")
     with pytest.raises(DBetaError, match=r"c\.parquet: cannot be used"):

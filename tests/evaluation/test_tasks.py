@@ -350,7 +350,7 @@ def test_published_figures_are_each_there_once():
 def test_what_is_no_evaluation(tmp_path, content):
     if content is not None:
         (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(DBetaError, match=r"has no metrics.json|was not written by an evaluation"):
+    with pytest.raises(DBetaError, match=r"no metrics.json there|was not written by an evaluation"):
         compare_runs([tmp_path])
 
 
