@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from dbeta.archive.selection import Selection, select_recordings
+from dbeta.cli.options import Batch
 from dbeta.report.console import note, progress
 
 if TYPE_CHECKING:
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from dbeta.archive.resumable import Parts
 
 
-def select(paths: list[Path] | None, list_file: Path | None, shard: str | None) -> Selection:
+def select(batch: Batch) -> Selection:
     """Return the recordings that the options select.
 
     Raises:
         DBetaError: there are none, or an option is invalid.
     """
-    if not paths and list_file is None:
+    if not batch.paths and batch.list_file is None:
         raise typer.BadParameter("name recordings or folders, or a list of them with --list")
-    return select_recordings(paths or [], list_file, shard, note=note)
+    return select_recordings(batch.paths or [], batch.list_file, batch.shard, note=note)
 
 
 def run(job: Job) -> Parts:

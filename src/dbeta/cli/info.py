@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import json
 
-from dbeta.cli.options import (
-    AsJson,
-    FixLeads,
-    KeepIdentifiers,
-    Leads,
-    OneFile,
-    Record,
-    SamplingRate,
-    Units,
-    reading_options,
-)
+from dbeta.cli.options import AsJson, KeepIdentifiers, OneFile, Reading, with_groups
 from dbeta.errors import DBetaError, NoSignalError
 from dbeta.io.read import read_ecg
 from dbeta.report.console import print_facts, print_quality
 
 
+@with_groups
 def info(
     file: OneFile,
-    fs: SamplingRate = None,
-    leads: Leads = None,
-    record: Record = None,
-    units: Units = None,
-    fix_leads: FixLeads = False,
+    *,
+    reading: Reading,
     keep_identifiers: KeepIdentifiers = False,
     as_json: AsJson = False,
 ) -> None:
@@ -39,7 +27,7 @@ def info(
     from dbeta.report.facts import facts_of
     from dbeta.signal.quality import ASSESSED, assess_quality
 
-    options = reading_options(fs, leads, record, units, fix_leads)
+    options = reading.arguments()
     try:
         ecg = read_ecg(file, duration=ASSESSED, keep_identifiers=keep_identifiers, **options)
     except NoSignalError as error:
