@@ -513,12 +513,12 @@ def test_where_embed_will_not_write(ask, tmp_path, make_ecg):
 
 def test_embed_a_folder_without_recordings(ask, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "no recording was found" in refused(ask("embed", tmp_path / "empty", "-o", "e.parquet"))
+    assert "no recordings found" in refused(ask("embed", tmp_path / "empty", "-o", "e.parquet"))
     (tmp_path / "empty" / "notes.txt").write_text("nothing")
     code, _, err = ask("embed", tmp_path / "empty", "-o", "e.parquet")
     assert code == 1
     assert "1 files" in err.splitlines()[0]
-    assert "no recording was found" in err.splitlines()[1]
+    assert "no recordings found" in err.splitlines()[1]
 
 
 # --- plot and info
@@ -602,7 +602,7 @@ def test_info_of_a_long_recording_looks_at_its_first_minute(run, tmp_path, make_
     assert "60.0 s, the first, for voltages and quality" in out
     ecg.signal[:, :6000] = np.nan
     said = refused(run("info", write_wfdb(tmp_path, ecg, "late")))
-    assert "no signal in its first 60 s of 90 s" in said
+    assert "no signal in the first 60 of 90 s" in said
 
 
 def test_info_of_who_the_patient_is(run, tmp_path, make_ecg):
@@ -694,7 +694,7 @@ def test_corpus_build_of_nothing(run, tmp_path, source, raw, message):
         ("just words", [], "not a recipe"),
         ("a: [1", [], "cannot be read"),
         ("presett: tiny", [], "unknown setting presett"),
-        ("preset: huge", [], "preset should be base or tiny, not 'huge'"),
+        ("preset: huge", [], "preset must be base or tiny, not 'huge'"),
         ("preset: tiny", ["--set", "preset"], "key=value"),
         ("preset: tiny", ["--set", "nonsense=1"], "unknown setting nonsense"),
         ("preset: tiny", ["--set", "preset.size=1"], "single value"),
@@ -791,7 +791,7 @@ def test_lead_sets_that_are_none(ask, tmp_path, micro_ptb_xl, leads):
     said = refused(
         ask("evaluate", "finetune", "ptb-xl-super", micro_ptb_xl, "--output", tmp_path / "o", "--leads", leads)
     )
-    assert "give some of 12,6,4,3,2,1" in said
+    assert "choose from 12,6,4,3,2,1" in said
     assert list(tmp_path.iterdir()) == []
 
 

@@ -87,7 +87,7 @@ def test_a_source_is_checked(tmp_path):
         Source(pd.DataFrame(table | {"split": ["train", "test"]}), [], tmp_path, "")
     with pytest.raises(DBetaError, match="record a twice"):
         Source(pd.DataFrame(table | {"record_id": ["a", "a"]}), [], tmp_path, "")
-    with pytest.raises(DBetaError, match="holds no records"):
+    with pytest.raises(DBetaError, match="no records found"):
         Source(pd.DataFrame(table).head(0), [], tmp_path, "")
 
 
@@ -650,11 +650,11 @@ def test_what_is_no_manifest(tmp_path):
         SOURCES["manifest"](tmp_path / "a.csv")
     (tmp_path / "b.txt").write_text("x")
     for path in (tmp_path, tmp_path / "b.txt"):
-        with pytest.raises(DBetaError, match="is not a manifest"):
+        with pytest.raises(DBetaError, match="not a manifest"):
             SOURCES["manifest"](path)
     (tmp_path / "c.parquet").write_text("x")
     with pytest.raises(DBetaError, match=r"c\.parquet: cannot be used"):
         SOURCES["manifest"](tmp_path / "c.parquet")
     (tmp_path / "d.csv").write_text("path\n")
-    with pytest.raises(DBetaError, match="holds no records"):
+    with pytest.raises(DBetaError, match="no records found"):
         SOURCES["manifest"](tmp_path / "d.csv")

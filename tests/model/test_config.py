@@ -84,7 +84,7 @@ def test_json_round_trip(micro_config, tmp_path):
 
 @pytest.mark.parametrize("parts", ["", "ECG", "heads", None])
 def test_unknown_parts_are_refused(parts):
-    with pytest.raises(ValueError, match="parts is one of all, encoders, ecg"):
+    with pytest.raises(ValueError, match="parts must be one of all, encoders, ecg"):
         DBetaConfig(parts=parts)
 
 

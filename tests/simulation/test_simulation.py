@@ -128,12 +128,12 @@ def test_what_cannot_be_together():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1, [0]), "seed should be a whole number of at least 0"),
-        ((1.5, [0]), "seed should be a whole number"),
-        ((2**64, [0]), "seed should be a whole number of at least 0 and below"),
-        ((0, []), "name at least one record"),
-        ((0, [-1]), "records should be whole numbers of at least 0"),
-        ((0, [1.5]), "records should be whole numbers"),
+        ((-1, [0]), "seed must be a whole number of at least 0"),
+        ((1.5, [0]), "seed must be a whole number"),
+        ((2**64, [0]), "seed must be a whole number of at least 0 and below"),
+        ((0, []), "pass at least one record number"),
+        ((0, [-1]), "records must be whole numbers of at least 0"),
+        ((0, [1.5]), "records must be whole numbers"),
         ((0, [0], "tropical"), "unknown mix 'tropical'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Finds the recordings that a command is to process: files, folders, a list of paths, and every N-th of them."""
+"""Finds the recordings that a command processes: files, folders, a list of paths, and every N-th of them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Selection:
     """The recordings to process.
 
     Attributes:
-        files: in order, each once; only those of the shard.
-        many: whether they are a batch (several files, a folder, a list or a shard) rather than a single file.
-        shard: as in "2/8".
+        files: their paths in order, without duplicates; only those of the shard.
+        many: whether this is a batch (several files, a folder, a list or a shard) rather than a single file.
+        shard: the shard, such as "2/8".
     """
 
     files: list[Path]
@@ -37,16 +37,16 @@ def select_recordings(
     *,
     note: Callable[[str], None] = lambda text: None,
 ) -> Selection:
-    """Find the recordings, those of a folder sorted by name.
+    """Find the recordings to process; those of a folder are sorted by name.
 
     Args:
         paths: files and folders.
-        list_file: text file with further paths, one per line; "-" reads standard input.
+        list_file: text file with additional paths, one per line; "-" reads standard input.
         shard: "I/N" selects every N-th recording, starting at the I-th.
-        note: called with what is left out of each folder.
+        note: called with a message about what is left out of each folder.
 
     Raises:
-        DBetaError: there is no recording, the list cannot be read, or the shard is invalid.
+        DBetaError: no recording was found, the list cannot be read, or the shard is invalid.
     """
     number, count = (1, 1) if shard is None else _parse_shard(shard)
     listed = [] if list_file is None else _read_list(list_file)
@@ -68,7 +68,7 @@ def select_recordings(
         selection.shard = f"{number}/{count}"
     elif not selection.files:
         places = [*paths, *([list_file] if list_file else [])]
-        raise DBetaError(f"{', '.join(map(str, places))}: no recording was found there")
+        raise DBetaError(f"{', '.join(map(str, places))}: no recordings found")
     return selection
 
 
@@ -89,5 +89,5 @@ def _read_list(file: Path) -> list[Path]:
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # PowerShell's default
         content = content.decode("utf-16", "replace").encode()
     if b"\0" in content:
-        raise DBetaError(f"{file}: is not a list of paths; write one per line, in UTF-8")
+        raise DBetaError(f"{file}: not a list of paths; write one path per line, in UTF-8")
     return [Path(line.strip()) for line in os.fsdecode(content).split("\n") if line.strip()]

@@ -1,4 +1,4 @@
-"""Turns embedded recordings into rows of the files that archive jobs write."""
+"""Converts embedded recordings to rows of the files that archive jobs write."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def _schema(*, windows: bool) -> list[tuple[str, pa.DataType]]:
     return [("file", pa.string()), *types.items()]
 
 
-#: Written by `dbeta embed` and, without the embedding, by `dbeta index`. `windows` is how many windows were averaged.
+#: Columns of `dbeta embed` and, without the embedding, `dbeta index`; `windows` is the number of averaged windows.
 EMBEDDINGS = pa.schema([*_RECORDING, *_ABOUT, ("embedding", pa.list_(pa.float32()))])
-#: Written by `dbeta diagnose --output`.
+#: Columns of `dbeta diagnose --output`.
 FINDINGS = pa.schema([*_schema(windows=False), *_ABOUT])
-#: Written by `dbeta diagnose --windows --output`: one row per window and condition; `start` in seconds.
+#: Columns of `dbeta diagnose --windows --output`, one row per window and condition; `start` in seconds.
 WINDOW_FINDINGS = pa.schema(_schema(windows=True))
 
 
 def file_name(one: Embedded | str | Path) -> str:
-    """A recording's file name as valid text; for an `ECG`, the file that it was read from, if any."""
+    """Return a recording's file name as valid text; for an `ECG`, the file that it was read from, if any."""
     file = one.file if isinstance(one, Embedded) else one
     if isinstance(file, ECG):
         file = str(file.meta.get("source", ""))
@@ -39,7 +39,7 @@ def file_name(one: Embedded | str | Path) -> str:
 
 
 def embedding_rows(recordings: Sequence[Embedded]) -> pa.Table:
-    """One row of `EMBEDDINGS` per recording."""
+    """Return one row of `EMBEDDINGS` per recording."""
     columns = {
         "file": [file_name(one) for one in recordings],
         "record": [one.record for one in recordings],
@@ -51,7 +51,7 @@ def embedding_rows(recordings: Sequence[Embedded]) -> pa.Table:
 
 
 def finding_rows(recordings: Sequence[Embedded], question: Question, *, windows: bool) -> pa.Table:
-    """Rows of `FINDINGS`, or of `WINDOW_FINDINGS`; one without a condition for a recording without usable signal."""
+    """Return rows of `FINDINGS` or `WINDOW_FINDINGS`; one row without a condition if there is no usable signal."""
     schema = WINDOW_FINDINGS if windows else FINDINGS
     tables = [schema.empty_table()]
     for one in recordings:

@@ -76,7 +76,7 @@ def simulate(
 
 @app.command()
 def negatives(
-    corpus: Annotated[Path, typer.Argument(help="Corpus folder that `dbeta corpus build` wrote")],
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder written by `dbeta corpus build`")],
     encoder: Annotated[
         str, typer.Option(help="tfidf, or folder or hub ID of a text encoder, such as google/flan-t5-small")
     ] = "tfidf",

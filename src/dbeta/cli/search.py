@@ -13,8 +13,8 @@ from dbeta.report.console import print_hits, print_notice
 
 
 def search(
-    text: Annotated[str, typer.Argument(help="What to look for, as a report would say it")],
-    index: Annotated[Path, typer.Option("--index", help="Folder that `dbeta index` wrote")],
+    text: Annotated[str, typer.Argument(help="What to look for, in the words of a report")],
+    index: Annotated[Path, typer.Option("--index", help="Index folder written by `dbeta index`")],
     count: Annotated[int, typer.Option("-k", help="Number of recordings to show")] = 10,
     model: Annotated[
         str | None, typer.Option(help="Checkpoint folder or hub ID  \\[default: the index's own model]")

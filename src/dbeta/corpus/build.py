@@ -1,7 +1,7 @@
 """Builds a corpus from a raw dataset (`dbeta.corpus.store` describes the format).
 
-Shards are written one at a time and get their names only when complete, so an interrupted build resumes at the first
-missing shard. Memory holds the table of records and the few records in progress, never the whole corpus.
+Shards are written one at a time and renamed only when complete, so an interrupted build resumes at the first missing
+shard. Memory holds the table of records and the few records in progress, never the whole corpus.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dbeta.utils.workers import KILLED, default_workers, map_in_workers
 SHARD_SIZE = 1024
 #: Records per task of a worker.
 CHUNK_SIZE = 16
-#: With fewer records, starting workers takes longer than reading.
+#: Below this many records, starting workers takes longer than reading.
 FEWEST_RECORDS = 32
 #: Default limit in seconds on the stored length of a recording.
 SECONDS = 60.0
@@ -74,7 +74,7 @@ def build_corpus(
     if source not in SOURCES:
         raise DBetaError(f"{source}: unknown source; choose one of {', '.join(SOURCES)}")
     if not raw.exists():
-        raise DBetaError(f"{raw}: no such file or folder; name the dataset's folder as downloaded, or the manifest")
+        raise DBetaError(f"{raw}: no such file or folder; name the dataset's folder as downloaded, or a manifest file")
     if source != "manifest" and not raw.is_dir():
         raise DBetaError(f"{raw}: is not a folder; name the folder of the dataset as downloaded")
     if out.exists():

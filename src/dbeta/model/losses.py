@@ -3,7 +3,7 @@
 To add a loss, write its function, a row of `LOSSES` and a field of `LossOutput`; weights, the training log and its
 picture follow from these. New logits or targets are made in `DBetaModel.forward`.
 
-With several processes, a mean is over the items of all of them (`distributed`).
+With several processes, means are taken over the items of all of them (`distributed`).
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ def mlm_loss(logits: Tensor, labels: Tensor) -> Tensor:
         labels: (B, T) int64, −100 where nothing was replaced.
 
     Returns:
-        Scalar; 0 where no token of the batch was replaced.
+        Scalar; 0 if the batch has no replaced token.
     """
     total = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
     return mean_over_all(total, (labels != IGNORED).sum().float())
 
 
 def mem_targets(ecg: Tensor, n_tokens: int, samples_per_token: int) -> Tensor:
-    """What MEM predicts: the signal, standardised per lead over the tokenised samples (unbiased variance, eps 1e-6).
+    """MEM targets: the signal, standardised per lead over the tokenised samples (unbiased variance, eps 1e-6).
 
     Args:
         ecg: (B, leads, samples).
-        n_tokens: tokens of a recording; samples after the last whole token have no target.
-        samples_per_token: samples of a token.
+        n_tokens: tokens per recording; samples after the last whole token have no target.
+        samples_per_token: samples per token.
 
     Returns:
         (B, tokens, leads, samples per token)
@@ -54,7 +54,7 @@ def mem_targets(ecg: Tensor, n_tokens: int, samples_per_token: int) -> Tensor:
 
 
 def token_mask(ids_restore: Tensor, n_kept: int) -> Tensor:
-    """Which tokens masking hides: (B, tokens) bool, True where hidden."""
+    """Mask of the hidden tokens: (B, tokens) bool, True where hidden."""
     return ids_restore >= n_kept
 
 
@@ -67,7 +67,7 @@ def mem_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         mask: (B, tokens) bool, True where hidden.
 
     Returns:
-        Scalar; 0 where nothing is hidden.
+        Scalar; 0 if nothing is hidden.
     """
     error = (prediction.float() - target.float()).square().mean(dim=(-2, -1))  # (B, tokens)
     weight = mask.to(error.dtype)
@@ -85,7 +85,7 @@ def ets_labels(aligned: Tensor, n_texts: int | None = None) -> Tensor:
 
     Args:
         aligned: (B,) bool or int, whether text i belongs to ECG i.
-        n_texts: how many texts there are, this process's own after those of the processes before it; default B.
+        n_texts: number of texts; this process's own follow those of the lower ranks. B by default.
 
     Returns:
         (B, n_texts) float32 of +1 and −1; rows are ECGs, columns are texts.
@@ -102,7 +102,7 @@ def ets_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         logits: (B, T) similarities, rows ECGs, columns texts.
-        labels: (B, T) of +1, −1, or 0 where the pair says nothing.
+        labels: (B, T) of +1, −1, or 0 for pairs that are left out.
     """
     weight = (labels != 0).float()
     loss = F.softplus(-labels * logits.float()) * weight

@@ -1,7 +1,7 @@
 """DBetaModel: encoders, poolers, fusion, heads and losses in one `PreTrainedModel`.
 
-Masking is decided by the caller (the collator passes `ids_restore`, replaced tokens and labels), so that a forward pass
-depends on its inputs and dropout alone.
+The caller decides the masking (the collator passes `ids_restore`, replaced tokens and labels), so that a forward pass
+depends only on its inputs and dropout.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dbeta.model.fusion import Fusion, Pooler
 from dbeta.model.heads import ETMHead, MEMHead, MLMHead
 from dbeta.model.text_encoder import TextEncoder
 
-#: Groups of similar length in which many texts are embedded.
+#: Large batches of texts are embedded in this many groups of similar length.
 TEXT_GROUPS = 4
 
 
@@ -38,8 +38,8 @@ class DBetaOutput(losses.LossOutput):
         mlm_logits: (B, T, V).
         mem_logits: (B, tokens, leads, samples per token).
         etm_logits: (B, 2) of (misaligned, aligned).
-        ets_logits: (B, texts), rows ECGs, columns texts: the batch's, those of other processes among them in
-            training, then `prompt_ids`.
+        ets_logits: (B, texts), rows ECGs, columns texts: those of the batch (in training, of all processes'
+            batches), then `prompt_ids`.
     """
 
     ecg_embeds: Tensor | None = None
@@ -52,14 +52,14 @@ class DBetaOutput(losses.LossOutput):
 
 
 class DBetaModel(PreTrainedModel):
-    """D-BETA: a contrastive masked auto-encoder of ECGs and their reports (Pham, Saeed, Ma, ICML 2025)."""
+    """D-BETA: a contrastive masked autoencoder of ECGs and their reports (Pham, Saeed, Ma, ICML 2025)."""
 
     config_class = DBetaConfig
     base_model_prefix = "dbeta"
     main_input_name = "ecg"
     _supports_sdpa = True
     supports_gradient_checkpointing = True
-    #: What FSDP shards one by one.
+    #: Modules that FSDP shards individually.
     _no_split_modules: ClassVar[list[str]] = ["EncoderLayer", "FusionLayer", "T5Block", "DecoderBlock"]
 
     def __init__(self, config: DBetaConfig) -> None:
@@ -107,25 +107,25 @@ class DBetaModel(PreTrainedModel):
         elif isinstance(module, MEMHead):
             nn.init.normal_(module.mask_token, std=std)
         elif isinstance(module, DBetaModel) and module.config.ets_cosine:
-            # unlike SigLIP's −10: with entailment labels positives are common, so cosine 1/2 is where the sign changes
+            # SigLIP starts at −10; entailment labels make positives common, so the sign changes at cosine 1/2 here
             nn.init.constant_(module.ets_log_scale, math.log(10.0))
             nn.init.constant_(module.ets_bias, -5.0)
 
     def embed_ecg(self, ecg: Tensor) -> Tensor:
-        """The embedding of recordings (B, leads, samples): (B, D)."""
+        """Embed recordings (B, leads, samples): (B, D)."""
         return self.ecg_pooler(self.ecg_proj(self.ecg_encoder.class_feature(ecg)))
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The embedding of tokenised texts (B, T): (B, D).
+        """Embed tokenised texts (B, T): (B, D).
 
         Raises:
             DBetaError: the model was built without a text encoder.
         """
         if self.config.parts == "ecg":
-            raise DBetaError("this model has no text encoder, so it can embed recordings but no words")
+            raise DBetaError("this model has no text encoder, so it can embed recordings but not text")
         if attention_mask is None or len(input_ids) < 2 * TEXT_GROUPS or not self.config.text_attention_mask:
             return self.text_pooler(self.text_proj(self.text_encoder(input_ids, attention_mask)))
-        # Short texts need not be computed at the length of the longest
+        # Groups of similar length: short texts are not padded to the longest
         lengths = attention_mask.sum(dim=1)
         order = lengths.argsort()
         parts = []
@@ -136,7 +136,7 @@ class DBetaModel(PreTrainedModel):
         return torch.cat(parts)[order.argsort()]
 
     def similarity(self, ecg_embeds: Tensor, text_embeds: Tensor) -> Tensor:
-        """ETS logits of every ECG (B, D) with every text (C, D): (B, C)."""
+        """ETS logits for every pair of ECG (B, D) and text (C, D): (B, C)."""
         if not self.config.ets_cosine:
             return ecg_embeds @ text_embeds.T
         cosine = nn.functional.normalize(ecg_embeds, dim=-1) @ nn.functional.normalize(text_embeds, dim=-1).T
@@ -157,34 +157,34 @@ class DBetaModel(PreTrainedModel):
         prompt_ids: Tensor | None = None,
         prompt_mask: Tensor | None = None,
     ) -> DBetaOutput:
-        """Both encoders, the fusion, and every loss whose targets are given; of ECGs or texts alone, their embedding.
+        """Run both encoders, the fusion, and every loss whose targets are given; with one modality only, embed it.
 
-        A model of `parts="encoders"` has ETS alone.
+        A model with `parts="encoders"` computes only the ETS loss.
 
         Args:
-            ecg: (B, leads, samples), what the encoder sees (leads may be zeroed).
-            input_ids: (B, T) int64, what the text encoder sees (tokens may be replaced).
-            attention_mask: (B, T), 1 where there is text.
-            ids_restore: (B, tokens) int64 masking of the ECG tokens (`ECGEncoder.encode`); gives the MEM loss.
-            mlm_labels: (B, T) int64, −100 where nothing is to be predicted; gives the MLM loss.
-            aligned: (B,) whether text i belongs to ECG i; gives the ETM and the ETS loss.
-            ets_labels: (B, texts) of +1, −1 and 0 (no say) in place of those that follow from `aligned`.
-            target_ecg: (B, leads, samples) the whole recording, for `mem_target="full"`; default `ecg`.
+            ecg: (B, leads, samples), the encoder's input (leads may be zeroed).
+            input_ids: (B, T) int64, the text encoder's input (tokens may be replaced).
+            attention_mask: (B, T), 1 for text, 0 for padding.
+            ids_restore: (B, tokens) int64 masking of the ECG tokens (`ECGEncoder.encode`); enables the MEM loss.
+            mlm_labels: (B, T) int64, −100 for tokens that are not predicted; enables the MLM loss.
+            aligned: (B,) whether text i belongs to ECG i; enables the ETM and ETS losses.
+            ets_labels: (B, texts) of +1, −1 and 0 (ignored), replacing those derived from `aligned`.
+            target_ecg: (B, leads, samples) the unmasked recording, for `mem_target="full"`; default `ecg`.
             target_ids: (B, T) int64 the text before tokens were replaced, for `ets_full_view`; default `input_ids`.
-            prompt_ids: (K, T') int64 further texts for ETS; with them `ets_labels` must be given.
+            prompt_ids: (K, T') int64 additional texts for ETS; require `ets_labels`.
             prompt_mask: (K, T') their padding mask.
 
         Returns:
-            Losses, logits and embeddings; `ecg_embeds` or `text_embeds` alone where the other input is missing.
+            Losses, logits and embeddings; only `ecg_embeds` or `text_embeds` if the other input is missing.
 
         Raises:
-            DBetaError: there is neither an ECG nor a text, or the model was built without its text encoder.
+            DBetaError: neither an ECG nor a text is given, or the model was built without a text encoder.
         """
         if ecg is None or input_ids is None:
             return self._embed_one_side(ecg, input_ids, attention_mask)
         config = self.config
         if config.parts == "ecg":
-            raise DBetaError("this model has no text encoder, so it has no losses; use embed_ecg")
+            raise DBetaError("this model has no text encoder, so it cannot compute losses; use embed_ecg")
         if config.parts == "encoders":
             whole = input_ids if target_ids is None else target_ids
             out = DBetaOutput(ecg_embeds=self.embed_ecg(ecg), text_embeds=self.embed_text(whole, attention_mask))
@@ -243,7 +243,7 @@ class DBetaModel(PreTrainedModel):
         prompt_ids: Tensor | None,
         prompt_mask: Tensor | None,
     ) -> Tensor | None:
-        """Compare the embeddings in `out`, in place; the sign of each pair, None where `aligned` was not given."""
+        """Compute ETS for the embeddings in `out`, in place; the sign of each pair, None without `aligned`."""
         assert out.ecg_embeds is not None and out.text_embeds is not None
         texts = gather(out.text_embeds) if self.training else out.text_embeds
         if prompt_ids is not None:
@@ -258,4 +258,4 @@ class DBetaModel(PreTrainedModel):
             return DBetaOutput(ecg_embeds=self.embed_ecg(ecg))
         if input_ids is not None:
             return DBetaOutput(text_embeds=self.embed_text(input_ids, mask))
-        raise DBetaError("the model has no input; give it `ecg`, `input_ids` or both, as DBetaProcessor does")
+        raise DBetaError("the model needs an input; pass `ecg`, `input_ids` or both, as DBetaProcessor does")

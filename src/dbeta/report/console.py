@@ -1,4 +1,4 @@
-"""Prints what the command line shows: tables on stdout; progress, notes and errors on stderr."""
+"""Prints command line output: tables on stdout; progress, notes and errors on stderr."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ if TYPE_CHECKING:
 
 
 class Failures:
-    """Files that could not be processed, reported at the end so that they do not hold up the others."""
+    """Files that could not be processed, reported at the end so that the others are processed first."""
 
     def __init__(self) -> None:
         """Start empty."""
         self.messages: list[str] = []
 
     def add(self, file: str | Path, message: str) -> None:
-        """Add a file and what is wrong with it."""
+        """Add a file and its error."""
         if str(file) not in message:
             message = f"{file}: {message.removeprefix(f'{Path(file).name}: ')}"
         self.messages.append(message)
 
     def end(self) -> None:
-        """Print the failures and exit with 1, if there are any."""
+        """Print the failures, if any, and exit with 1."""
         for message in self.messages:
             complain(message)
         if self.messages:
@@ -78,7 +78,7 @@ def _cell(name: str, value: Any) -> str:
 
 
 def print_hits(table: pd.DataFrame) -> None:
-    """Print the recordings that a search found."""
+    """Print the results of a search."""
     view = Table()
     for column in ("file", "record", "score"):
         view.add_column(column, justify="right" if column == "score" else "left", overflow="fold")
@@ -88,7 +88,7 @@ def print_hits(table: pd.DataFrame) -> None:
 
 
 def print_notice(explanation: str) -> None:
-    """Print what a table's numbers mean, and that they are for research only."""
+    """Print what a table's numbers mean, and the research-only notice."""
     Console().print(f"[dim]{escape(explanation)}. {NOTICE}[/]")
 
 
@@ -170,13 +170,13 @@ def _percent(percentile: float) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds, as in 3:20:10."""
+    """Format seconds as hours, minutes and seconds, such as 3:20:10."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 def print_metrics(result: dict[str, Any]) -> None:
-    """Print an evaluation's figures, with those of each class beside the baselines'."""
+    """Print the metrics of an evaluation, with those of each class beside the baselines'."""
     console = Console()
     title = f"{result['task']} on {result['benchmark']}: {result['n_records']} test records"
     if "classes" in result:
@@ -199,7 +199,7 @@ def _text(figure: list[float] | None) -> str:
 def _class_table(result: dict[str, Any], title: str) -> Table:
     view = Table(title=title, title_justify="left", title_style="bold")
     view.add_column("class")
-    # A terminal has room for these two; the report has all
+    # A terminal has room for these two; the report shows all
     baselines = {name: one for name, one in result["baselines"].items() if name in ("random", "normality")}
     beside = {**result.get("others", {}), **baselines}
     for column in ("positives", "AUROC (95 % interval)", "AUPRC", *map(escape, beside)):
@@ -215,7 +215,7 @@ def _class_table(result: dict[str, Any], title: str) -> Table:
 
 
 def _figure_table(result: dict[str, Any], title: str) -> Table:
-    """Figures that do not belong to classes: [value, low, high] by name, grouped or not."""
+    """Tabulate figures that do not belong to classes: [value, low, high] by name, grouped or not."""
     view = Table(title=title, title_justify="left", title_style="bold")
     for column in ("", "value (95 % interval)", "chance"):
         view.add_column(column, justify="left" if not column else "right")
@@ -245,11 +245,11 @@ def print_estimate(found: dict[str, Any]) -> None:
         ("training records", text(figures["records"], "{:,}")),
         ("records per step", f"{figures['batch']:,}"),
         ("steps", text(figures["steps"], "{:,}")),
-        ("arithmetic per record", f"{figures['flops_per_record'] / 1e9:.1f} GFLOP"),
+        ("computation per record", f"{figures['flops_per_record'] / 1e9:.1f} GFLOP"),
         ("weights, gradients, Adam", f"{figures['state_gib']:.2f} GiB"),
-        ("a step's activations", f"about {figures['activations_gib']:.1f} GiB a device"),
+        ("activations per step", f"about {figures['activations_gib']:.1f} GiB per device"),
         ("time per step", f"{figures['seconds_per_step']:.2f} s on {figures['device']}"),
-        ("time in all", text(figures["hours"], "about {:.1f} h, without evaluation")),
+        ("total time", text(figures["hours"], "about {:.1f} h, without evaluation")),
     ):
         view.add_row(*row)
     Console().print(view)
@@ -261,7 +261,7 @@ class Rate(ProgressColumn):
     """Items per second."""
 
     def render(self, task: Task) -> Text:
-        """As in "12.3/s"; empty until the first item is done."""
+        """Format as "12.3/s"; empty until the first item is done."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f}/s")
 

@@ -125,7 +125,7 @@ def _copies(products: np.ndarray, alive: np.ndarray) -> list[LeadError]:
 
 
 def _same_place(products: np.ndarray, alive: np.ndarray) -> LeadError | None:
-    """A limb lead almost without voltage, whose electrodes are probably at one place."""
+    """Find a limb lead with almost no voltage, whose two electrodes are probably in the same place."""
     if not alive[:2].all() or not alive[6:].any():
         return None
     size = np.sqrt(np.diag(products)[:3])

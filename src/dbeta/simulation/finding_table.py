@@ -1,13 +1,13 @@
-"""What each finding needs, belongs to and rules out: `findings.csv`, one row per finding.
+"""Properties of each finding (required leads, classes, exclusions): `findings.csv`, one row per finding.
 
-The columns, with several values separated by semicolons (leads by spaces):
+Columns (several values are separated by semicolons, leads by spaces):
 
-- leads needed: measured leads without any of which nobody can read the finding;
+- leads needed: measured leads; if any is missing, the finding cannot be read;
 - readable despite exchanged electrodes: "any", "chest" (if only those are exchanged), "any if present", or empty;
 - hidden by: "paced" (or complete block), "LBBB or WPW", "LBBB or WPW if absent", "AF if absent" (or flutter);
-- classes: general findings that are present if this one is;
-- beside normal ecg: "never" or "unclear" if this one is present; "never, unclear if undetermined";
-- in reports: "first", "implied" (by more specific findings, so mostly left out), "acute" (never said of the past).
+- classes: general findings that are present whenever this one is;
+- beside normal ecg: whether the ECG can still be normal: "never", "unclear"; "never, unclear if undetermined";
+- in reports: "first", "implied" (by more specific findings, so usually omitted), "acute" (never said of the past).
 
 Each row needs a criterion (`Findings.decide`), and each criterion a row; a simulation checks both.
 """
@@ -30,7 +30,7 @@ REPORT = ("", "first", "implied", "acute")
 
 @dataclass(frozen=True)
 class Row:
-    """A finding's row (see the module)."""
+    """One finding's row; see the module docstring."""
 
     leads: tuple[str, ...]
     readable: str
@@ -80,7 +80,7 @@ def _several(cell: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in cell.split(";") if part.strip())
 
 
-#: Every finding that the simulator decides, by its name.
+#: Every finding that the simulator produces, by name.
 TABLE = read_table()
 
 
@@ -90,5 +90,5 @@ def members(name: str) -> tuple[str, ...]:
 
 
 def hidden_by(cover: str) -> tuple[str, ...]:
-    """Return the findings that something hides."""
+    """Return the findings that a given condition hides."""
     return tuple(name for name, row in TABLE.items() if cover in row.hidden_by)

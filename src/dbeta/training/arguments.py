@@ -118,9 +118,9 @@ def _typed(key: str, value: Any) -> Any:
         )
     except ValidationError:
         words = " or ".join(dict.fromkeys(WORDS[kind] for kind in kinds if kind in WORDS)) or "left out"
-        raise DBetaError(f"{key} should be {words}, not {value!r}") from None
+        raise DBetaError(f"{key} must be {words}, not {value!r}") from None
     if isinstance(value, float) and not math.isfinite(value):
-        raise DBetaError(f"{key} should be a finite number, not {value!r}")
+        raise DBetaError(f"{key} must be a finite number, not {value!r}")
     return value
 
 

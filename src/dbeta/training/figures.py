@@ -1,4 +1,4 @@
-"""A run's log as one picture."""
+"""Plots a run's log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from dbeta.model.losses import LOSS_FIELDS
 
-#: Title of each panel → what it shows of the log.
+#: Title of each panel → the log's figures that it shows.
 PANELS = {
     "Losses": LOSS_FIELDS,
     "Loss, weighted sum": ("loss",),
@@ -26,11 +26,11 @@ PANELS = {
 
 
 def draw_log(log: Sequence[dict[str, Any]], file: Path) -> None:
-    """Draw what a run logged, a panel for each kind of figure, into a PNG.
+    """Plot a run's log into a PNG, with one panel per kind of figure.
 
     Args:
         log: entries with `step` and figures, as `Trainer` keeps them.
-        file: the picture to write.
+        file: PNG file to write.
     """
     figure = Figure(figsize=(15, 10), layout="constrained")
     FigureCanvasAgg(figure)

@@ -106,7 +106,7 @@ def read_manifest(raw: Path) -> Source:
 
 def _load(raw: Path) -> pd.DataFrame:
     if not raw.is_file() or raw.suffix.lower() not in (".csv", ".parquet"):
-        raise DBetaError(f"{raw}: is not a manifest; name a .csv or .parquet file with a column path")
+        raise DBetaError(f"{raw}: not a manifest; name a .csv or .parquet file with a column path")
     if raw.suffix.lower() == ".parquet":
         table = reading(raw, lambda: pd.read_parquet(raw))
     else:

@@ -22,7 +22,7 @@ SUPER_CLASSES = {
 #: PTB-XL's official folds (Wagner et al. 2020): 1–8 train, 9 validation, 10 test.
 TEST_FOLD, VALIDATION_FOLD = 10, 9
 
-#: Statements on shapes and intervals, which readers omit where a diagnosis implies them: no record with left
+#: Statements on shapes and intervals, which readers omit if a diagnosis implies them: no record with left
 #: ventricular hypertrophy also states voltage criteria, and few with first-degree block state a prolonged PR interval.
 SHAPES = ("ABQRS", "STD_", "STE_", "VCLVH", "QWAVE", "LOWT", "NT_", "TAB_", "INVT", "LPR", "LVOLT", "HVOLT")
 

@@ -39,7 +39,7 @@ def load_benchmark(
         subset_ok: accept missing recordings.
 
     Raises:
-        DBetaError: the name or protocol is unknown, or `raw` does not hold the dataset.
+        DBetaError: the name or protocol is unknown, or `raw` does not contain the dataset.
     """
     if name not in BENCHMARKS and name != CORPUS:
         raise DBetaError(f"{name}: unknown benchmark; choose one of {', '.join([*BENCHMARKS, CORPUS])}")
@@ -49,7 +49,7 @@ def load_benchmark(
         raise DBetaError(f"{raw}: no such folder; name the folder of the dataset as downloaded")
     folds = name in BENCHMARKS and BENCHMARKS[name].official_folds
     if fold is not None and (not folds or protocol == "merl" or is_corpus(raw)):
-        raise DBetaError(f"{raw}: is not PTB-XL's own folder with its official folds; leave out --fold")
+        raise DBetaError(f"{raw}: not PTB-XL's own folder with its official folds; leave out --fold")
     if (protocol == "merl") != (split_file is not None):
         raise DBetaError("MERL's protocol needs its split file: give --protocol merl and --split-file together")
     benchmark = _load(name, raw, fold, split_file, subset_ok)

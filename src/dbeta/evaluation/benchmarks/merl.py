@@ -30,7 +30,7 @@ LAST_COLUMN = {
     "cpsc2018": "scp_codes",
     "csn": "diagnose",
 }
-#: MERL uses so many seconds of a CPSC2018 recording.
+#: MERL uses this many seconds of a CPSC2018 recording.
 CPSC2018_SECONDS = 5.0
 #: Training subset → share of the training records, drawn by scikit-learn with a fixed seed.
 SUBSETS = {"1%": 0.01, "10%": 0.1}

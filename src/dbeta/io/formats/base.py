@@ -16,7 +16,7 @@ from dbeta.ecg import standard_lead_name
 from dbeta.errors import DBetaError
 from dbeta.io.identity import Identity
 
-#: Marks a channel that is none of the twelve in `leads`.
+#: Lowest sampling rate, in Hz, that a column of times can imply.
 NO_LEAD = "-"
 #: Hz; a lower rate does not come from a column of times.
 SLOWEST = 10.0
