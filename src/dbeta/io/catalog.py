@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,8 @@ from dbeta.io.formats.holter import read_edf, read_ishne
 from dbeta.io.formats.matlab import read_matlab
 from dbeta.io.formats.text_layout import separator_of
 from dbeta.io.formats.text_tables import read_csv
-from dbeta.io.formats.wfdb_records import SIGNAL_LINE, read_wfdb
+from dbeta.io.formats.wfdb_header import SIGNAL_LINE
+from dbeta.io.formats.wfdb_records import read_wfdb
 from dbeta.io.head import FileHead
 from dbeta.io.safety.hdf5 import check_hdf5
 from dbeta.io.safety.limits import (
@@ -53,6 +54,7 @@ class Format:
         largest: bytes that the parser accepts; infinite if it reads in parts or maps the file.
         endings: of file names, used by no other kind of file.
         shared_endings: of file names, used by other kinds of files as well.
+        raw: whether the reader can return raw numbers (`Options.raw_gain`).
     """
 
     name: str
@@ -63,6 +65,7 @@ class Format:
     largest: float = LARGEST_FILE
     endings: tuple[str, ...] = ()
     shared_endings: tuple[str, ...] = ()
+    raw: bool = False
 
     def suspected(self, head: FileHead) -> bool:
         """Whether some parser could take the file for this format."""
@@ -73,7 +76,7 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 #: A record line and a line of a signal or segment, after comments.
 _WFDB_HEADER = re.compile(
-    rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*+[-\w]+(?:/\d+)?[ \t]+\d+(?:[ \t][^\n]*)?\n(?:#[^\n]*\n|\s)*+\S+[ \t]+\d"
+    rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*+[^\s/]+(?:/\d+)?[ \t]+\d+(?:[ \t][^\n]*)?\n(?:#[^\n]*\n|\s)*+\S+[ \t]+\d"
 )
 
 
@@ -160,7 +163,7 @@ def _is_wfdb(head: FileHead) -> bool:
     if head.suffix == ".hea":
         return True
     lines = head.lines
-    if not lines or not re.fullmatch(r"[-\w]+(/\d+)?\s+\d+(\s+[\d.]+\S*.*)?", lines[0]):
+    if not lines or not re.fullmatch(r"[-.\w]+(/\d+)?\s+\d+(\s+[\d.]+\S*.*)?", lines[0]):
         return False
     return "/" in lines[0].split()[0] or (len(lines) > 1 and SIGNAL_LINE.fullmatch(lines[1]) is not None)
 
@@ -235,6 +238,7 @@ DICOM = Format(
     suspect=_may_be_dicom,
     largest=LARGEST_DICOM,
     endings=(".dcm", ".dicom"),
+    raw=True,
 )
 CSV = Format(
     "a text table",
@@ -266,8 +270,9 @@ FORMATS = (
         suspect=_starts_with(b"ISHNE"),
         largest=math.inf,
         shared_endings=(".ecg",),
+        raw=True,
     ),
-    Format("EDF or BDF", _is_edf, read_edf, suspect=_may_be_edf, largest=math.inf, endings=(".edf", ".bdf")),
+    Format("EDF or BDF", _is_edf, read_edf, suspect=_may_be_edf, largest=math.inf, endings=(".edf", ".bdf"), raw=True),
     _xml("HL7 aECG", _has_root("AnnotatedECG"), read_aecg),
     _xml("Philips XML", _has_root("restingecgdata"), read_philips),
     _xml("GE MUSE XML", _has_root("RestingECG"), read_muse),
@@ -280,10 +285,11 @@ FORMATS = (
         suspect=_may_be_wfdb,
         largest=LARGEST_HEADER,
         endings=(".hea",),
+        raw=True,
     ),
     CSV,
     Format("a MATLAB 4 file", _is_matlab_4, read_matlab, check_matlab, suspect=_may_be_matlab),
-    Format("DICOM", _is_bare_dicom, read_dicom, check_dicom, suspect=_may_be_dicom, largest=LARGEST_DICOM),
+    replace(DICOM, recognise=_is_bare_dicom, endings=()),
     Format("SCP-ECG", _is_scp, read_scp, check_scp, suspect=_may_be_scp, largest=LARGEST_SCP, endings=(".scp",)),
     MFER,
 )

@@ -13,6 +13,7 @@ from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.io.formats.base import NO_LEAD, SLOWEST, Options, Recording, known_lead
 from dbeta.io.safety.limits import check_values, shown
 from dbeta.io.units import BELIEVABLE, beat_amplitude, millivolts
+from dbeta.signal.limb_leads import GAINS_CONTRADICT, UNDETERMINED, VOLTAGES, gains_contradict
 
 #: Amplitude in any unit up to which a signal is flat but for rounding.
 ROUNDING = 1e-6
@@ -34,21 +35,32 @@ def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     Warns:
         DBetaWarning: what the reader noted; the amplitude cannot be that of an ECG.
     """
-    rows, others = _standard_rows(recording.names, options.leads)
+    rows, others, renamed = _standard_rows(recording.names, options.leads)
     rate = _sampling_rate(recording, options)
     held = len(recording.signal[rows[0][0]])
     total = recording.total or held
     begin, end = options.stretch(rate, total)
     if recording.total is not None:
         begin, end = 0, held  # the reader has cut it already
-    signal = _cut(recording, [row for row, _ in rows], begin, end, options.units)
+    chosen = [row for row, _ in rows]
+    signal = _cut(recording, chosen, begin, end, options.units)
     _check_extent(signal, rate, total)
-    notes = [*recording.notes, *_check_amplitude(signal, rate, recording.unit_assumed)]
-    for note in notes:
-        warnings.warn(f"{source}: {note}", DBetaWarning, stacklevel=3)
+    notes = [*recording.notes, *renamed, *_overruled_units(recording, chosen, options.units)]
+    notes += _check_amplitude(signal, rate, recording.unit_assumed)
     # Texts from the file end up on terminals and in logs
     meta = {key: shown(value) if isinstance(value, str) else value for key, value in recording.meta.items()}
     meta |= {"source": source, "duration": total / rate}
+    if recording.gains and not options.raw_gain:
+        gains = np.array([recording.gains[row] for row in chosen])
+        if gains_contradict(signal, [lead for _, lead in rows], gains):
+            meta |= {VOLTAGES: UNDETERMINED}
+            notes.append(GAINS_CONTRADICT)
+    for note in notes:
+        warnings.warn(f"{source}: {shown(note)}", DBetaWarning, stacklevel=3)
+    if notes:
+        meta["notes"] = [shown(note) for note in notes]
+    if options.raw_gain:
+        meta["raw_gain"] = options.raw_gain
     if options.start > 0:
         meta["start"] = options.start
     if others:
@@ -56,18 +68,24 @@ def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     return ECG(signal, rate, [lead for _, lead in rows], shown(recording.report, 20_000), None, meta)
 
 
-def _standard_rows(names: Sequence[str], given: Sequence[str] | None) -> tuple[list[tuple[int, str]], list[str]]:
-    """The channels that are standard leads, as (row, lead), and the names of the others."""
+def _standard_rows(
+    names: Sequence[str], given: Sequence[str] | None
+) -> tuple[list[tuple[int, str]], list[str], list[str]]:
+    """The channels that are standard leads, as (row, lead), the names of the others, and warnings."""
     leads = [known_lead(name) for name in names]
+    notes = []
     if given is not None:
         stated = [None if name == NO_LEAD else standard_lead_name(name) for name in given]
         if len(stated) != len(names):
             raise DBetaError(
                 f"has {len(names)} leads but --leads names {len(stated)}; name each once, in order, and {NO_LEAD} for "
-                "a channel that is none of the twelve"
+                "a channel to leave out"
             )
-        if any(own not in (None, other) for own, other in zip(leads, stated, strict=True)):
+        # A name that the file has twice is wrong at least once
+        changed = [row for row, lead in enumerate(leads) if stated[row] and lead not in (None, stated[row])]
+        if any(leads.count(leads[row]) < 2 for row in changed):
             raise DBetaError(f"names its leads {', '.join(map(str, names))}; leave out --leads")
+        notes = [f"its channel {row + 1}, named {names[row]}, is read as {stated[row]} as --leads says" for row in changed]
         leads = stated
     if all(lead is None for lead in leads):
         has = ", ".join(map(str, names[:20])) or "none"
@@ -75,8 +93,15 @@ def _standard_rows(names: Sequence[str], given: Sequence[str] | None) -> tuple[l
             f"holds none of the leads {', '.join(LEADS)}, and has {has}; give an ECG or, if only the names are "
             f"unusual, the standard ones in order with --leads, and {NO_LEAD} for any other channel"
         )
+    twice = next((lead for lead in leads if lead and leads.count(lead) > 1), None)
+    if twice:
+        places = [str(row + 1) for row, lead in enumerate(leads) if lead == twice]
+        raise DBetaError(
+            f"has lead {twice} twice, as channels {' and '.join(places)} of {len(names)}; name all channels in order "
+            f"with --leads, and {NO_LEAD} for one to leave out"
+        )
     others = [str(name) for name, lead in zip(names, leads, strict=True) if lead is None]
-    return [(row, lead) for row, lead in enumerate(leads) if lead is not None], others
+    return [(row, lead) for row, lead in enumerate(leads) if lead is not None], others, notes
 
 
 def _sampling_rate(recording: Recording, options: Options) -> float:
@@ -108,17 +133,24 @@ def _cut(recording: Recording, rows: list[int], begin: int, end: int, units: str
 
 
 def _millivolts(recording: Recording, row: int, given: str | None) -> float:
-    """A channel's unit in mV, from the file or else from the caller."""
-    unit = (recording.units[row] if recording.units else "mV") or given or ""
+    """A channel's unit in mV, from the caller or else from the file."""
+    unit = given or (recording.units[row] if recording.units else "mV")
     factor = millivolts(unit)
     if factor is None:
         raise DBetaError(
-            f"has lead {recording.names[row]} in {unit or 'no unit'!r}; convert it to uV, mV or V, or state the unit "
-            "with --units"
+            f"has lead {recording.names[row]} in {unit or 'no unit'!r}, which is not a unit of voltage; state the unit "
+            "with --units, as uV or mV"
         )
-    if given and not math.isclose(factor, millivolts(given) or 0, rel_tol=1e-3):
-        raise DBetaError(f"is in {unit}, not in {given}; leave out --units")
     return factor
+
+
+def _overruled_units(recording: Recording, rows: Sequence[int], given: str | None) -> list[str]:
+    """A warning if the caller's unit differs from one that the file states in a way that is understood."""
+    if not given or not recording.units:
+        return []
+    stated = {recording.units[row]: millivolts(recording.units[row]) for row in rows}
+    other = [unit for unit, size in stated.items() if size and not math.isclose(size, millivolts(given) or 0, rel_tol=1e-3)]
+    return [f"states its unit as {', '.join(other[:3])}, but is read in {given} as --units says"] if other else []
 
 
 def _check_extent(signal: np.ndarray, rate: float, total: int) -> None:

@@ -32,6 +32,7 @@ class Options:
     start: float = 0.0
     duration: float | None = None
     units: str | None = None
+    raw_gain: str | None = None  # of the raw numbers, in place of gains and offsets in the file
 
     def stretch(self, sampling_rate: float, total: int) -> tuple[int, int]:
         """The requested stretch of a file of `total` samples, as first sample and the one after the last.
@@ -63,6 +64,7 @@ class Recording:
     meta: dict[str, Any] = field(default_factory=dict)
     unit_assumed: bool = False
     notes: list[str] = field(default_factory=list)  # warnings for the user
+    gains: Sequence[float] = ()  # counts per unit of each channel, if the file holds raw numbers
 
 
 @contextmanager
