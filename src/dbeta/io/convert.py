@@ -10,15 +10,19 @@ import numpy as np
 
 from dbeta.ecg import ECG, LEADS, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
+from dbeta.io.amplitude import Sizes, measure
 from dbeta.io.formats.base import NO_LEAD, SLOWEST, Options, Recording, known_lead
 from dbeta.io.safety.limits import check_values, shown
-from dbeta.io.units import BELIEVABLE, beat_amplitude, millivolts
+from dbeta.io.units import millivolts
+from dbeta.signal.calibration import find_pulses
 from dbeta.signal.limb_leads import GAINS_CONTRADICT, UNDETERMINED, VOLTAGES, gains_contradict
 
 #: Amplitude in any unit up to which a signal is flat but for rounding.
 ROUNDING = 1e-6
 #: Seconds; anything shorter is a remnant or an averaged beat.
 SHORTEST = 0.1
+#: Seconds from the beginning by which an unstated unit is judged, whichever stretch is read.
+OPENING = 60.0
 
 
 def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
@@ -39,20 +43,27 @@ def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     rate = _sampling_rate(recording, options)
     held = len(recording.signal[rows[0][0]])
     total = recording.total or held
-    begin, end = options.stretch(rate, total)
-    if recording.total is not None:
-        begin, end = 0, held  # the reader has cut it already
+    stretch = options.stretch(rate, total)
+    # Readers that return only a part have cut it already
+    begin, end = stretch if recording.total is None else (0, held)
     chosen = [row for row, _ in rows]
     signal = _cut(recording, chosen, begin, end, options.units)
     _check_extent(signal, rate, total)
     notes = [*recording.notes, *renamed, *_overruled_units(recording, chosen, options.units)]
-    notes += _check_amplitude(signal, rate, recording.unit_assumed)
+    leads = [lead for _, lead in rows]
+    signal, total, cut = _without_pulses(signal, rate, leads, stretch, total)
+    notes += cut
+    if recording.unit_assumed and not options.units:
+        notes += _judge_unit(_opening(recording, chosen, rate, signal), rate)
+        recording.meta["unit"] = "mV (assumed)"
+    else:
+        notes += _check_amplitude(measure(signal, rate))
     # Texts from the file end up on terminals and in logs
     meta = {key: shown(value) if isinstance(value, str) else value for key, value in recording.meta.items()}
     meta |= {"source": source, "duration": total / rate}
     if recording.gains and not options.raw_gain:
         gains = np.array([recording.gains[row] for row in chosen])
-        if gains_contradict(signal, [lead for _, lead in rows], gains):
+        if gains_contradict(signal, leads, gains):
             meta |= {VOLTAGES: UNDETERMINED}
             notes.append(GAINS_CONTRADICT)
     for note in notes:
@@ -65,7 +76,7 @@ def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
         meta["start"] = options.start
     if others:
         meta["other_channels"] = [shown(name, 60) for name in others]
-    return ECG(signal, rate, [lead for _, lead in rows], shown(recording.report, 20_000), None, meta)
+    return ECG(signal, rate, leads, shown(recording.report, 20_000), None, meta)
 
 
 def _standard_rows(
@@ -163,11 +174,71 @@ def _check_extent(signal: np.ndarray, rate: float, total: int) -> None:
         raise DBetaError(f"holds only {extent}; get or export the recording again")
 
 
-def _check_amplitude(signal: np.ndarray, rate: float, unit_assumed: bool) -> list[str]:
-    """A note if the beats cannot be those of an ECG in mV; an error if that unit was only assumed."""
-    amplitude = beat_amplitude(signal, rate)
-    if amplitude <= ROUNDING or BELIEVABLE[0] <= amplitude <= BELIEVABLE[1]:
+def _without_pulses(
+    signal: np.ndarray, rate: float, leads: list[str], stretch: tuple[int, int], total: int
+) -> tuple[np.ndarray, int, list[str]]:
+    """Without calibration pulses at the ends: the signal, the samples of the whole recording, and notes.
+
+    In a part of a recording they become NaN, so that the times of other parts remain right.
+    """
+    notes, whole = [], stretch == (0, total)
+    first, last = 0, signal.shape[1]
+    for pulse in find_pulses(signal, rate, leads):
+        at_start = pulse.begin == 0
+        if stretch[0] > 0 if at_start else stretch[1] < total:
+            continue  # not at an end of the recording
+        if pulse.end - pulse.begin == signal.shape[1]:
+            continue
+        where = "beginning" if at_start else "end"
+        seconds = (pulse.end - pulse.begin) / rate
+        notes.append(
+            f"a calibration pulse of {pulse.height:.2g} mV and {pulse.width:.2g} s at its {where} is left out, "
+            f"{seconds:.2g} s with the flat line around it"
+        )
+        if whole:
+            first, last = (pulse.end, last) if at_start else (first, pulse.begin)
+        else:
+            signal[:, pulse.begin : pulse.end] = np.nan
+    return signal[:, first:last], total - (signal.shape[1] - (last - first)), notes
+
+
+def _opening(recording: Recording, rows: list[int], rate: float, signal: np.ndarray) -> np.ndarray:
+    """What an unstated unit is judged by: the recording's first minute if it is at hand, else the signal."""
+    count = round(OPENING * rate)
+    if recording.opening is not None:
+        return np.stack([recording.opening[row] for row in rows])
+    if recording.total is None:
+        return np.stack([np.asarray(recording.signal[row][:count], np.float64) for row in rows])
+    return signal
+
+
+def _judge_unit(opening: np.ndarray, rate: float) -> list[str]:
+    """A note that an unstated unit is taken to be mV.
+
+    Raises:
+        DBetaError: it cannot be, or another power of ten is as likely.
+    """
+    found = measure(opening, rate)
+    if found.size <= ROUNDING:
+        return ["states no unit and holds hardly any signal; it is taken to be in mV"]
+    if found.possible_units() == [1.0]:
+        return [f"states no unit; taken to be in mV, as its QRS complexes measure {found.size:.2g}"]
+    if found.believable():
+        raise DBetaError(
+            f"states no unit, and its QRS complexes measure {found.size:.2g}, which leaves it open: state it, "
+            f"{found.in_each_unit()}"
+        )
+    raise DBetaError(
+        f"states no unit, and its QRS complexes measure {found.size:.2g}, which cannot be mV; state their unit with "
+        f"--units: they would be {found.in_each_unit() or 'no heart in any power of ten'}"
+    )
+
+
+def _check_amplitude(found: Sizes) -> list[str]:
+    """A note if the beats cannot be those of an ECG in mV."""
+    if found.size <= ROUNDING or found.believable():
         return []
-    if unit_assumed:
-        raise DBetaError(f"has beats of {amplitude:.3g}, which cannot be mV; state their unit with --units, as uV")
-    return [f"its beats measure {amplitude:.3g} mV, which no heart produces; gain, unit or signal is wrong"]
+    return [
+        f"its QRS complexes measure {found.size:.3g} mV, unlike those of 99.9 % of recordings; gain, unit or signal is "
+        "wrong"
+    ]

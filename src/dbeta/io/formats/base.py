@@ -63,6 +63,7 @@ class Recording:
     identity: Identity = field(default_factory=Identity)
     meta: dict[str, Any] = field(default_factory=dict)
     unit_assumed: bool = False
+    opening: np.ndarray | None = None  # the first minute of the channels, if `signal` is a later stretch
     notes: list[str] = field(default_factory=list)  # warnings for the user
     gains: Sequence[float] = ()  # counts per unit of each channel, if the file holds raw numbers
 

@@ -1,7 +1,7 @@
 """Clinical XML, SCP-ECG and MFER, through `ecgdatakit`: the rhythm strip, never the median beat.
 
-Corrects what the library does otherwise: it rounds sampling rates to whole Hz, keeps the calibration pulse at the end
-of Philips files, and omits the rhythm statement of HL7 aECG from the interpretation.
+Corrects what the library does otherwise: it rounds sampling rates to whole Hz, and omits the rhythm statement of HL7
+aECG from the interpretation.
 """
 
 from __future__ import annotations
@@ -29,8 +29,6 @@ def _read(file: Path, options: Options, kind: str, parser: str) -> Recording:
         units = ["" if lead.is_raw else lead.units for lead in leads]
         rate = next((lead.sampling_rate for lead in leads if known_lead(lead.label)), None)
         rate = _exact_rate(body.raw_metadata, rate) if rate else None
-    if body.source_format == "sierra_xml" and len({len(row) for row in signal}) == 1:
-        signal = list(_without_calibration_pulse(np.stack(signal)))
     device = f"{body.recording.device.manufacturer} {body.recording.device.model}".strip()
     meta = patient_facts(body.patient.age, body.patient.sex) | ({"device": device} if device else {})
     return Recording(signal, names, rate, units, None, _report(body), _identity(body), meta)
@@ -66,9 +64,3 @@ def _identity(body: Any) -> Identity:
     staff = (recording.technician, recording.referring_physician, body.interpretation.interpreter)
     name = f"{patient.first_name} {patient.last_name}".strip()
     return Identity(patient.patient_id, name, born, tuple(text for text in staff if text))
-
-
-def _without_calibration_pulse(signal: np.ndarray) -> np.ndarray:
-    """Remove the 1 mV pulse at the end of Philips' 11 s, a stretch in which all leads are equal, unlike in an ECG."""
-    differ = np.flatnonzero(np.ptp(signal, axis=0) > 0)
-    return signal[:, : differ[-1] + 1] if differ.size else signal

@@ -10,9 +10,9 @@ import numpy as np
 
 from dbeta.ecg import LEADS, augmented_leads
 from dbeta.errors import DBetaError
+from dbeta.io.amplitude import Sizes, measure, unit_name
 from dbeta.io.formats.base import Options, Recording, disagreement, parsing
 from dbeta.io.safety.hdf5 import read_rows
-from dbeta.io.units import millivolts
 
 # The orders of the limb leads in CODE-15 % (and most others), CODE-test and MIMIC-IV-ECG.
 _LIMB_ORDERS = (
@@ -41,7 +41,6 @@ def read_hdf5(file: Path, options: Options) -> Recording:
     rate = options.sampling_rate or 400.0
     with parsing("HDF5"), h5py.File(file) as content:
         first, last = _used(content["tracings"], row)
-        unit = (options.units and millivolts(options.units)) or _code_unit(file, file.stat().st_mtime_ns)
     if last == first:
         raise DBetaError(f"has only zeros in row {row}; choose another recording with --record")
     begin, end = options.stretch(rate, last - first)
@@ -51,8 +50,18 @@ def read_hdf5(file: Path, options: Options) -> Recording:
         signal = read_rows(content["tracings"], row, slice(first + begin, first + end))  # (samples, 12)
         opening, signal = (part.T.astype(np.float64) for part in (opening, signal))
     names = options.leads or _limb_order(opening) + LEADS[6:]
-    units = [f"{unit} mV"] * len(LEADS)
-    return Recording(signal, names, rate, units, last - first, meta={"record": ids[row] if ids else row})
+    meta: dict[str, Any] = {"record": ids[row] if ids else row}
+    assumed = []
+    if options.units:
+        unit = options.units
+    else:
+        found = _code_unit(file, file.stat().st_mtime_ns, row, rate)
+        unit, meta["unit"] = f"{found} mV", f"{unit_name(found)} (assumed)"
+        assumed.append(f"in {unit_name(found)}")
+    assumed += [] if options.sampling_rate else [f"sampled at {rate:g} Hz"]
+    assumed += [] if options.leads else [f"of leads in the order {', '.join(names)}"]
+    notes = [f"does not state all that is needed; taken to be {', '.join(assumed)}"] if assumed else []
+    return Recording(signal, names, rate, [unit] * len(LEADS), last - first, meta=meta, notes=notes)
 
 
 def _used(tracings: Any, row: int) -> tuple[int, int]:
@@ -83,22 +92,30 @@ def _choose_row(count: int, ids: list[Any], record: str | int | None) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _code_unit(file: Path, changed: int) -> float:
-    """The factor from the file's unit to mV: 0.1 (the documented 1e-4 V) or 1, as copies of CODE are found in both.
+def _code_unit(file: Path, changed: int, row: int, rate: float) -> float:
+    """The file's unit in mV: 0.1 (the documented 1e-4 V) or 1, as copies of CODE are found in both.
 
-    The largest step between samples at 400 Hz, the slope of the QRS, is about 0.6 mV and independent of baseline
-    wander; in a file in 1e-4 V the median over leads and recordings is ten times that. `changed`, the modification
-    time, invalidates the cache.
+    It is told by the QRS complexes of up to 16 recordings spread over the file and of the one in `row`. `changed`, the
+    modification time, invalidates the cache.
+
+    Raises:
+        DBetaError: both units are possible, or neither.
     """
     import h5py
 
-    steps = []
+    sizes = []
     with h5py.File(file) as content:
         tracings = content["tracings"]
-        for row in np.unique(np.linspace(0, len(tracings) - 1, 16).astype(int)):
-            step = np.median(np.ptp(np.diff(read_rows(tracings, row, slice(0, _BLOCK)), axis=0), axis=0))
-            steps += [step] if step > 0 else []
-    return 0.1 if steps and np.median(steps) > 1.8 else 1.0
+        for one in {row, *np.linspace(0, len(tracings) - 1, 16).astype(int).tolist()}:
+            found = measure(read_rows(tracings, one, slice(0, _BLOCK)).T.astype(np.float64), rate)
+            sizes += [found.size] if found.size > 0 else []
+    found = Sizes(float(np.median(sizes)) if sizes else 0.0, len(LEADS))
+    possible = [unit for unit in (0.1, 1.0) if found.believable(unit)]
+    if found.size == 0 or len(possible) == 1:
+        return possible[0]
+    raise DBetaError(
+        f"does not state its unit, and its QRS complexes measure {found.size:.2g}: state it, {found.in_each_unit()}"
+    )
 
 
 def _limb_order(signal: np.ndarray) -> tuple[str, ...]:

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from dbeta.errors import DBetaError
+from dbeta.io.amplitude import measure
 from dbeta.io.formats.base import Options, Recording, patient_facts
 from dbeta.io.formats.rates import plan
 from dbeta.io.formats.wfdb_header import Channel, Header, read_header
 from dbeta.io.formats.wfdb_samples import available_frames, read_counts
 from dbeta.io.formats.wfdb_segments import read_segments
 from dbeta.io.identity import Identity
-from dbeta.io.units import BELIEVABLE, beat_amplitude
 
 # Georgia's records in the first release of the challenge 2020 state 4.88/mV, µV per count instead of counts per mV;
 # later releases state 1000/mV for the same samples.
@@ -96,7 +96,7 @@ def _check_gain(signal: list[np.ndarray], channels: list[Channel], rows: list[in
     if rows and {channels[row].stated_gain for row in rows} == {_WRONG_GAIN}:
         stated = np.stack([signal[row] for row in rows])
         corrected = stated * (_WRONG_GAIN / _TRUE_GAIN)
-        if BELIEVABLE[0] < beat_amplitude(corrected, rate) < BELIEVABLE[1] < beat_amplitude(stated, rate):
+        if measure(corrected, rate).believable() and not measure(stated, rate).believable():
             for row, values in zip(rows, corrected, strict=True):
                 signal[row] = values
             return ["its gain of 4.88/mV, known to be wrong in the challenge 2020, is read as 1000/mV"]
