@@ -21,9 +21,11 @@ from dbeta.io.formats.code_hdf5 import read_hdf5
 from dbeta.io.formats.dicom import read_dicom
 from dbeta.io.formats.holter import read_edf, read_ishne
 from dbeta.io.formats.matlab import read_matlab
-from dbeta.io.formats.text_layout import separator_of
+from dbeta.io.formats.columns import split_unit
+from dbeta.io.formats.text_layout import looks_like_table, separator_of, split_line
 from dbeta.io.formats.text_tables import read_csv
 from dbeta.io.formats.wfdb_header import SIGNAL_LINE
+from dbeta.io.formats.watch import is_watch, read_watch
 from dbeta.io.formats.wfdb_records import read_wfdb
 from dbeta.io.head import FileHead
 from dbeta.io.safety.hdf5 import check_hdf5
@@ -173,7 +175,7 @@ def _may_be_wfdb(head: FileHead) -> bool:
 
 
 def _is_table(head: FileHead) -> bool:
-    if head.text is None or head.text.lstrip().startswith("<"):
+    if head.text is None or head.text.lstrip().startswith(("<", "{")):
         return False
     if head.suffix in (".csv", ".tsv"):
         return True
@@ -181,19 +183,15 @@ def _is_table(head: FileHead) -> bool:
     if len(lines) < 2:
         return False
     separator = separator_of(lines)
-    first, second = ([cell.strip() for cell in line.split(separator)] for line in lines)
-    if not 1 < len(first) == len(second):
-        return False
-    names = [re.split(r"[(\[/]", cell)[0].strip().strip('"') for cell in first]
-    return sum(known_lead(name) is not None for name in names) > 1 or all(map(_is_number, first))
+    first, second = (split_line(line, separator) for line in lines)
+    names = [split_unit(cell)[0].strip('"') for cell in first]
+    if 1 < len(first) == len(second) and sum(known_lead(name) is not None for name in names) > 1:
+        return True
+    return looks_like_table(head.lines)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell.replace(",", "."))
-    except ValueError:
-        return False
-    return True
+def _is_watch(head: FileHead) -> bool:
+    return head.text is not None and not head.text.lstrip().startswith(("<", "{")) and is_watch(head.text)
 
 
 def _may_be_table(head: FileHead) -> bool:
@@ -287,6 +285,7 @@ FORMATS = (
         endings=(".hea",),
         raw=True,
     ),
+    Format("a watch's CSV", _is_watch, read_watch, check_table, largest=LARGEST_TABLE),
     CSV,
     Format("a MATLAB 4 file", _is_matlab_4, read_matlab, check_matlab, suspect=_may_be_matlab),
     replace(DICOM, recognise=_is_bare_dicom, endings=()),

@@ -11,7 +11,7 @@ import numpy as np
 from dbeta.ecg import ECG, LEADS, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.io.amplitude import Sizes, measure
-from dbeta.io.formats.base import NO_LEAD, SLOWEST, Options, Recording, known_lead
+from dbeta.io.formats.base import NO_LEAD, OPENING, SLOWEST, Options, Recording, known_lead
 from dbeta.io.safety.limits import check_values, shown
 from dbeta.io.units import millivolts
 from dbeta.signal.calibration import find_pulses
@@ -21,8 +21,6 @@ from dbeta.signal.limb_leads import GAINS_CONTRADICT, UNDETERMINED, VOLTAGES, ga
 ROUNDING = 1e-6
 #: Seconds; anything shorter is a remnant or an averaged beat.
 SHORTEST = 0.1
-#: Seconds from the beginning by which an unstated unit is judged, whichever stretch is read.
-OPENING = 60.0
 
 
 def to_ecg(recording: Recording, options: Options, source: str) -> ECG:

@@ -20,6 +20,8 @@ from dbeta.io.identity import Identity
 NO_LEAD = "-"
 #: Hz; a lower rate does not come from a column of times.
 SLOWEST = 10.0
+#: Seconds from the beginning by which an unstated unit is judged, whichever stretch is read.
+OPENING = 60.0
 
 
 @dataclass

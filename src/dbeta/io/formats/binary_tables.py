@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from dbeta.errors import DBetaError
-from dbeta.io.formats.base import Options, Recording, known_lead, parsing
-from dbeta.io.formats.columns import from_array, from_columns, split_unit, time_column, time_rate
+from dbeta.io.formats.base import OPENING, Options, Recording, known_lead, parsing
+from dbeta.io.formats.columns import from_array, from_columns, split_unit
+from dbeta.io.formats.times import Grid, choose_time, find_grid, time_columns
 from dbeta.io.safety.limits import check_values
 
 
@@ -31,22 +32,29 @@ def read_parquet(file: Path, options: Options) -> Recording:
         fields = [field for field in content.schema_arrow if _is_number(types, field.type)]
         names = [field.name for field in fields]
         total = content.metadata.num_rows
-        split = [split_unit(name)[0] for name in names]
-        time = time_column(split)
+        split = [split_unit(name) for name in names]
+        timed = time_columns([name for name, _ in split])
+        time = choose_time(timed, [unit for _, unit in split], [True] * len(names))
         if not names:
             raise DBetaError("has no columns of numbers; give a table with a column for each lead")
-        times, rate = np.zeros(0), options.sampling_rate
+        grid = Grid()
         if time is not None:
             check_values(total)
-            times = _read_batches(content, [names[time]], 0, total, np.float64)[0]
-            rate = time_rate(names[time], times) or rate
-        begin, end = options.stretch(rate, total) if rate else (0, total)
-        check_values((end - begin) * len(names))
-        signal = _read_batches(content, names, begin, end, np.float32)
-    leads = [field for field, name in zip(fields, split, strict=True) if known_lead(name)]
+            grid = find_grid(*split[time], _read_batches(content, [names[time]], 0, total, np.float64)[0])
+        rate = grid.rate or options.sampling_rate
+        in_part = rate and grid.places is None and grid.rows is None
+        begin, end = options.stretch(rate, total) if in_part and rate else (0, total)
+        kept = [column for column in range(len(names)) if column not in timed]
+        wanted = [names[column] for column in kept]
+        check_values((end - begin) * len(kept))
+        signal = _read_batches(content, wanted, begin, end, np.float32)
+        first = min(total, round(OPENING * rate)) if rate and begin else 0
+        opening = _read_batches(content, wanted, 0, first, np.float32) if first else None
+    leads = [fields[column] for column in kept if known_lead(split[column][0])]
     counts = bool(leads) and all(types.is_integer(one.type) for one in leads)
-    recording = from_columns(names, signal, time, times, counts, options)
-    recording.total = total if rate else None
+    header, units = [split[column][0] for column in kept], [split[column][1] for column in kept]
+    recording = from_columns(header, units, signal, grid, counts, options)
+    recording.total, recording.opening = (total if in_part else None), opening
     return recording
 
 
