@@ -20,6 +20,7 @@ from dbeta.io.formats.clinical import read_aecg, read_mfer, read_mortara, read_m
 from dbeta.io.formats.code_hdf5 import read_hdf5
 from dbeta.io.formats.dicom import read_dicom
 from dbeta.io.formats.holter import read_edf, read_ishne
+from dbeta.io.formats.kardia import ATC_SIGNATURE, is_kardia, read_atc, read_kardia
 from dbeta.io.formats.matlab import read_matlab
 from dbeta.io.formats.columns import split_unit
 from dbeta.io.formats.text_layout import looks_like_table, separator_of, split_line
@@ -194,6 +195,10 @@ def _is_watch(head: FileHead) -> bool:
     return head.text is not None and not head.text.lstrip().startswith(("<", "{")) and is_watch(head.text)
 
 
+def _is_kardia(head: FileHead) -> bool:
+    return head.text is not None and head.text.startswith("{") and is_kardia(head.long_text)
+
+
 def _may_be_table(head: FileHead) -> bool:
     return head.suffix in (".csv", ".tsv")
 
@@ -285,6 +290,8 @@ FORMATS = (
         endings=(".hea",),
         raw=True,
     ),
+    Format("Kardia's JSON", _is_kardia, read_kardia, largest=LARGEST_XML),
+    Format("a Kardia ATC file", _starts_with(ATC_SIGNATURE), read_atc, endings=(".atc",)),
     Format("a watch's CSV", _is_watch, read_watch, check_table, largest=LARGEST_TABLE),
     CSV,
     Format("a MATLAB 4 file", _is_matlab_4, read_matlab, check_matlab, suspect=_may_be_matlab),

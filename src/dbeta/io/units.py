@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 _MILLIVOLTS = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
+_MILLIVOLTS |= {"мкв": 1e-3, "мв": 1.0, "微伏": 1e-3, "毫伏": 1.0}
 _MILLIVOLTS |= {"nanovolt": 1e-6, "microvolt": 1e-3, "millivolt": 1.0, "volt": 1e3}
 
 _NUMBER = r"(?P<number>\d*\.?\d+(?:e[-+]?\d+)?)"

@@ -16,7 +16,15 @@ from dbeta.io.formats.base import Options, Recording, known_lead, parsing, patie
 from dbeta.io.identity import Identity
 
 
-def _read(file: Path, options: Options, kind: str, parser: str) -> Recording:
+def read_clinical(file: Path, options: Options, kind: str, parser: str) -> Recording:
+    """Read a file with one of the parsers of `ecgdatakit`.
+
+    Args:
+        file: the file.
+        options: of the caller; none is needed.
+        kind: name of the format, for messages.
+        parser: name of the parser's class.
+    """
     from ecgdatakit.parsing.parser import FileParser
 
     with parsing(kind, file):
@@ -34,20 +42,27 @@ def _read(file: Path, options: Options, kind: str, parser: str) -> Recording:
     return Recording(signal, names, rate, units, None, _report(body), _identity(body), meta)
 
 
-read_aecg = partial(_read, kind="HL7 aECG", parser="HL7aECGParser")
-read_philips = partial(_read, kind="Philips XML", parser="SierraXMLParser")
-read_muse = partial(_read, kind="GE MUSE XML", parser="GEMuseXMLParser")
-read_mortara = partial(_read, kind="Mortara XML", parser="MortaraEL250Parser")
-read_scp = partial(_read, kind="SCP-ECG", parser="SCPECGParser")
-read_mfer = partial(_read, kind="MFER", parser="MFERParser")
+read_aecg = partial(read_clinical, kind="HL7 aECG", parser="HL7aECGParser")
+read_philips = partial(read_clinical, kind="Philips XML", parser="SierraXMLParser")
+read_muse = partial(read_clinical, kind="GE MUSE XML", parser="GEMuseXMLParser")
+read_mortara = partial(read_clinical, kind="Mortara XML", parser="MortaraEL250Parser")
+read_scp = partial(read_clinical, kind="SCP-ECG", parser="SCPECGParser")
+read_mfer = partial(read_clinical, kind="MFER", parser="MFERParser")
 
 
 def _exact_rate(stated: dict[str, Any], rounded: float) -> float:
-    exact = stated.get("rhythm_time", {}).get("sampling_rate_exact")
+    exact = stated.get("rhythm_time", {}).get("sampling_rate_exact") or _number(stated.get("raw", {}).get("frequency"))
     if interval := stated.get("rhythm_sample_interval_us"):
         exact = 1e6 / interval
     exact = exact or next(iter(stated.get("sampling_rates", ())), None)
     return exact if exact and abs(exact - rounded) <= 0.5 else rounded
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _report(body: Any) -> str:

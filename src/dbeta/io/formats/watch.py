@@ -121,9 +121,13 @@ def _clean(text: str) -> str:
 
 
 def _unit_row(rows: Sequence[tuple[str, str]]) -> int | None:
-    """The last fact whose value is a unit of voltage."""
+    """The last fact whose value is a unit of voltage or, below a lead and a rate, the last fact of all."""
     units = [row for row, (_, value) in enumerate(rows) if value and not value[0].isdigit() and millivolts(value)]
-    return units[-1] if units else None
+    if units:
+        return units[-1]
+    rate, place = _rate(rows)
+    # In a language whose units are not known, the caller is asked
+    return len(rows) - 1 if rate and any(_LEAD.search(value) for _, value in rows[place + 1 :]) else None
 
 
 def _rate(rows: Sequence[tuple[str, str]]) -> tuple[float | None, int]:
