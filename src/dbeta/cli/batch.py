@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from dbeta.archive.resumable import Parts
 
 
-def select(paths: list[Path] | None, list_file: Path | None, shard: str | None) -> Selection:
-    """The recordings that the options select.
+def select(
+    paths: list[Path] | None, list_file: Path | None, shard: str | None, record: str | None = None
+) -> Selection:
+    """The recordings that the options select; all those of a file that holds several, unless `record` names one.
 
     Raises:
         DBetaError: there is none, or an option is invalid.
     """
     if not paths and list_file is None:
         raise typer.BadParameter("name recordings or folders, or a list of them with --list")
-    return select_recordings(paths or [], list_file, shard, note=note)
+    return select_recordings(paths or [], list_file, shard, inside=record is None, note=note)
 
 
 def run(job: Job) -> Parts:

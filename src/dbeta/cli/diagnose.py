@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from dbeta.inference.dbeta import DBeta
 
 
+#: Recordings whose findings are printed rather than written.
+_MOST_PRINTED = 1000
+
+
 def diagnose(
     paths: Paths = None,
     conditions: Annotated[
@@ -72,7 +76,7 @@ def diagnose(
         if output.suffix not in (".parquet", ".csv"):
             raise DBetaError(f"{output}: findings are written as .parquet or .csv; use one of these suffixes")
         check_output_file(output)
-        selection = select(paths, list_file, shard)
+        selection = select(paths, list_file, shard, record)
         dbeta = load_model(model, precision)
         from dbeta.archive.jobs import DiagnoseJob
 
@@ -84,7 +88,9 @@ def diagnose(
     for path in paths or []:
         if is_folder(path):
             raise DBetaError(f"{path}: is a folder; name a table for its findings with --output, or a file in it")
-    files = select(paths, list_file, shard).files
+    files = select(paths, list_file, shard, record).files
+    if len(files) > _MOST_PRINTED:
+        raise DBetaError(f"{files[0]}: is one of {len(files):,} recordings; name a table for their findings with --output")
     _print(files, load_model(model, precision), wanted, options, windows=windows, as_json=as_json)
 
 

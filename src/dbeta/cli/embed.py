@@ -54,7 +54,7 @@ def embed(
     if output.suffix != ".parquet":
         raise DBetaError(f"{output}: embeddings are written as Parquet; use the suffix .parquet")
     check_output_file(output)
-    selection = select(paths, list_file, shard)
+    selection = select(paths, list_file, shard, record)
     dbeta = load_model(model, precision)
     from dbeta.archive.jobs import EmbedJob
 

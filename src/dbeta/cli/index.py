@@ -62,7 +62,7 @@ def index(
         corpus = CorpusRecordings(paths[0])
         selection = Selection([Path(name) for name in corpus.names], many=True)
     else:
-        selection = select(paths, list_file, shard)
+        selection = select(paths, list_file, shard, record)
     dbeta = load_model(model, precision)
     from dbeta.archive.jobs import IndexJob
 

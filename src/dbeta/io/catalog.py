@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from dbeta.io.formats.base import Options, Recording, known_lead
-from dbeta.io.formats.binary_tables import read_npy, read_parquet
+from dbeta.io.formats.binary_tables import npy_records, read_npy, read_parquet
 from dbeta.io.formats.clinical import read_aecg, read_mfer, read_mortara, read_muse, read_philips, read_scp
-from dbeta.io.formats.code_hdf5 import read_hdf5
+from dbeta.io.formats.code_hdf5 import hdf5_records, read_hdf5
 from dbeta.io.formats.dicom import read_dicom
 from dbeta.io.formats.holter import read_edf, read_ishne
 from dbeta.io.formats.kardia import ATC_SIGNATURE, is_kardia, read_atc, read_kardia
@@ -55,6 +55,7 @@ class Format:
         suspect: whether some parser could take a file for this format; its check then applies even if the file is
             recognised as another, because one file can be valid in two formats. None: as `recognise`.
         largest: bytes that the parser accepts; infinite if it reads in parts or maps the file.
+        records: names the recordings of a file that may hold several, for `read_ecg(record=…)`; none if it holds one.
         endings: of file names, used by no other kind of file.
         shared_endings: of file names, used by other kinds of files as well.
         raw: whether the reader can return raw numbers (`Options.raw_gain`).
@@ -66,6 +67,7 @@ class Format:
     check: Callable[[Path], None] | None = None
     suspect: Callable[[FileHead], bool] | None = None
     largest: float = LARGEST_FILE
+    records: Callable[[Path], list[str]] | None = None
     endings: tuple[str, ...] = ()
     shared_endings: tuple[str, ...] = ()
     raw: bool = False
@@ -224,7 +226,16 @@ def _may_be_mfer(head: FileHead) -> bool:
     return head.data[:1] == b"@" and head.data[2:5] == b"MFR"
 
 
-HDF5 = Format("HDF5", _is_hdf5, read_hdf5, check_hdf5, suspect=_may_be_hdf5, largest=math.inf, endings=(".h5", ".hdf5"))
+HDF5 = Format(
+    "HDF5",
+    _is_hdf5,
+    read_hdf5,
+    check_hdf5,
+    suspect=_may_be_hdf5,
+    largest=math.inf,
+    records=hdf5_records,
+    endings=(".h5", ".hdf5"),
+)
 PARQUET = Format(
     "a Parquet table",
     _starts_with(b"PAR1"),
@@ -265,7 +276,14 @@ FORMATS = (
     HDF5,
     Format("a MATLAB file", _is_matlab_5, read_matlab, check_matlab, suspect=_may_be_matlab, shared_endings=(".mat",)),
     PARQUET,
-    Format("a NumPy array", _starts_with(b"\x93NUMPY"), read_npy, largest=math.inf, endings=(".npy",)),
+    Format(
+        "a NumPy array",
+        _starts_with(b"\x93NUMPY"),
+        read_npy,
+        largest=math.inf,
+        records=npy_records,
+        endings=(".npy",),
+    ),
     Format(
         "ISHNE",
         _starts_with(b"ISHNE1.0"),

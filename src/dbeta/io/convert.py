@@ -52,7 +52,7 @@ def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     signal, total, cut = _without_pulses(signal, rate, leads, stretch, total)
     notes += cut
     if recording.unit_assumed and not options.units:
-        notes += _judge_unit(_opening(recording, chosen, rate, signal), rate)
+        notes += _judge_unit(recording.sizes or measure(_opening(recording, chosen, rate, signal), rate))
         recording.meta["unit"] = "mV (assumed)"
     else:
         notes += _check_amplitude(measure(signal, rate))
@@ -210,13 +210,12 @@ def _opening(recording: Recording, rows: list[int], rate: float, signal: np.ndar
     return signal
 
 
-def _judge_unit(opening: np.ndarray, rate: float) -> list[str]:
+def _judge_unit(found: Sizes) -> list[str]:
     """A note that an unstated unit is taken to be mV.
 
     Raises:
         DBetaError: it cannot be, or another power of ten is as likely.
     """
-    found = measure(opening, rate)
     if found.size <= ROUNDING:
         return ["states no unit and holds hardly any signal; it is taken to be in mV"]
     if found.possible_units() == [1.0]:

@@ -23,7 +23,7 @@ import numpy as np
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.io import detect
-from dbeta.io.catalog import HDF5
+from dbeta.io.catalog import FORMATS
 from dbeta.io.convert import to_ecg
 from dbeta.io.formats.base import Options
 from dbeta.io.safety.limits import is_file, is_folder, links_outside, readable_name, shown
@@ -33,6 +33,8 @@ from dbeta.signal import lead_checks
 
 #: Ends the warning about an error of the leads that can be repaired.
 FIX_HINT = "; --fix-leads repairs it"
+# Endings of formats that hold one recording
+_SINGLE = {ending for one in FORMATS if one.records is None for ending in (*one.endings, *one.shared_endings)}
 
 
 def read_ecg(
@@ -64,7 +66,9 @@ def read_ecg(
         leads: lead names in the file's order, for files that do not name them (`--leads`): needed for `.npy` and for
             tables without a header row, either way round. "-" marks a channel to leave out, also one of a known name.
             Names that contradict the file's are an error, unless the file has that name twice.
-        record: the recording to read from an HDF5 file (`--record`): an exam_id, or else a row number from 0.
+        record: the recording to read from a file that holds several (`--record`): of HDF5 an exam_id, or else a row
+            number from 0 ("row 3" is never an exam_id); of an array with three axes, its number from 0. It may also
+            follow the path, as in "exams.hdf5#17".
         start: seconds to skip. Of WFDB, EDF, ISHNE, HDF5 and `.npy` files only the requested stretch is loaded.
         duration: seconds to read; None for all.
         units: unit of the samples, for files that do not state it (`--units`): "uV", "1e-4 V", a gain as "200/mV", or a
@@ -101,7 +105,8 @@ def read_ecg(
             raise DBetaError(f"the sampling rate (--fs) must be a positive number of Hz, not {sampling_rate}")
         if units is not None and millivolts(units) is None:
             raise DBetaError(f"the unit (--units) {units!r} is not a unit of voltage; write uV, mV, 1e-4 V or 200/mV")
-        file = _find_file(path)
+        named, record = split_record(path, record)
+        file = _find_file(named)
         if raw_gain is not None and millivolts(raw_gain) is None:
             raise DBetaError(f"the raw gain (--raw-gain) {raw_gain!r} is not understood; write uV, 1000/mV or 0.001")
         if raw_gain is not None and units is not None:
@@ -109,8 +114,8 @@ def read_ecg(
         kind = detect.choose_format(file)
         if raw_gain is not None and not kind.raw:
             raise DBetaError(f"is {kind.name}, of which --raw-gain cannot be stated; leave it out, or give --units")
-        if record is not None and kind is not HDF5:
-            raise DBetaError("holds a single recording; leave out --record, which only applies to HDF5 files")
+        if record is not None and kind.records is None:
+            raise DBetaError("holds a single recording; leave out --record")
         options = Options(sampling_rate, leads, record, start, duration, units, raw_gain)
         with np.errstate(all="ignore"):  # values that overflow become NaN below
             recording = kind.read(file, options)
@@ -143,6 +148,33 @@ def _checked(ecg: ECG, *, fix: bool) -> ECG:
         message = f"{ecg.meta['source']}: {error.message}{fixable if error.repair else ''}"
         warnings.warn(message, DBetaWarning, stacklevel=3)
     return lead_checks.fix_leads(ecg, errors) if fix else ecg
+
+
+def split_record(path: Path, record: str | int | None = None) -> tuple[Path, str | int | None]:
+    """File and recording of a path such as `exams.hdf5#17`, unless there is a file of just that name."""
+    name, mark, number = path.name.rpartition("#")
+    if record is not None or not (mark and name and number) or is_file(path):
+        return path, record
+    file = path.with_name(name)
+    return (file, number) if is_file(file) else (path, None)
+
+
+def recordings_of(file: Path) -> list[Path]:
+    """The recordings of a file that holds several, as `exams.hdf5#17`; the file itself if it holds one or is unreadable.
+
+    Files with the ending of a format that holds one recording are not opened.
+    """
+    if file.suffix.lower() in _SINGLE or not is_file(file):
+        return [file]
+    try:
+        kind = detect.detect(file)
+        if kind is None or kind.records is None:
+            return [file]
+        refuse_hostile(file)
+        names = kind.records(file)
+    except (DBetaError, OSError):
+        return [file]  # reading it reports what is wrong
+    return [file.with_name(f"{file.name}#{name}") for name in names] if len(names) > 1 else [file]
 
 
 def as_ecg(ecg: ECG | str | Path, *, duration: float | None = None) -> ECG:

@@ -14,6 +14,7 @@ import numpy as np
 
 from dbeta.ecg import standard_lead_name
 from dbeta.errors import DBetaError
+from dbeta.io.amplitude import Sizes
 from dbeta.io.identity import Identity
 
 #: Marks a channel that is none of the twelve in `leads`.
@@ -65,6 +66,7 @@ class Recording:
     identity: Identity = field(default_factory=Identity)
     meta: dict[str, Any] = field(default_factory=dict)
     unit_assumed: bool = False
+    sizes: Sizes | None = None  # by which an unstated unit is judged, if not by `opening` or `signal`
     opening: np.ndarray | None = None  # the first minute of the channels, if `signal` is a later stretch
     notes: list[str] = field(default_factory=list)  # warnings for the user
     gains: Sequence[float] = ()  # counts per unit of each channel, if the file holds raw numbers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from dbeta.errors import DBetaError
+from dbeta.io.amplitude import Sizes, measure
 from dbeta.io.formats.base import OPENING, Options, Recording, known_lead, parsing
 from dbeta.io.formats.columns import from_array, from_columns, split_unit
 from dbeta.io.formats.times import Grid, choose_time, find_grid, time_columns
@@ -16,12 +18,58 @@ from dbeta.io.safety.limits import check_values
 
 
 def read_npy(file: Path, options: Options) -> Recording:
-    """Read an array of (leads, samples) or (samples, leads)."""
+    """Read an array of (leads, samples) or (samples, leads), or one recording of an array of several.
+
+    The first axis of three is that of the recordings. Their unit is judged by up to 16 of them, spread over the array.
+    """
+    array = _load(file)
+    if array.ndim != 3:
+        if options.record is not None:
+            raise DBetaError("holds a single recording; leave out --record")
+        return from_array(array, options)
+    row = _choose_row(len(array), options.record)
+    recording = from_array(array[row], options)
+    recording.meta["record"] = row
+    if recording.unit_assumed and options.sampling_rate:
+        transposed = np.shape(recording.signal) != array[row].shape
+        recording.sizes = _sizes(file, file.stat().st_mtime_ns, transposed, options.sampling_rate)
+    return recording
+
+
+def npy_records(file: Path) -> list[str]:
+    """The recordings of an array with three axes, by number; none of another."""
+    array = _load(file)
+    return [str(row) for row in range(len(array))] if array.ndim == 3 else []
+
+
+def _load(file: Path) -> np.ndarray:
     with parsing("a NumPy array"):
-        signal = np.load(file, mmap_mode="r", allow_pickle=False)
-    if not isinstance(signal, np.ndarray) or signal.dtype.kind not in "fiu":
+        array = np.load(file, mmap_mode="r", allow_pickle=False)
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
         raise DBetaError("is not an array of numbers; save the samples in mV with numpy.save")
-    return from_array(signal, options)
+    return array
+
+
+def _choose_row(count: int, record: str | int | None) -> int:
+    if record is None and count != 1:
+        raise DBetaError(f"holds {count} recordings; choose one by its number from 0 with --record")
+    if record is not None and not (str(record).isdecimal() and int(record) < count):
+        raise DBetaError(f"has no recording {record}; give --record a number from 0 to {count - 1}")
+    return int(record or 0)
+
+
+@functools.lru_cache(maxsize=64)
+def _sizes(file: Path, changed: int, transposed: bool, rate: float) -> Sizes:
+    """The size of the QRS complexes in an array of several recordings; `changed` invalidates the cache."""
+    array = _load(file)
+    count = round(OPENING * rate)
+    found = []
+    for row in np.unique(np.linspace(0, len(array) - 1, 16).astype(int)):
+        signal = array[row].T if transposed else array[row]
+        found.append(measure(np.asarray(signal[:, :count], np.float64), rate))
+    found = [one for one in found if one.size > 0]
+    leads = round(float(np.median([one.leads for one in found]))) if found else 0
+    return Sizes(float(np.median([one.size for one in found])) if found else 0.0, leads)
 
 
 def read_parquet(file: Path, options: Options) -> Recording:

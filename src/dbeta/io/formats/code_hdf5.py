@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +30,7 @@ def read_hdf5(file: Path, options: Options) -> Recording:
     """Read one recording of an HDF5 file in CODE's layout, without its zero padding."""
     import h5py
 
-    shape: tuple[int, ...] = ()
-    with parsing("HDF5"), h5py.File(file) as content:
-        if isinstance(content.get("tracings"), h5py.Dataset):
-            shape = content["tracings"].shape
-        ids = read_rows(content["exam_id"], slice(None)).ravel().tolist() if "exam_id" in content else []
-    if len(shape) != 3 or shape[2] != len(LEADS) or 0 in shape:
-        raise DBetaError("is not in CODE's layout: it needs a dataset 'tracings' of shape (recordings, samples, 12)")
-    if len(ids) not in (0, shape[0]):
-        raise DBetaError(f"holds {shape[0]} recordings but {len(ids)} exam_ids; get the file again")
+    shape, ids = _outline(file)
     row = _choose_row(shape[0], ids, options.record)
     rate = options.sampling_rate or 400.0
     with parsing("HDF5"), h5py.File(file) as content:
@@ -77,13 +71,54 @@ def _used(tracings: Any, row: int) -> tuple[int, int]:
     return first, last
 
 
+def _outline(file: Path) -> tuple[tuple[int, ...], list[Any]]:
+    """Shape of the tracings, and the exam_ids if the file has any."""
+    import h5py
+
+    shape: tuple[int, ...] = ()
+    with parsing("HDF5"), h5py.File(file) as content:
+        if isinstance(content.get("tracings"), h5py.Dataset):
+            shape = content["tracings"].shape
+        ids = read_rows(content["exam_id"], slice(None)).ravel().tolist() if "exam_id" in content else []
+    if len(shape) != 3 or shape[2] != len(LEADS) or 0 in shape:
+        raise DBetaError("is not in CODE's layout: it needs a dataset 'tracings' of shape (recordings, samples, 12)")
+    if len(ids) not in (0, shape[0]):
+        raise DBetaError(f"holds {shape[0]} recordings but {len(ids)} exam_ids; get the file again")
+    return shape, ids
+
+
+def hdf5_records(file: Path) -> list[str]:
+    """The recordings of a file in CODE's layout: exam_ids or, where there is none of its own, "row N".
+
+    CODE-15 % ends each part with an empty row of exam_id 0, which is not listed.
+    """
+    shape, ids = _outline(file)
+    if not ids:
+        return [f"row {row}" for row in range(shape[0])]
+    counts = Counter(map(str, ids))
+    names = [str(one) if counts[str(one)] == 1 and one != 0 else f"row {row}" for row, one in enumerate(ids)]
+    if ids[-1] == 0 and len(ids) > 1:
+        import h5py
+
+        with parsing("HDF5"), h5py.File(file) as content:
+            first, last = _used(content["tracings"], shape[0] - 1)
+        names = names[:-1] if first == last else names
+    return names
+
+
 def _choose_row(count: int, ids: list[Any], record: str | int | None) -> int:
     if record is None:
         if count > 1:
             raise DBetaError(f"holds {count} recordings; choose one by exam_id or row number with --record")
         return 0
+    numbered = re.fullmatch(r"row (\d{1,9})", str(record))
+    if numbered and int(numbered[1]) < count:
+        return int(numbered[1])
     # CODE-15 % ends each part with an empty row of exam_id 0, which must not hide row 0
     matches = [row for row, exam in enumerate(ids) if str(exam) == str(record) != "0"]
+    if len(matches) > 1:
+        rows = ", ".join(map(str, matches[:5]))
+        raise DBetaError(f'has exam_id {record} in rows {rows}; choose one with --record "row {matches[0]}"')
     if not matches and str(record).isdecimal() and int(record) < count:
         matches = [int(record)]
     if not matches:
