@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbeta.errors import DBetaError
-from dbeta.io.read import search_folder
+from dbeta.io.read import recordings_of, search_folder
 from dbeta.io.safety.limits import is_folder
 
 
@@ -35,6 +35,7 @@ def select_recordings(
     list_file: Path | None = None,
     shard: str | None = None,
     *,
+    inside: bool = True,
     note: Callable[[str], None] = lambda text: None,
 ) -> Selection:
     """Find the recordings to process; those of a folder are sorted by name.
@@ -43,6 +44,7 @@ def select_recordings(
         paths: files and folders.
         list_file: text file with additional paths, one per line; "-" reads standard input.
         shard: "I/N" selects every N-th recording, starting at the I-th.
+        inside: whether each recording of a file that holds several is one, as "exams.hdf5#17".
         note: called with a message about what is left out of each folder.
 
     Raises:
@@ -55,13 +57,14 @@ def select_recordings(
     for path in [*paths, *listed]:
         if is_folder(path):
             selection.many = True
-            inside, notes = search_folder(path)
-            found += inside
+            listed_there, notes = search_folder(path)
+            found += listed_there
             for text in notes:
                 note(text)
         else:
             found.append(path)
-    selection.files = list(dict.fromkeys(found))
+    files = dict.fromkeys(found)
+    selection.files = [one for file in files for one in recordings_of(file)] if inside else list(files)
     selection.many |= len(selection.files) > 1
     if shard is not None and selection.files:
         selection.files, selection.many = selection.files[number - 1 :: count], True

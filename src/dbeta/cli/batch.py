@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from dbeta.archive.resumable import Parts
 
 
-def select(batch: Batch) -> Selection:
-    """Return the recordings that the options select.
+def select(batch: Batch, record: str | None = None) -> Selection:
+    """Return the recordings that the options select: all of a file that holds several, unless `record` names one.
 
     Raises:
         DBetaError: there are none, or an option is invalid.
     """
     if not batch.paths and batch.list_file is None:
         raise typer.BadParameter("name recordings or folders, or a list of them with --list")
-    return select_recordings(batch.paths or [], batch.list_file, batch.shard, note=note)
+    return select_recordings(batch.paths or [], batch.list_file, batch.shard, inside=record is None, note=note)
 
 
 def run(job: Job) -> Parts:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from dbeta.inference.dbeta import DBeta
 
 
+#: Recordings whose findings are printed rather than written.
+_MOST_PRINTED = 1000
+
+
 @with_groups
 def diagnose(
     *,
@@ -51,7 +55,7 @@ def diagnose(
         if output.suffix not in (".parquet", ".csv"):
             raise DBetaError(f"{output}: findings can only be written as .parquet or .csv; use one of these suffixes")
         check_output_file(output)
-        selection = select(batch)
+        selection = select(batch, reading.record)
         dbeta = load_model(model, precision)
         from dbeta.archive.jobs import DiagnoseJob
 
@@ -63,7 +67,9 @@ def diagnose(
     for path in batch.paths or []:
         if is_folder(path):
             raise DBetaError(f"{path}: is a folder; add --output findings.parquet, or name a single file")
-    files = select(batch).files
+    files = select(batch, reading.record).files
+    if len(files) > _MOST_PRINTED:
+        raise DBetaError(f"{files[0]}: is one of {len(files):,} recordings; add --output findings.parquet")
     _print(files, load_model(model, precision), wanted, options, windows=windows, as_json=as_json)
 
 

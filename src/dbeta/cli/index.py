@@ -44,7 +44,7 @@ def index(
         corpus = CorpusRecordings(paths[0])
         selection = Selection([Path(name) for name in corpus.names], many=True)
     else:
-        selection = select(batch)
+        selection = select(batch, reading.record)
     dbeta = load_model(model, precision)
     from dbeta.archive.jobs import IndexJob
 

@@ -39,7 +39,7 @@ SamplingRate = Annotated[float | None, typer.Option("--fs", help="Sampling rate 
 Leads = Annotated[
     str | None, typer.Option(help='Lead names in file order, "I,II,V1,-,…", if the file does not state them')
 ]
-Record = Annotated[str | None, typer.Option(help="Recording in an HDF5 file: exam_id or row number")]
+Record = Annotated[str | None, typer.Option(help="Recording in HDF5 (exam_id or row number) or a 3-D array")]
 Units = Annotated[
     str | None,
     typer.Option(help='Unit of the samples, if not stated: uV, mV, "1e-4 V", 200/mV, or mV per count'),
