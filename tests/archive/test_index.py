@@ -132,3 +132,39 @@ def test_a_corpus(run, micro_corpus, micro_ptb_xl, tmp_path, micro_checkpoint):
     embed = model.embed(next(micro_ptb_xl.rglob(f"{int(best['record']):05d}_hr.hea")))[0]
     cosine = embed @ model.embed_condition("sinus rhythm") / np.linalg.norm(embed)
     assert best["score"] == pytest.approx(cosine, abs=1e-3)
+
+
+def test_a_corpus_beside_a_folder(run, micro_corpus, folder, tmp_path, micro_checkpoint):
+    """Both are indexed, the files first, and a shard has its share of both."""
+    code, _, err = run("index", micro_corpus, folder, "-o", tmp_path / "index", "--model", micro_checkpoint)
+    assert code == 0, err
+    assert f"39 recordings in {tmp_path / 'index'}" in err
+    both = Index.load(tmp_path / "index")
+    assert both.records["file"].tolist()[:5] == [str(folder / f"r{number}.hea") for number in range(5)]
+    assert both.records["record"].tolist()[5:] == [str(number) for number in range(1, 35)]
+    model = load(micro_checkpoint)
+    for alone in (folder, micro_corpus):
+        run("index", alone, "-o", tmp_path / f"of-{alone.name}", "--model", micro_checkpoint)
+        part = model.search("pause", tmp_path / f"of-{alone.name}", k=50)
+        whole = model.search("pause", both, k=50).set_index(["file", "record"])["score"]
+        expected = part.set_index(["file", "record"])["score"]
+        np.testing.assert_allclose(whole[expected.index], expected, atol=1e-4)
+    counts = []
+    for number in (1, 2, 3):
+        name = tmp_path / f"shard{number}"
+        options = ["--shard", f"{number}/3", "--model", micro_checkpoint]
+        assert run("index", folder, micro_corpus, "-o", name, *options)[0] == 0
+        counts.append(len(Index.load(name)))
+    assert sum(counts) == 39
+
+
+def test_embeddings_and_findings_of_a_corpus(run, micro_corpus, tmp_path, micro_checkpoint):
+    model = ["--model", micro_checkpoint]
+    assert run("embed", micro_corpus, "-o", "e.parquet", *model)[0] == 0
+    table = pd.read_parquet("e.parquet")
+    assert table["record"].tolist() == [str(number) for number in range(1, 35)]
+    options = ["--conditions", "pause", *model]
+    assert run("diagnose", micro_corpus, "-o", "f.csv", *options)[0] == 0
+    assert len(pd.read_csv("f.csv")) == 34
+    assert "leave out the options" in refused(run("embed", micro_corpus, "-o", "g.parquet", "--units", "uV", *model))
+    assert "with --output" in refused(run("diagnose", micro_corpus, *model))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dbeta.archive.selection import Selection, select_recordings
+from dbeta.errors import DBetaError
 from dbeta.report.console import note, progress
 
 if TYPE_CHECKING:
@@ -15,15 +16,27 @@ if TYPE_CHECKING:
     from dbeta.archive.resumable import Parts
 
 
-def select(paths: list[Path] | None, list_file: Path | None, shard: str | None) -> Selection:
+def select(paths: list[Path] | None, list_file: Path | None, shard: str | None, options: dict[str, Any]) -> Selection:
     """The recordings that the options select.
+
+    Args:
+        paths: files, folders and corpora.
+        list_file: lists further ones.
+        shard: selects every N-th.
+        options: how files are to be read (`reading_options`).
 
     Raises:
         DBetaError: there is none, or an option is invalid.
     """
     if not paths and list_file is None:
         raise typer.BadParameter("name recordings or folders, or a list of them with --list")
-    return select_recordings(paths or [], list_file, shard, note=note)
+    selection = select_recordings(paths or [], list_file, shard, note=note)
+    if selection.corpora and not selection.files and any(options.values()):
+        raise DBetaError(
+            f"{selection.corpora[0].path}: is a corpus, whose recordings are stored in mV with their rate and leads; "
+            "leave out the options that say how files are to be read"
+        )
+    return selection
 
 
 def run(job: Job) -> Parts:

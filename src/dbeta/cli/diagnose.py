@@ -72,7 +72,7 @@ def diagnose(
         if output.suffix not in (".parquet", ".csv"):
             raise DBetaError(f"{output}: findings are written as .parquet or .csv; use one of these suffixes")
         check_output_file(output)
-        selection = select(paths, list_file, shard)
+        selection = select(paths, list_file, shard, options)
         dbeta = load_model(model, precision)
         from dbeta.archive.jobs import DiagnoseJob
 
@@ -84,7 +84,7 @@ def diagnose(
     for path in paths or []:
         if is_folder(path):
             raise DBetaError(f"{path}: is a folder; name a table for its findings with --output, or a file in it")
-    files = select(paths, list_file, shard).files
+    files = select(paths, list_file, shard, options).files
     _print(files, load_model(model, precision), wanted, options, windows=windows, as_json=as_json)
 
 

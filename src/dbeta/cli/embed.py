@@ -54,11 +54,12 @@ def embed(
     if output.suffix != ".parquet":
         raise DBetaError(f"{output}: embeddings are written as Parquet; use the suffix .parquet")
     check_output_file(output)
-    selection = select(paths, list_file, shard)
+    options = reading_options(fs, leads, record, units, fix_leads)
+    selection = select(paths, list_file, shard, options)
     dbeta = load_model(model, precision)
     from dbeta.archive.jobs import EmbedJob
 
-    job = EmbedJob(dbeta, selection, output, reading_options(fs, leads, record, units, fix_leads))
+    job = EmbedJob(dbeta, selection, output, options)
     parts = run(job)
     note(f"{parts.rows} embeddings of {dbeta.model.config.hidden_size} numbers in {output}")
     report_failures(job, parts, strict=strict)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Which recordings
 OneFile = Annotated[Path, typer.Argument(help="A recording")]
-Paths = Annotated[list[Path] | None, typer.Argument(help="Recordings, or folders of recordings")]
+Paths = Annotated[list[Path] | None, typer.Argument(help="Recordings, folders of recordings, or corpora")]
 ListFile = Annotated[
     Path | None,
     typer.Option("--list", metavar="FILE", help='File with further paths, one per line; "-" reads stdin'),

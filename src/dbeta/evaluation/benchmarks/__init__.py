@@ -12,12 +12,13 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from dbeta.corpus.store import is_corpus
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks.base import Benchmark, add_groups
 from dbeta.evaluation.benchmarks.challenge_2021 import load_challenge_2021
 from dbeta.evaluation.benchmarks.code import load_code_15, load_code_15_demographics, load_code_test
 from dbeta.evaluation.benchmarks.cpsc2018_csn import load_cpsc2018, load_csn
-from dbeta.evaluation.benchmarks.from_corpus import is_corpus, load_from_corpus
+from dbeta.evaluation.benchmarks.from_corpus import load_from_corpus
 from dbeta.evaluation.benchmarks.merl import load_merl
 from dbeta.evaluation.benchmarks.ptb_xl import TASKS, load_ptb_xl
 
