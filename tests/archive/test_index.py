@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
-from dbeta.errors import DBetaError
+from dbeta.ecg import ECG
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.inference.load import load
 from dbeta.inference.search import Index
+from dbeta.io.read import read_ecg
 
 TEXTS = ("pause", "anterior st elevation")
 
@@ -90,6 +92,51 @@ def test_search_on_the_command_line(run, index, micro_checkpoint):
     assert code == 0
     assert "Not a medical device" in out
     assert expected["record"][0] in out
+
+
+def test_a_recording_is_searched_by_example(run, index, folder, micro_checkpoint):
+    """What is like the recording, most of all itself."""
+    record = folder / "r3.hea"
+    code, out, err = run("search", record, "--index", index, "-k", 2, "--json")
+    assert (code, err) == (0, "")
+    hits = json.loads(out)
+    assert hits[0]["file"] == str(record)
+    assert hits[0]["score"] == pytest.approx(1, abs=1e-3)
+    model = load(micro_checkpoint)
+    embeds = model.embed(sorted(folder.glob("r[0-4].hea")))
+    embeds /= np.linalg.norm(embeds, axis=1, keepdims=True)
+    assert hits[1]["score"] == pytest.approx(np.sort(embeds @ embeds[3])[-2], abs=1e-3)
+    for query in (record, read_ecg(record)):
+        assert model.search(query, index, k=1)["file"].tolist() == [str(record)]
+    assert json.loads(run("search", folder / "r3", "--index", index, "-k", 1, "--json")[1])[0]["file"] == str(record)
+    _, out, _ = run("search", record, "--index", index)
+    assert "cosine similarity of the two recordings" in out
+
+
+def test_words_and_files_are_told_apart(run, index, folder, micro_checkpoint, monkeypatch):
+    for query in ("missing.hea", "./pause", "missing.npy", "/nowhere/a"):
+        said = refused(run("search", query, "--index", index))
+        assert f"{query}: there is no such file; check the path, or add --text" in said
+        assert run("search", query, "--index", index, "--text")[0] == 0
+    assert "is a folder" in refused(run("search", folder, "--index", index))
+    assert "leave out the options" in refused(run("search", "pause", "--index", index, "--units", "uV"))
+    for query in ("ST/T change", "sinus rhythm. normal ecg", "x" * 300, "recordings"):
+        assert run("search", query, "--index", index)[0] == 0, query
+    record = str(folder / "r3.hea")
+    assert (
+        run("search", record, "--index", index, "--text", "--json")[1]
+        != run(*("search", record, "--index", index, "--json"))[1]
+    )
+    with pytest.warns(DBetaWarning, match=r"is a file but is searched as words; .* pass a Path"):
+        load(micro_checkpoint).search(record, index)
+
+
+def test_an_example_without_usable_signal(run, index, folder, write_record):
+    noise = ECG(0.1 * np.random.default_rng(0).standard_normal((12, 5000)), 500)
+    record = write_record(folder, noise, "noise")
+    code, out, err = run("search", record, "--index", index)
+    assert (code, out) == (1, "")
+    assert "error: noise.hea: has no usable signal to search for" in err
 
 
 def test_another_model_is_refused(run, index, micro_checkpoint, tmp_path):

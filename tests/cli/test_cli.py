@@ -203,6 +203,29 @@ def test_conditions_in_words(ask, tmp_path, make_ecg):
     assert {row["condition"] for row in json.loads(out)} == {"LBBB", "my own words", "sinus rhythm"}
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["AFIB, left bundle branch block"], {"AFIB", "left bundle branch block"}),
+        (["AFIB", "LBBB"], {"AFIB", "LBBB"}),
+        (["AFIB,LBBB; my own words"], {"AFIB", "LBBB", "my own words"}),
+    ],
+)
+def test_known_conditions_may_be_separated_by_commas(ask, tmp_path, make_ecg, given, expected):
+    record = write_wfdb(tmp_path, make_ecg())
+    options = [word for text in given for word in ("--conditions", text)]
+    code, out, err = ask("diagnose", record, "--json", *options)
+    assert (code, err) == (0, "")
+    assert {row["condition"] for row in json.loads(out)} == expected
+
+
+def test_a_description_with_a_comma_stays_whole_and_is_warned_of(ask, tmp_path, make_ecg):
+    record = write_wfdb(tmp_path, make_ecg())
+    result = ask("diagnose", record, "--json", "--conditions", "AFIB, with a wide QRS; LBBB")
+    assert {row["condition"] for row in json.loads(result[1])} == {"AFIB, with a wide QRS", "LBBB"}
+    assert '"AFIB, with a wide QRS" is taken as one description; separate conditions with ";"' in warned(result)
+
+
 @pytest.mark.parametrize("conditions", ["", " ", ";", "a;;b", "; a", "a; ;b"])
 def test_an_empty_condition(ask, tmp_path, make_ecg, conditions):
     record = write_wfdb(tmp_path, make_ecg())

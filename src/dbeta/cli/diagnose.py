@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,7 +27,8 @@ from dbeta.cli.options import (
     load_model,
     reading_options,
 )
-from dbeta.errors import DBetaError
+from dbeta.conditions.registry import find_condition, known_parts
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.io.safety.limits import is_folder
 from dbeta.report.console import Failures, note, print_findings, print_notice, print_windows, progress
 
@@ -37,7 +39,11 @@ if TYPE_CHECKING:
 def diagnose(
     paths: Paths = None,
     conditions: Annotated[
-        list[str] | None, typer.Option(help='In words, separated by ";"  \\[default: 22 common conditions]')
+        list[str] | None,
+        typer.Option(
+            help='In words, separated by ";", or by "," if all are known conditions; may be given several times  '
+            "\\[default: 22 common conditions]"
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Table to write, .parquet or .csv; required for folders")
@@ -89,12 +95,23 @@ def diagnose(
 
 
 def _split_conditions(given: list[str] | None) -> list[str] | None:
-    """Each condition once; a separator at either end does no harm."""
+    """Each condition once; a separator at either end does no harm.
+
+    Semicolons separate. Commas may be part of a description, so they separate only where every part is a known
+    condition; any other text with a comma stays whole, with a warning.
+    """
     if not given:
         return None
-    conditions = [one.strip() for text in given for one in text.strip().strip(";").split(";")]
-    if not all(conditions):
+    texts = [one.strip() for text in given for one in text.strip().strip(";").split(";")]
+    if not all(texts):
         raise DBetaError('--conditions: a condition is empty; write them as "atrial fibrillation; sinus rhythm"')
+    conditions = []
+    for text in texts:
+        parts = known_parts(text)
+        if "," in text and not parts and find_condition(text) is None:
+            message = f'--conditions: "{text}" is taken as one description; separate conditions with ";"'
+            warnings.warn(message, DBetaWarning, stacklevel=2)
+        conditions += parts or [text]
     return list(dict.fromkeys(conditions))
 
 

@@ -40,10 +40,9 @@ def _recordings(given: object) -> list[ECG]:
         if isinstance(one, str | os.PathLike):
             raise DBetaError(f"{one}: the processor takes recordings, not files; write dbeta.read_ecg({str(one)!r})")
         if not isinstance(one, ECG):
-            kind = type(one).__name__
             raise DBetaError(
-                f"the processor takes recordings, not {kind}; write dbeta.ECG(signal, sampling_rate), with the signal in "
-                "mV as (leads, samples)"
+                f"the processor takes recordings, not {type(one).__name__}; write dbeta.ECG(signal, sampling_rate), "
+                "with the signal in mV as (leads, samples)"
             )
     if not several:
         raise DBetaError("no recording was given; give at least one dbeta.ECG")
