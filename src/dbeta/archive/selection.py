@@ -44,8 +44,8 @@ class Selection:
     @property
     def names(self) -> list[str]:
         """A name for each recording: its file, or the corpus's folder and the record's id."""
-        inside = (f"{corpus.path}#{name}" for corpus in self.corpora for name in corpus.names)
-        return [readable_name(name) for name in (*self.files, *inside)]
+        inside = [f"{corpus.path}#{name}" for corpus in self.corpora for name in corpus.names]
+        return [*map(readable_name, self.files), *map(readable_name, inside)]
 
 
 def select_recordings(

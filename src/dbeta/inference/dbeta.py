@@ -249,7 +249,7 @@ class DBeta:
             if one.quality == UNUSABLE:
                 raise DBetaError(f"{one.name}: has no usable signal to search for; give another recording")
             return found.nearest(_unit(one.embedding), k)
-        if is_file(query):
+        if is_file(Path(query)):
             message = f"{query} is a file but is searched as words; for recordings like it, pass a Path"
             warnings.warn(message, DBetaWarning, stacklevel=2)
         return found.nearest(self.embed_condition(query), k)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "proxies")
 
 
-def _recordings(given: object) -> list[ECG]:
+def _recordings(given: Any) -> list[ECG]:
     """The recordings among an argument, one or several.
 
     Raises:
