@@ -21,10 +21,8 @@ from dbeta.archive.tables import (
     FINDINGS,
     WINDOW_FINDINGS,
     embedding_rows,
-    file_name,
     finding_rows,
 )
-from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
 from dbeta.inference.dbeta import DBeta
 from dbeta.inference.embed import Embedded, Watch
@@ -41,9 +39,9 @@ class Job(ABC):
 
     Args:
         model: model that embeds the recordings.
-        selection: files of the recordings.
+        selection: the recordings.
         output: file or folder to write.
-        options: keyword arguments of `read_ecg`.
+        options: keyword arguments of `read_ecg`, for the files.
     """
 
     name: str
@@ -52,7 +50,6 @@ class Job(ABC):
     def __init__(self, model: DBeta, selection: Selection, output: Path, options: dict[str, Any]) -> None:
         """Store the arguments; nothing is computed yet."""
         self.model, self.selection, self.output, self.options = model, selection, output, options
-        self.recordings: Sequence[ECG | Path] = selection.files
         #: CSV file listing the recordings that failed; named after the output, so that each job has its own.
         self.errors = output.with_name(f"{output.stem}.errors.csv")
 
@@ -78,7 +75,7 @@ class Job(ABC):
             raise DBetaError(f"{self.output}: is a recording and would be overwritten; name another output")
         if self.selection.many:
             check_errors_file(self.errors)
-        self.files = [file_name(file) for file in self.selection.files]
+        self.files = self.selection.names
         plan = make_plan(
             self.name,
             self.model.checkpoint_fingerprint(),
@@ -103,9 +100,13 @@ class Job(ABC):
         """
         try:
             advance(parts.done, len(self.files))
-            for group in self.model.embed_groups(self.recordings[parts.done :], watch=watch, **self.options):
-                self._add(parts, group)
-                advance(parts.done, len(self.files))
+            begin = 0
+            for source in self.selection.sources:
+                rest = source[max(parts.done - begin, 0) :]
+                begin += len(source)
+                for group in self.model.embed_groups(rest, watch=watch, **self.options):
+                    self._add(parts, group)
+                    advance(parts.done, len(self.files))
             parts.flush()
             if self.selection.many:
                 write_errors(self.errors, parts.failed)
@@ -179,7 +180,6 @@ class IndexJob(Job):
 
     Args:
         model_name: model name as the user gave it; None for the bundled model.
-        recordings: recordings to embed instead of the selection's files, which then only name them.
     """
 
     name = "index"
@@ -193,14 +193,11 @@ class IndexJob(Job):
         options: dict[str, Any],
         *,
         model_name: str | None = None,
-        recordings: Sequence[ECG] | None = None,
     ) -> None:
         """Store the arguments; nothing is computed yet."""
         super().__init__(model, selection, output, options)
         self.model_name = model_name
-        if recordings is not None:
-            self.recordings = recordings
-        # Inside the folder of parts, which becomes the output
+        # Within the folder of parts, which becomes the output
         self.errors = output.with_name(f".{output.name}.partial") / "errors.csv"
 
     def rows(self, used: Sequence[Embedded]) -> pa.Table:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from dbeta.archive.selection import Selection, select_recordings
-from dbeta.cli.options import Batch
+from dbeta.cli.options import Batch, Reading
+from dbeta.errors import DBetaError
 from dbeta.report.console import note, progress
 
 if TYPE_CHECKING:
@@ -15,15 +16,23 @@ if TYPE_CHECKING:
     from dbeta.archive.resumable import Parts
 
 
-def select(batch: Batch, record: str | None = None) -> Selection:
-    """Return the recordings that the options select: all of a file that holds several, unless `record` names one.
+def select(batch: Batch, reading: Reading) -> Selection:
+    """Return the recordings that the options select: all of a file that holds several, unless `--record` names one.
 
     Raises:
         DBetaError: there are none, or an option is invalid.
     """
     if not batch.paths and batch.list_file is None:
         raise typer.BadParameter("name recordings or folders, or a list of them with --list")
-    return select_recordings(batch.paths or [], batch.list_file, batch.shard, inside=record is None, note=note)
+    selection = select_recordings(
+        batch.paths or [], batch.list_file, batch.shard, inside=reading.record is None, note=note
+    )
+    if selection.corpora and not selection.files and any(reading.arguments().values()):
+        raise DBetaError(
+            f"{selection.corpora[0].path}: is a corpus, whose recordings are stored in mV with their rate and leads; "
+            "leave out the options that say how files are to be read"
+        )
+    return selection
 
 
 def run(job: Job) -> Parts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +11,8 @@ import typer
 
 from dbeta.cli.batch import report_failures, run, select
 from dbeta.cli.options import AsJson, Batch, Model, Precision, Reading, check_output_file, load_model, with_groups
-from dbeta.errors import DBetaError
+from dbeta.conditions.registry import find_condition, known_parts
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.io.safety.limits import is_folder
 from dbeta.report.console import Failures, note, print_findings, print_notice, print_windows, progress
 
@@ -26,7 +28,11 @@ _MOST_PRINTED = 1000
 def diagnose(
     *,
     conditions: Annotated[
-        list[str] | None, typer.Option(help='Conditions in words, separated by ";"  \\[default: 22 common conditions]')
+        list[str] | None,
+        typer.Option(
+            help='Conditions in words, separated by ";", or by "," if all are known conditions; may be given several '
+            "times  \\[default: 22 common conditions]"
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Table to write, .parquet or .csv; required for folders")
@@ -55,7 +61,7 @@ def diagnose(
         if output.suffix not in (".parquet", ".csv"):
             raise DBetaError(f"{output}: findings can only be written as .parquet or .csv; use one of these suffixes")
         check_output_file(output)
-        selection = select(batch, reading.record)
+        selection = select(batch, reading)
         dbeta = load_model(model, precision)
         from dbeta.archive.jobs import DiagnoseJob
 
@@ -67,19 +73,30 @@ def diagnose(
     for path in batch.paths or []:
         if is_folder(path):
             raise DBetaError(f"{path}: is a folder; add --output findings.parquet, or name a single file")
-    files = select(batch, reading.record).files
+    files = select(batch, reading).files
     if len(files) > _MOST_PRINTED:
         raise DBetaError(f"{files[0]}: is one of {len(files):,} recordings; add --output findings.parquet")
     _print(files, load_model(model, precision), wanted, options, windows=windows, as_json=as_json)
 
 
 def _split_conditions(given: list[str] | None) -> list[str] | None:
-    """Split conditions and remove duplicates; a separator at either end is ignored."""
+    """Split conditions and remove duplicates; a separator at either end is ignored.
+
+    Semicolons separate. Commas may be part of a description, so they separate only if every part is a known condition;
+    any other text with a comma stays whole, with a warning.
+    """
     if not given:
         return None
-    conditions = [one.strip() for text in given for one in text.strip().strip(";").split(";")]
-    if not all(conditions):
+    texts = [one.strip() for text in given for one in text.strip().strip(";").split(";")]
+    if not all(texts):
         raise DBetaError('--conditions: a condition is empty; write them as "atrial fibrillation; sinus rhythm"')
+    conditions = []
+    for text in texts:
+        parts = known_parts(text)
+        if "," in text and not parts and find_condition(text) is None:
+            message = f'--conditions: "{text}" is taken as one description; separate conditions with ";"'
+            warnings.warn(message, DBetaWarning, stacklevel=2)
+        conditions += parts or [text]
     return list(dict.fromkeys(conditions))
 
 

@@ -34,7 +34,7 @@ def embed(
     if output.suffix != ".parquet":
         raise DBetaError(f"{output}: embeddings can only be written as Parquet; use the suffix .parquet")
     check_output_file(output)
-    selection = select(batch, reading.record)
+    selection = select(batch, reading)
     dbeta = load_model(model, precision)
     from dbeta.archive.jobs import EmbedJob
 

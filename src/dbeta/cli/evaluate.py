@@ -11,7 +11,7 @@ import typer
 
 from dbeta.cli.options import Embedding, Evaluated, Labels, load_model, with_groups
 from dbeta.errors import DBetaError
-from dbeta.report.console import note, print_metrics, progress
+from dbeta.report.console import note, progress
 from dbeta.utils.files import write_text
 from dbeta.utils.notice import NOTICE
 
@@ -160,18 +160,16 @@ def compare(
 
     Example: dbeta evaluate compare runs/zero-shot runs/probe --output runs/table.md
     """
-    from rich.console import Console
-    from rich.markdown import Markdown
-
     from dbeta.evaluation.compare import compare_runs, render_comparison
+    from dbeta.report.evaluations import print_comparison
 
-    text = render_comparison(compare_runs(runs))
+    rows = compare_runs(runs)
     if output is None:
-        Console().print(Markdown(text))
+        print_comparison(rows)
         note(NOTICE)
         return
     try:
-        write_text(output, f"{text}\n\n*{NOTICE}*\n")
+        write_text(output, f"{render_comparison(rows)}\n\n*{NOTICE}*\n")
     except OSError as error:
         raise DBetaError(f"{output}: cannot be written ({error.strerror}); name another file") from error
     note(f"{output} written")
@@ -225,6 +223,7 @@ def _options(evaluated: Evaluated, embedding: Embedding) -> dict[str, Any]:
 
 def _finish(result: Result, output: Path) -> None:
     from dbeta.evaluation.report import write_report
+    from dbeta.report.evaluations import print_metrics
 
     write_report(result, output, shlex.join(["dbeta", *sys.argv[1:]]))
     print_metrics(result.metrics)

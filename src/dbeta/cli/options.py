@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Selection of recordings
 OneFile = Annotated[Path, typer.Argument(help="A recording")]
-Paths = Annotated[list[Path] | None, typer.Argument(help="Recordings, or folders of recordings")]
+Paths = Annotated[list[Path] | None, typer.Argument(help="Recordings, folders of recordings, or corpora")]
 ListFile = Annotated[
     Path | None,
     typer.Option("--list", metavar="FILE", help='File with additional paths, one per line; "-" reads stdin'),

@@ -18,7 +18,7 @@ from dbeta.io.read import FIX_HINT, read_ecg
 from dbeta.signal.preprocess import HIGHEST_VOLTAGE, check_extent
 
 #: Columns of a source's table that are needed to read a file.
-READ_COLUMNS = ("file", "sampling_rate", "leads")
+READ_COLUMNS = ("file", "sampling_rate", "leads", "units")
 
 
 @dataclass
@@ -67,6 +67,7 @@ def open_record(record: dict[str, Any], folder: Path, seconds: float) -> ECG:
     options: dict[str, Any] = {
         "sampling_rate": None if rate is None or rate != rate else rate,
         "leads": record.get("leads") or None,
+        "units": record.get("units") or None,
         "record": within or None,
         "duration": seconds,
     }

@@ -98,13 +98,18 @@ def read_shard(path: Path) -> Any:
         return pa.ipc.open_stream(source).read_all()
 
 
+def is_corpus(path: Path) -> bool:
+    """Tell whether a path is a built corpus."""
+    return (path / "corpus.json").is_file()
+
+
 def read_counts(path: Path) -> dict[str, Any]:
     """Read `corpus.json` of a corpus.
 
     Raises:
         DBetaError: the folder is not a corpus, or a corpus of another version.
     """
-    if not (path / "corpus.json").is_file():
+    if not is_corpus(path):
         raise DBetaError(f"{path}: not a corpus; create one with `dbeta corpus build`")
     try:
         counts = json.loads((path / "corpus.json").read_text(encoding="utf-8"))

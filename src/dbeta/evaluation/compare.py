@@ -161,7 +161,11 @@ def render_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
                 "*published; not run here*" if published else row["source"],
             ]
         )
-    runs = {row["source"]: row for row in rows if row["source"] != "published"}
-    said = [f"- {source}: {' '.join([row['protocol'] + '.', *row['notes']])}" for source, row in runs.items()]
     header = ["task", "model", "macro AUROC", "macro AUPRC", "test records", "from"]
-    return "\n\n".join([format_table(header, lines), "\n".join(said)])
+    return "\n\n".join([format_table(header, lines), "\n".join(f"- {line}" for line in comparison_notes(rows))])
+
+
+def comparison_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say for each run in the rows how it was evaluated, and its caveats."""
+    runs = {row["source"]: row for row in rows if row["source"] != "published"}
+    return [f"{source}: {' '.join([row['protocol'] + '.', *row['notes']])}" for source, row in runs.items()]

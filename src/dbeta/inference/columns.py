@@ -41,8 +41,8 @@ COLUMNS = {
         heading="percentile",
     ),
     "quality": Column("of the signal: good or fair; unusable in a row without a condition", heading="signal"),
-    "peak": Column("best score among the recording's windows", number=True, windows=False, heading="with score"),
-    "peak_at": Column("start of that window in seconds", number=True, windows=False, heading="strongest at"),
+    "peak": Column("best score among the recording's windows", number=True, windows=False, heading="with\nscore"),
+    "peak_at": Column("start of that window in seconds", number=True, windows=False, heading="strongest\nat"),
 }
 #: Columns that say something only of recordings with several windows.
 PEAKS = tuple(name for name, one in COLUMNS.items() if one.windows is False)

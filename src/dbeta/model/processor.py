@@ -7,7 +7,7 @@ preprocessing.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +27,26 @@ if TYPE_CHECKING:
 
 #: Arguments that select files on the hub or in its cache; the tokenizer must come from the same revision as the rest.
 _HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "proxies")
+
+
+def _recordings(given: Any) -> list[ECG]:
+    """The recordings among an argument, one or several.
+
+    Raises:
+        DBetaError: it is none, or holds anything else; the message names the right call.
+    """
+    several = list(given) if isinstance(given, Sequence | Iterator) and not isinstance(given, str) else [given]
+    for one in several:
+        if isinstance(one, str | os.PathLike):
+            raise DBetaError(f"{one}: the processor takes recordings, not files; write dbeta.read_ecg({str(one)!r})")
+        if not isinstance(one, ECG):
+            raise DBetaError(
+                f"the processor takes recordings, not {type(one).__name__}; write dbeta.ECG(signal, sampling_rate), "
+                "with the signal in mV as (leads, samples)"
+            )
+    if not several:
+        raise DBetaError("no recording was given; give at least one dbeta.ECG")
+    return several
 
 
 class DBetaProcessor(FeatureExtractionMixin):
@@ -127,12 +147,12 @@ class DBetaProcessor(FeatureExtractionMixin):
             `ecg` (B, leads, samples) float32, `input_ids` and `attention_mask` (B, T) int64, for the inputs given.
 
         Raises:
-            DBetaError: a recording cannot be used (see `signal`), or a text is empty.
+            DBetaError: `ecg` is a file or an array instead of an `ECG`, a recording cannot be used (see `signal`), or a
+                text is empty.
         """
         batch: dict[str, Any] = {}
         if ecg is not None:
-            ecgs = [ecg] if isinstance(ecg, ECG) else list(ecg)
-            batch["ecg"] = torch.from_numpy(np.stack([self.signal(one) for one in ecgs]))
+            batch["ecg"] = torch.from_numpy(np.stack([self.signal(one) for one in _recordings(ecg)]))
         if text is not None:
             batch |= self.tokens([text] if isinstance(text, str) else list(text))
         return BatchFeature(batch)
@@ -143,7 +163,8 @@ class DBetaProcessor(FeatureExtractionMixin):
         Raises:
             DBetaError: the recording cannot be used.
         """
-        return prepare_signal(ecg, self.input_format)
+        (one,) = _recordings(ecg)
+        return prepare_signal(one, self.input_format)
 
     def tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Tokenise texts: `input_ids` and `attention_mask`, each (B, T) int64.

@@ -78,12 +78,14 @@ def _cell(name: str, value: Any) -> str:
 
 
 def print_hits(table: pd.DataFrame) -> None:
-    """Print the results of a search."""
+    """Print the recordings that a search found, with their ids where files hold several."""
     view = Table()
-    for column in ("file", "record", "score"):
+    rows = table.to_dict("records")
+    ids = any(row["record"] != Path(row["file"]).name for row in rows)
+    for column in ("file", *(("record",) if ids else ()), "score"):
         view.add_column(column, justify="right" if column == "score" else "left", overflow="fold")
-    for row in table.to_dict("records"):
-        view.add_row(escape(row["file"]), escape(row["record"]), f"{row['score']:+.3f}")
+    for row in rows:
+        view.add_row(escape(row["file"]), *((escape(row["record"]),) if ids else ()), f"{row['score']:+.3f}")
     Console().print(view)
 
 
@@ -130,20 +132,20 @@ def print_facts(facts: dict[str, Any]) -> None:
 
 
 def print_quality(quality: Quality, peak_to_peak: dict[str, float | None]) -> None:
-    """Print the signal quality of each lead."""
-    view = Table(title="signal", title_justify="left", title_style="bold")
+    """Print the signal quality of each lead: the verdict with its problems, then the measures."""
+    view = Table(title="signal (peak to peak in mV; noise, mains and wander in µV)", title_justify="left")
+    view.title_style = "bold"
     view.add_column("lead")
     view.add_column("quality")
-    columns = {"beats": "beats/rest", "noise": "noise µV", "mains": "mains µV", "wander": "wander µV"}
-    for column in ("peak to peak mV", *columns.values()):
-        view.add_column(column, justify="right")
-    view.add_column("problems")
+    columns = ("beats", "noise", "mains", "wander")
+    for column in ("peak to\npeak", "beats/\nrest", "noise", "mains", "wander"):
+        view.add_column(column, justify="right", no_wrap=True)
     for row in quality.rows():
         size = peak_to_peak.get(row["lead"])
         values = [row[name] if name == "beats" or row[name] is None else 1000 * row[name] for name in columns]
         texts = ["–" if value is None else f"{value:.{int(i == 0)}f}" for i, value in enumerate(values)]
-        problems = ", ".join(row["problems"])
-        view.add_row(row["lead"], row["quality"], "–" if size is None else f"{size:.2f}", *texts, problems)
+        verdict = ": ".join(part for part in (row["quality"], ", ".join(row["problems"])) if part)
+        view.add_row(row["lead"], verdict, "–" if size is None else f"{size:.2f}", *texts)
     Console().print(view)
 
 
@@ -173,60 +175,6 @@ def _clock(seconds: float) -> str:
     """Format seconds as hours, minutes and seconds, such as 3:20:10."""
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-def print_metrics(result: dict[str, Any]) -> None:
-    """Print the metrics of an evaluation, with those of each class beside the baselines'."""
-    console = Console()
-    title = f"{result['task']} on {result['benchmark']}: {result['n_records']} test records"
-    if "classes" in result:
-        console.print(_class_table(result, title))
-    else:
-        console.print(_figure_table(result, title))
-    console.print(f"[dim]{escape(result['protocol'])}. {NOTICE}[/]")
-    for line in result["notes"]:
-        note(line)
-    if result["missing"]:
-        note(f"{result['missing']} recordings are missing and were left out")
-    if result["unread"]:
-        note(f"{len(result['unread'])} recordings could not be read and were left out: see metrics.json")
-
-
-def _text(figure: list[float] | None) -> str:
-    return "–" if figure is None else f"{figure[0]:.3f} ({figure[1]:.3f}–{figure[2]:.3f})"
-
-
-def _class_table(result: dict[str, Any], title: str) -> Table:
-    view = Table(title=title, title_justify="left", title_style="bold")
-    view.add_column("class")
-    # A terminal has room for these two; the report shows all
-    baselines = {name: one for name, one in result["baselines"].items() if name in ("random", "normality")}
-    beside = {**result.get("others", {}), **baselines}
-    for column in ("positives", "AUROC (95 % interval)", "AUPRC", *map(escape, beside)):
-        view.add_column(column, justify="right", no_wrap=column.startswith("AUROC"))
-    for name, one in result["classes"].items():
-        others = [one["auprc"], *(other["classes"][name]["auroc"] for other in beside.values())]
-        view.add_row(escape(name), str(one["positives"]), _text(one["auroc"]), *(_text(other)[:5] for other in others))
-    view.add_section()
-    macro = result["macro"]
-    others = [macro["auprc"], *(other["macro"]["auroc"] for other in beside.values())]
-    view.add_row("macro", "", _text(macro["auroc"]), *(_text(other)[:5] for other in others))
-    return view
-
-
-def _figure_table(result: dict[str, Any], title: str) -> Table:
-    """Tabulate figures that do not belong to classes: [value, low, high] by name, grouped or not."""
-    view = Table(title=title, title_justify="left", title_style="bold")
-    for column in ("", "value (95 % interval)", "chance"):
-        view.add_column(column, justify="left" if not column else "right")
-    chance = result["chance"]
-    for name, one in result.items():
-        if name == "accuracy@1":
-            view.add_row(name, _text(one), f"{chance:.3f}")
-        elif isinstance(chance, dict) and name in chance:
-            for figure, value in one.items():
-                view.add_row(f"{name.replace('_', ' ')}, {figure}", _text(value), f"{chance[name][figure]:g}")
-    return view
 
 
 def print_estimate(found: dict[str, Any]) -> None:

@@ -35,8 +35,8 @@ class Source:
     Attributes:
         table: one row per record: `record_id` and `file` (relative to `folder`; "part.hdf5#exam_id" inside an HDF5
             file), `report` (cleaned), `findings`, `unknown`, `statements`, `patient_id`, `split`, `age` (years),
-            `sex` and `device` as in `dbeta.corpus.store`; optionally `sampling_rate` (Hz) and `leads` (names),
-            for files that do not carry them.
+            `sex` and `device` as in `dbeta.corpus.store`; optionally `sampling_rate` (Hz), `leads` (names) and
+            `units`, for files that do not carry them.
         vocabulary: every finding that the source decides for at least some records, sorted.
         folder: base of the relative paths in `file`.
         split_rule: how the splits were made, in words.

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from dbeta.corpus.store import is_corpus
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks.base import Benchmark, add_groups
-from dbeta.evaluation.benchmarks.from_corpus import is_corpus, load_from_corpus
+from dbeta.evaluation.benchmarks.from_corpus import load_from_corpus
 from dbeta.evaluation.benchmarks.merl import load_merl
 from dbeta.evaluation.catalog import BENCHMARKS, CORPUS
 

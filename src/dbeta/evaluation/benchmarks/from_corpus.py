@@ -17,11 +17,6 @@ from dbeta.evaluation.benchmarks.ptb_xl import ptb_xl_conditions, ptb_xl_labels
 from dbeta.evaluation.benchmarks.readers import CorpusReader
 
 
-def is_corpus(raw: Path) -> bool:
-    """Tell whether a folder is a built corpus."""
-    return (raw / "corpus.json").is_file()
-
-
 def load_from_corpus(name: str, raw: Path) -> Benchmark:
     """Load a benchmark from a built corpus.
 

@@ -88,7 +88,6 @@ def _frame_rate(header: Header, options: Options) -> float:
     return options.sampling_rate / max(one.per_frame for one in header.channels)
 
 
-
 def _check_gain(signal: list[np.ndarray], channels: list[Channel], rows: list[int], rate: float) -> list[str]:
     """Warnings about the gains; corrects in place the one that is known to be wrong."""
     if not all(channels[row].stated_gain for row in rows):
