@@ -71,7 +71,7 @@ def read(folder: Path, table: pd.DataFrame) -> Iterator[ECG]:
     """The recordings of some rows, unchanged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dbeta.DBetaWarning)
-        for name in table["filename_hr"]:
+        for name in table["file"]:
             yield dbeta.read_ecg(folder / f"{name}.hea")
 
 

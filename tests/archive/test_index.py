@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
-from dbeta.errors import DBetaError
+from dbeta.ecg import ECG
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.inference.load import load
 from dbeta.inference.search import Index
+from dbeta.io.read import read_ecg
 
 TEXTS = ("pause", "anterior st elevation")
 
@@ -92,6 +94,51 @@ def test_search_on_the_command_line(run, index, micro_checkpoint):
     assert expected["record"][0] in out
 
 
+def test_a_recording_is_searched_by_example(run, index, folder, micro_checkpoint):
+    """What is like the recording, most of all itself."""
+    record = folder / "r3.hea"
+    code, out, err = run("search", record, "--index", index, "-k", 2, "--json")
+    assert (code, err) == (0, "")
+    hits = json.loads(out)
+    assert hits[0]["file"] == str(record)
+    assert hits[0]["score"] == pytest.approx(1, abs=1e-3)
+    model = load(micro_checkpoint)
+    embeds = model.embed(sorted(folder.glob("r[0-4].hea")))
+    embeds /= np.linalg.norm(embeds, axis=1, keepdims=True)
+    assert hits[1]["score"] == pytest.approx(np.sort(embeds @ embeds[3])[-2], abs=1e-3)
+    for query in (record, read_ecg(record)):
+        assert model.search(query, index, k=1)["file"].tolist() == [str(record)]
+    assert json.loads(run("search", folder / "r3", "--index", index, "-k", 1, "--json")[1])[0]["file"] == str(record)
+    _, out, _ = run("search", record, "--index", index)
+    assert "cosine similarity of the two recordings" in out
+
+
+def test_words_and_files_are_told_apart(run, index, folder, micro_checkpoint, monkeypatch):
+    for query in ("missing.hea", "./pause", "missing.npy", "/nowhere/a"):
+        said = refused(run("search", query, "--index", index))
+        assert f"{query}: there is no such file; check the path, or add --text" in said
+        assert run("search", query, "--index", index, "--text")[0] == 0
+    assert "is a folder" in refused(run("search", folder, "--index", index))
+    assert "leave out the options" in refused(run("search", "pause", "--index", index, "--units", "uV"))
+    for query in ("ST/T change", "sinus rhythm. normal ecg", "x" * 300, "recordings"):
+        assert run("search", query, "--index", index)[0] == 0, query
+    record = str(folder / "r3.hea")
+    assert (
+        run("search", record, "--index", index, "--text", "--json")[1]
+        != run(*("search", record, "--index", index, "--json"))[1]
+    )
+    with pytest.warns(DBetaWarning, match=r"is a file but is searched as words; .* pass a Path"):
+        load(micro_checkpoint).search(record, index)
+
+
+def test_an_example_without_usable_signal(run, index, folder, write_record):
+    noise = ECG(0.1 * np.random.default_rng(0).standard_normal((12, 5000)), 500)
+    record = write_record(folder, noise, "noise")
+    code, out, err = run("search", record, "--index", index)
+    assert (code, out) == (1, "")
+    assert "error: noise.hea: has no usable signal to search for" in err
+
+
 def test_another_model_is_refused(run, index, micro_checkpoint, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
@@ -132,3 +179,39 @@ def test_a_corpus(run, micro_corpus, micro_ptb_xl, tmp_path, micro_checkpoint):
     embed = model.embed(next(micro_ptb_xl.rglob(f"{int(best['record']):05d}_hr.hea")))[0]
     cosine = embed @ model.embed_condition("sinus rhythm") / np.linalg.norm(embed)
     assert best["score"] == pytest.approx(cosine, abs=1e-3)
+
+
+def test_a_corpus_beside_a_folder(run, micro_corpus, folder, tmp_path, micro_checkpoint):
+    """Both are indexed, the files first, and a shard has its share of both."""
+    code, _, err = run("index", micro_corpus, folder, "-o", tmp_path / "index", "--model", micro_checkpoint)
+    assert code == 0, err
+    assert f"39 recordings in {tmp_path / 'index'}" in err
+    both = Index.load(tmp_path / "index")
+    assert both.records["file"].tolist()[:5] == [str(folder / f"r{number}.hea") for number in range(5)]
+    assert both.records["record"].tolist()[5:] == [str(number) for number in range(1, 35)]
+    model = load(micro_checkpoint)
+    for alone in (folder, micro_corpus):
+        run("index", alone, "-o", tmp_path / f"of-{alone.name}", "--model", micro_checkpoint)
+        part = model.search("pause", tmp_path / f"of-{alone.name}", k=50)
+        whole = model.search("pause", both, k=50).set_index(["file", "record"])["score"]
+        expected = part.set_index(["file", "record"])["score"]
+        np.testing.assert_allclose(whole[expected.index], expected, atol=1e-4)
+    counts = []
+    for number in (1, 2, 3):
+        name = tmp_path / f"shard{number}"
+        options = ["--shard", f"{number}/3", "--model", micro_checkpoint]
+        assert run("index", folder, micro_corpus, "-o", name, *options)[0] == 0
+        counts.append(len(Index.load(name)))
+    assert sum(counts) == 39
+
+
+def test_embeddings_and_findings_of_a_corpus(run, micro_corpus, tmp_path, micro_checkpoint):
+    model = ["--model", micro_checkpoint]
+    assert run("embed", micro_corpus, "-o", "e.parquet", *model)[0] == 0
+    table = pd.read_parquet("e.parquet")
+    assert table["record"].tolist() == [str(number) for number in range(1, 35)]
+    options = ["--conditions", "pause", *model]
+    assert run("diagnose", micro_corpus, "-o", "f.csv", *options)[0] == 0
+    assert len(pd.read_csv("f.csv")) == 34
+    assert "leave out the options" in refused(run("embed", micro_corpus, "-o", "g.parquet", "--units", "uV", *model))
+    assert "with --output" in refused(run("diagnose", micro_corpus, *model))

@@ -138,7 +138,7 @@ def test_tensors_of_another_shape(checkpoint):
 
 def test_tensors_that_the_model_has_no_place_for(checkpoint):
     change_weights(checkpoint, lambda weights: weights.update({"another.weight": torch.zeros(5)}))
-    assert "further tensors" in failure(checkpoint)
+    assert "unexpected tensors" in failure(checkpoint)
 
 
 def change_json(file, **changes):

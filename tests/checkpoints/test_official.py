@@ -366,7 +366,7 @@ def test_encoders_alone_embed(vectors):
 def test_what_a_part_cannot_do_is_said(vectors):
     ids = vectors["input_ids"][:1].long()
     model = build(ecg_encoder(golden_state()), ecg_heads=4)
-    with pytest.raises(DBetaError, match="no text encoder, so it has no losses"):
+    with pytest.raises(DBetaError, match="no text encoder, so it cannot compute losses"):
         model(vectors["input_ecg"], ids)
     with pytest.raises(DBetaError, match="no text encoder"):
         model.embed_text(ids)

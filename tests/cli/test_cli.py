@@ -16,6 +16,8 @@ from dbeta.checkpoints.read import bundled_checkpoint
 from dbeta.ecg import ECG, LEADS
 from dbeta.inference.load import load
 from dbeta.io.read import read_ecg
+from dbeta.report.console import print_findings, print_hits
+from dbeta.report.evaluations import print_comparison, print_metrics
 from ecg_files import write_muse
 
 HEADER = "{name} 12 {rate} {samples}\n" + "".join(f"{{name}}.dat 16 1000/mV 16 0 0 0 0 {lead}\n" for lead in LEADS)
@@ -201,6 +203,29 @@ def test_conditions_in_words(ask, tmp_path, make_ecg):
     code, out, _ = ask("diagnose", record, "--json", "--conditions", " LBBB;my own words ; sinus rhythm;")
     assert code == 0
     assert {row["condition"] for row in json.loads(out)} == {"LBBB", "my own words", "sinus rhythm"}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["AFIB, left bundle branch block"], {"AFIB", "left bundle branch block"}),
+        (["AFIB", "LBBB"], {"AFIB", "LBBB"}),
+        (["AFIB,LBBB; my own words"], {"AFIB", "LBBB", "my own words"}),
+    ],
+)
+def test_known_conditions_may_be_separated_by_commas(ask, tmp_path, make_ecg, given, expected):
+    record = write_wfdb(tmp_path, make_ecg())
+    options = [word for text in given for word in ("--conditions", text)]
+    code, out, err = ask("diagnose", record, "--json", *options)
+    assert (code, err) == (0, "")
+    assert {row["condition"] for row in json.loads(out)} == expected
+
+
+def test_a_description_with_a_comma_stays_whole_and_is_warned_of(ask, tmp_path, make_ecg):
+    record = write_wfdb(tmp_path, make_ecg())
+    result = ask("diagnose", record, "--json", "--conditions", "AFIB, with a wide QRS; LBBB")
+    assert {row["condition"] for row in json.loads(result[1])} == {"AFIB, with a wide QRS", "LBBB"}
+    assert '"AFIB, with a wide QRS" is taken as one description; separate conditions with ";"' in warned(result)
 
 
 @pytest.mark.parametrize("conditions", ["", " ", ";", "a;;b", "; a", "a; ;b"])
@@ -513,12 +538,12 @@ def test_where_embed_will_not_write(ask, tmp_path, make_ecg):
 
 def test_embed_a_folder_without_recordings(ask, tmp_path):
     (tmp_path / "empty").mkdir()
-    assert "no recording was found" in refused(ask("embed", tmp_path / "empty", "-o", "e.parquet"))
+    assert "no recordings found" in refused(ask("embed", tmp_path / "empty", "-o", "e.parquet"))
     (tmp_path / "empty" / "notes.txt").write_text("nothing")
     code, _, err = ask("embed", tmp_path / "empty", "-o", "e.parquet")
     assert code == 1
     assert "1 files" in err.splitlines()[0]
-    assert "no recording was found" in err.splitlines()[1]
+    assert "no recordings found" in err.splitlines()[1]
 
 
 # --- plot and info
@@ -584,7 +609,61 @@ def test_info(run, tmp_path, make_ecg):
     lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
     assert [line[0] for line in lines] == list(LEADS)
     assert lines[1][:3] == ["II", "good", f"{sizes['II']:.2f}"]
-    assert lines[11] == ["V6", "unusable", "–", "–", "–", "–", "–", "missing"]
+    assert lines[11] == ["V6", "unusable: missing", "–", "–", "–", "–", "–"]
+
+
+def test_info_is_readable_at_80_columns(run, tmp_path, make_ecg, monkeypatch):
+    """No cell is cut, and only a list of problems takes a second line."""
+    ecg = make_ecg()
+    time_s = np.arange(5000) / 500
+    ecg.signal[0] += 0.3 * np.sin(2 * np.pi * 50 * time_s) + np.sin(2 * np.pi * 0.2 * time_s)
+    record = write_wfdb(tmp_path, ecg)
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run("info", record)
+    assert code == 0
+    assert "…" not in out
+    assert max(map(len, out.splitlines())) <= 80
+    rows = cells(out)
+    assert [row[0] for row in rows] == ["I", "", *LEADS[1:]]
+    assert f"{rows[0][1]} {rows[1][1]}" == "fair: baseline wander, mains hum"
+
+
+def test_findings_and_hits_are_readable_at_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    columns = {"score": 0.3, "percentile": 99.0, "quality": "unusable", "peak": 0.5, "peak_at": 7200.0}
+    conditions = ["atrial fibrillation", "non-specific intraventricular conduction delay"]
+    print_findings(pd.DataFrame({"record": "r.hea", "condition": conditions} | columns))
+    out = capsys.readouterr().out
+    assert "…" not in out
+    words = [row[0] for row in cells(out)]
+    assert words[0] == conditions[0]  # on one line
+    assert " ".join(words[1:]) == conditions[1]  # broken between words
+    long = "archive/" * 12 + "00001_hr.hea"
+    print_hits(pd.DataFrame({"file": [long], "record": ["00001_hr.hea"], "score": [0.5]}))
+    rows = cells(capsys.readouterr().out)
+    assert "".join(row[0] for row in rows) == long
+    assert all(len(row) == 2 for row in rows)  # no column that repeats the file's name
+
+
+def test_evaluations_are_readable_at_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    figure = [0.9, 0.85, 0.95]
+    name = "non-specific intraventricular conduction delay"
+    figures = {"auroc": figure, "auprc": figure}
+    one = {"classes": {name: figures | {"positives": 12345}}, "macro": figures}
+    about = {"task": "zero-shot", "benchmark": "ptb-xl-super", "n_records": 2157, "protocol": "p", "notes": []}
+    others = {"others": {"tiny-sim": one, "base": one}, "baselines": {"random": one, "normality": one}}
+    print_metrics(about | one | others | {"missing": 0, "unread": []})
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "(0.850–0.950)" in out
+    assert out.count("0.900") == 12
+    row = {"task": "zero-shot", "benchmark": "challenge-2021", "model": "tiny", "source": "runs/zero-shot"}
+    print_comparison([row | figures | {"records": 12345, "protocol": "p", "notes": []}])
+    out = capsys.readouterr().out
+    assert "…" not in out
+    assert "challenge-2021" in out
+    assert out.count("(0.850–0.950)") == 2
 
 
 def test_info_of_a_long_recording_looks_at_its_first_minute(run, tmp_path, make_ecg, monkeypatch):
@@ -602,7 +681,7 @@ def test_info_of_a_long_recording_looks_at_its_first_minute(run, tmp_path, make_
     assert "60.0 s, the first, for voltages and quality" in out
     ecg.signal[:, :6000] = np.nan
     said = refused(run("info", write_wfdb(tmp_path, ecg, "late")))
-    assert "no signal in its first 60 s of 90 s" in said
+    assert "no signal in the first 60 of 90 s" in said
 
 
 def test_info_of_who_the_patient_is(run, tmp_path, make_ecg):
@@ -694,7 +773,7 @@ def test_corpus_build_of_nothing(run, tmp_path, source, raw, message):
         ("just words", [], "not a recipe"),
         ("a: [1", [], "cannot be read"),
         ("presett: tiny", [], "unknown setting presett"),
-        ("preset: huge", [], "preset should be base or tiny, not 'huge'"),
+        ("preset: huge", [], "preset must be base or tiny, not 'huge'"),
         ("preset: tiny", ["--set", "preset"], "key=value"),
         ("preset: tiny", ["--set", "nonsense=1"], "unknown setting nonsense"),
         ("preset: tiny", ["--set", "preset.size=1"], "single value"),
@@ -791,7 +870,7 @@ def test_lead_sets_that_are_none(ask, tmp_path, micro_ptb_xl, leads):
     said = refused(
         ask("evaluate", "finetune", "ptb-xl-super", micro_ptb_xl, "--output", tmp_path / "o", "--leads", leads)
     )
-    assert "give some of 12,6,4,3,2,1" in said
+    assert "choose from 12,6,4,3,2,1" in said
     assert list(tmp_path.iterdir()) == []
 
 

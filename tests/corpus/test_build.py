@@ -12,12 +12,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import wfdb
+from scipy.signal import resample_poly
 
 from dbeta.corpus import build
 from dbeta.corpus.build import build_corpus
 from dbeta.corpus.store import decode_signal, encode_signal, load_corpus
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.io.read import read_ecg
+from dbeta.signal.preprocess import InputFormat, prepare_signal
 
 
 @pytest.fixture
@@ -108,6 +112,51 @@ def test_an_unreadable_record_is_rejected_and_the_build_goes_on(ptb_xl, tmp_path
     assert calls[0] == (1, 8)
     assert calls[-1] == (8, 8)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "raw"]
+
+
+def as_100_hz(raw, number):
+    """Keep a record of the micro PTB-XL only at 100 Hz; the recording that was written."""
+    table = pd.read_csv(raw / "ptbxl_database.csv")
+    names = [f"records100/00000/{one:05d}_lr" for one in table["ecg_id"]]
+    table.assign(filename_lr=names).to_csv(raw / "ptbxl_database.csv", index=False)
+    high = raw / f"records500/00000/{number:05d}_hr"
+    ecg = read_ecg(high.with_suffix(".hea"))
+    low = ECG(resample_poly(ecg.signal, 1, 5, axis=1), 100)
+    high.with_suffix(".hea").unlink()
+    high.with_suffix(".dat").unlink()
+    folder = raw / "records100/00000"
+    folder.mkdir(parents=True, exist_ok=True)
+    options = {"fs": 100, "units": ["mV"] * 12, "sig_name": list(LEADS), "fmt": ["16"] * 12}
+    signal = low.signal.T.astype(float)
+    wfdb.wrsamp(f"{number:05d}_lr", p_signal=signal, write_dir=str(folder), **options)
+    return ecg
+
+
+def test_a_100_hz_file_stands_in_for_a_missing_500_hz_file(ptb_xl, tmp_path):
+    ecg = as_100_hz(ptb_xl, 2)
+    (ptb_xl / "records500/00000/00004_hr.dat").unlink()  # neither is there
+    with pytest.warns(DBetaWarning, match=r"records read from their 100 Hz files, .* missing: 1$"):
+        counts = build_corpus("ptb-xl", ptb_xl, tmp_path / "out")
+    assert (counts["records"], counts["rejected"]) == (7, 1)
+    assert pd.read_csv(tmp_path / "out" / "rejected.csv")["record"].tolist() == ["records500/00000/00004_hr"]
+    corpus = load_corpus(tmp_path / "out")
+    assert corpus["sampling_rate"][:] == [500, 100, 500, 500, 500, 500, 500]
+    assert corpus[1]["file"] == "records100/00000/00002_lr"
+    assert "500 Hz files are missing: 1." in (tmp_path / "out" / "README.md").read_text()
+    # The model's input is the same in what 100 Hz can hold
+    prepared = prepare_signal(decode_signal(corpus[1]), InputFormat(500, 5000, LEADS, "mv"))
+    assert prepared.shape == (12, 5000)
+    lost = prepared - ecg.signal
+    assert np.sqrt((lost**2).mean()) < 0.1 * ecg.signal.std()
+
+
+def test_ptb_xl_of_which_only_100_hz_was_downloaded(ptb_xl, tmp_path):
+    for number in range(1, 9):
+        as_100_hz(ptb_xl, number)
+    shutil.rmtree(ptb_xl / "records500")
+    with pytest.warns(DBetaWarning, match=r"records read from their 100 Hz files, .* missing: 8$"):
+        counts = build_corpus("ptb-xl", ptb_xl, tmp_path / "out")
+    assert (counts["records"], counts["rejected"]) == (8, 0)
 
 
 def test_a_silent_record_is_rejected(ptb_xl, tmp_path):

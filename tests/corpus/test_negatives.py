@@ -351,7 +351,7 @@ def test_an_encoder_that_tells_no_texts_apart(t5, tmp_path):
     folder = shutil.copytree(t5, tmp_path / "t5")
     weights = load_file(folder / "model.safetensors")
     save_file({name: one * 0 for name, one in weights.items()}, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(DBetaError, match="same embedding"):
+    with pytest.raises(DBetaError, match="embeds all texts identically"):
         find_negatives(ROWS[:4], str(folder))
     save_file({name: one * np.nan for name, one in weights.items()}, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(DBetaError, match="not finite"):

@@ -17,7 +17,7 @@ from dbeta.corpus.sources.challenge_2021 import KINDS, MEANINGS
 from dbeta.corpus.sources.ptb_xl import read_ptb_xl, read_ptb_xl_table
 from dbeta.corpus.store import decode_signal, load_corpus
 from dbeta.ecg import LEADS
-from dbeta.errors import DBetaError
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.io.read import read_ecg
 
 #: As MIMIC-IV-ECG stores them.
@@ -87,7 +87,7 @@ def test_a_source_is_checked(tmp_path):
         Source(pd.DataFrame(table | {"split": ["train", "test"]}), [], tmp_path, "")
     with pytest.raises(DBetaError, match="record a twice"):
         Source(pd.DataFrame(table | {"record_id": ["a", "a"]}), [], tmp_path, "")
-    with pytest.raises(DBetaError, match="holds no records"):
+    with pytest.raises(DBetaError, match="no records found"):
         Source(pd.DataFrame(table).head(0), [], tmp_path, "")
 
 
@@ -565,7 +565,7 @@ def test_manifest(archive, tmp_path, make_ecg, name):
         "split": ["train", "", "test", "val"],
         "findings": ["LBBB; sinus rhythm", "", "Normal ECG", "something odd"],
         "age": [50, None, 61.5, None],
-        "sex": ["M", "female", "x", None],
+        "sex": ["M", "female", "unknown", None],
         "device": ["CS-12", None, "", "AT-6"],
         "record_id": ["a", "b", "c", None],
     }
@@ -637,11 +637,82 @@ def shared_dicom():
         ({"path": ["a.csv", ""]}, "column path is empty in row 2"),
         ({"path": ["a.csv", "a.csv"]}, r"lists record a\.csv twice"),
         ({"vocabulary": ["a", "b"]}, "column vocabulary but no column findings"),
+        ({"findings": [0, 1]}, r"column findings holds '0' in row 1, .*as \"atrial fibrillation; LBBB\""),
+        ({"findings": ["", "AFIB; 1.0"]}, r"column findings holds '1\.0' in row 2"),
+        ({"findings": ["AFIB", "no"]}, "column findings holds 'no' in row 2"),
+        ({"findings": ["164889003", ""]}, "codes into a column statements"),
+        ({"findings": ["AFIB", ""], "vocabulary": ["AFIB", "1"]}, "column vocabulary holds '1' in row 2"),
+        ({"units": ["uV", "furlong"]}, "column units holds 'furlong' in row 2; write uV, mV, 1e-4 V or 200/mV"),
+        ({"sampling_rate": ["500 Hz", ""]}, "column sampling_rate holds '500 Hz' in row 1; write a number of Hz"),
+        ({"sampling_rate": [0, 500]}, "column sampling_rate holds '0' in row 1"),
+        ({"Report": ["a", "b"], "report": ["c", "d"]}, "two columns report; keep one"),
     ],
 )
 def test_mistakes_in_a_manifest_are_named(archive, columns, message):
     with pytest.raises(DBetaError, match=message):
         SOURCES["manifest"](archive(**columns))
+
+
+@pytest.mark.parametrize("findings", [[True, False], [0, 1], [1.0, None]])
+def test_truth_values_in_a_parquet_manifest_are_refused(archive, findings):
+    with pytest.raises(DBetaError, match=r"column findings holds '\w+' in row 1, which is not the name"):
+        SOURCES["manifest"](archive("list.parquet", findings=findings))
+
+
+def test_columns_that_are_not_known_are_named(archive):
+    raw = archive(label=[0, 1], Site=["a", "b"])
+    with pytest.warns(DBetaWarning) as caught:
+        source = SOURCES["manifest"](raw)
+    (said,) = [str(one.message) for one in caught]
+    assert f"{raw}: uses the columns path, sampling_rate and ignores label, Site" in said
+    assert "labels are read from a column findings" in said
+    assert source.vocabulary == []
+    with pytest.warns(DBetaWarning, match="ignores label") as caught:
+        SOURCES["manifest"](archive(label=[0, 1], findings=["AFIB", ""]))
+    assert "labels are read" not in str(caught[0].message)
+
+
+def test_ages_and_sexes_that_are_not_understood_are_warned_of(archive):
+    with pytest.warns(DBetaWarning) as caught:
+        source = SOURCES["manifest"](archive(age=["50", "", ">89"], sex=["0", "f", "unknown"]))
+    assert [str(one.message).split(": ", 1)[1] for one in caught] == [
+        "column age holds '>89', which is not a number of years and counts as unknown (1 of 3 records)",
+        "column sex holds '0', which is not male or female and counts as unknown (1 of 3 records)",
+    ]
+    np.testing.assert_array_equal(source.table["age"], [50, np.nan, np.nan])
+    assert source.table["sex"].tolist() == ["unknown", "female", "unknown"]
+
+
+def in_counts(archive, make_ecg, **columns):
+    """A manifest of two `.npy` files: whole numbers of microvolts, and of 5 µV."""
+    raw = archive(path=["a.npy", "b.npy"], sampling_rate=["", ""], **columns)
+    for name, step in (("a", 1), ("b", 5)):
+        np.save(raw.parent / f"{name}.npy", np.round(make_ecg().signal * 1000 / step).astype(np.int16))
+    return raw
+
+
+def test_units_of_a_manifest(archive, tmp_path, make_ecg):
+    raw = in_counts(archive, make_ecg, units=["uV", "200/mV"], leads=[",".join(LEADS)] * 2)
+    table = pd.read_csv(raw, dtype=str, keep_default_na=False)
+    table.assign(sampling_rate="500").to_csv(raw, index=False)
+    counts = build_corpus("manifest", raw, tmp_path / "out")
+    assert counts["records"] == 2
+    for row in load_corpus(tmp_path / "out"):
+        np.testing.assert_allclose(decode_signal(row).signal, make_ecg().signal, atol=0.0026)
+
+
+def test_units_rate_and_leads_by_option_for_the_empty_cells(archive, tmp_path, make_ecg, run):
+    raw = in_counts(archive, make_ecg, units=["", "200/mV"])
+    options = ["--units", "uV", "--fs", "500", "--leads", ",".join(LEADS)]
+    code, _, err = run("corpus", "build", "manifest", raw, tmp_path / "out", *options)
+    assert code == 0, err
+    for row in load_corpus(tmp_path / "out"):
+        np.testing.assert_allclose(decode_signal(row).signal, make_ecg().signal, atol=0.0026)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"--fs 500 --leads {','.join(LEADS)} --units uV" in card
+    code, _, err = run("corpus", "build", "ptb-xl", tmp_path, tmp_path / "other", "--units", "uV")
+    assert code == 1
+    assert "--units: ptb-xl states how its files are to be read; leave out --units" in err
 
 
 def test_what_is_no_manifest(tmp_path):
@@ -650,11 +721,11 @@ def test_what_is_no_manifest(tmp_path):
         SOURCES["manifest"](tmp_path / "a.csv")
     (tmp_path / "b.txt").write_text("x")
     for path in (tmp_path, tmp_path / "b.txt"):
-        with pytest.raises(DBetaError, match="is not a manifest"):
+        with pytest.raises(DBetaError, match="not a manifest"):
             SOURCES["manifest"](path)
     (tmp_path / "c.parquet").write_text("x")
     with pytest.raises(DBetaError, match=r"c\.parquet: cannot be used"):
         SOURCES["manifest"](tmp_path / "c.parquet")
     (tmp_path / "d.csv").write_text("path\n")
-    with pytest.raises(DBetaError, match="holds no records"):
+    with pytest.raises(DBetaError, match="no records found"):
         SOURCES["manifest"](tmp_path / "d.csv")

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -83,14 +84,56 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_generated_reference_is_up_to_date():
+@pytest.fixture(scope="module")
+def reference():
+    """The script that writes the generated pages, as a module."""
     spec = importlib.util.spec_from_file_location("reference", ROOT / "docs" / "reference.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def test_the_generated_reference_is_up_to_date(reference):
     stale = [
-        name for name, text in module.pages().items() if (module.FOLDER / name).read_text(encoding="utf-8") != text
+        name
+        for name, text in reference.pages().items()
+        if (reference.FOLDER / name).read_text(encoding="utf-8") != text
     ]
     assert not stale, "run `make docs`"
+
+
+def test_a_recipe_key_cannot_stay_undocumented(reference):
+    @dataclass
+    class Described:
+        """A section.
+
+        Attributes:
+            rate: how fast,
+                per step.
+            names: whose.
+        """
+
+        rate: float = 0.5
+        names: list[str] = field(default_factory=list)
+
+    rows = reference.keys(Described).splitlines()[2:]
+    assert rows == ["| `rate` | how fast, per step. | `0.5` |", "| `names` | whose. | `[]` |"]
+
+    @dataclass
+    class Undescribed(Described):
+        __doc__ = Described.__doc__
+        speed: int = 3
+
+    with pytest.raises(ValueError, match=r"Undescribed\.speed: describe it under Attributes"):
+        reference.keys(Undescribed)
+
+    @dataclass
+    class Outdated:
+        __doc__ = Described.__doc__
+        rate: float = 0.5
+
+    with pytest.raises(ValueError, match="describes names, which is no field"):
+        reference.keys(Outdated)
 
 
 def test_the_readme_names_every_package():

@@ -1,18 +1,21 @@
 """Which records and which labels, on tables in each dataset's own layout."""
 
 import os
+import re
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import typer.main
 import wfdb
 from scipy.io import savemat
 
+from dbeta.cli.evaluate import app
 from dbeta.conditions.registry import plain_condition
 from dbeta.ecg import LEADS
-from dbeta.errors import DBetaError
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.evaluation.benchmarks import BENCHMARKS, Benchmark, add_groups, load_benchmark
 from dbeta.evaluation.benchmarks.challenge_2021 import CLASSES, read_weights
 from dbeta.evaluation.benchmarks.code import ABNORMALITIES, read_annotations
@@ -63,6 +66,7 @@ def write_tables(folder: Path, rows=ROWS) -> Path:
         header = folder / f"{name.format(500, 'hr')}.hea"
         header.parent.mkdir(parents=True, exist_ok=True)
         header.touch()
+        header.with_suffix(".dat").touch()
     (folder / "ptbxl_database.csv").write_text("\n".join(lines) + "\n")
     (folder / "scp_statements.csv").write_text(STATEMENTS)
     return folder
@@ -166,6 +170,23 @@ def test_missing_recordings_need_permission(tmp_path):
     assert ids(task) == ["1", "4"]
     assert task.missing == 1
     np.testing.assert_array_equal(labels_of_test(task), [[1, 0, 0, 0, 0], [0, 0, 1, 1, 1]])
+
+
+def test_100_hz_files_stand_in_for_missing_500_hz_files(tmp_path):
+    raw = write_tables(tmp_path)
+    low = raw / "records100/00000/00002_lr.hea"
+    low.parent.mkdir(parents=True)
+    low.touch()
+    low.with_suffix(".dat").touch()
+    (raw / "records500/00000/00002_hr.hea").unlink()
+    with pytest.warns(DBetaWarning, match=r"records read from their 100 Hz files, .* missing: 1$"):
+        task = load_benchmark("ptb-xl-super", raw)
+    assert (ids(task), task.missing) == (["1", "2", "4"], 0)
+    assert task.records["file"].tolist()[:2] == ["records500/00000/00001_hr", "records100/00000/00002_lr"]
+    assert any("500 Hz files are missing: 1." in note for note in task.notes)
+    low.unlink()
+    with pytest.raises(DBetaError, match=r"1 of 5 records are missing, such as records500.*00002_hr"):
+        load_benchmark("ptb-xl-super", raw)
 
 
 def test_no_recordings_at_all(tmp_path):
@@ -496,6 +517,18 @@ def test_an_unknown_benchmark(tmp_path):
 def test_options_that_do_not_fit(tmp_path, name, options, message):
     with pytest.raises(DBetaError, match=message):
         load_benchmark(name, tmp_path, **options)
+
+
+def test_every_benchmark_has_a_loader_a_dataset_and_a_line_of_help():
+    assert {name for name in BENCHMARKS if name.startswith("ptb-xl-")} == {f"ptb-xl-{task}" for task in TASKS}
+    command = typer.main.get_command(app).commands["zero-shot"]
+    text = next(one.help for one in command.params if one.name == "benchmark")
+    for name, entry in BENCHMARKS.items():
+        assert callable(entry.load), name
+        assert entry.dataset, name
+        assert re.search(rf"(^| ){name}[,;]", text), name
+    assert BENCHMARKS["code-15-demographics"].dataset == "code-15"
+    assert BENCHMARKS["ptb-xl-form"].included_in == ("challenge-2021",)
 
 
 def test_a_missing_folder(tmp_path):

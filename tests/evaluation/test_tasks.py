@@ -217,9 +217,9 @@ def test_finetuned_identification(model, task, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "epochs should be a whole number of at least 1"),
-        ({"learning_rate": 2.0}, "learning_rate should be a number between 0 and 1"),
-        ({"lead_dropout": 1.0}, "lead_dropout should be a number from 0 to below 1"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1"),
+        ({"learning_rate": 2.0}, "learning_rate must be a number between 0 and 1"),
+        ({"lead_dropout": 1.0}, "lead_dropout must be a number from 0 to below 1"),
     ],
 )
 def test_settings_out_of_range(settings, message):
@@ -228,7 +228,7 @@ def test_settings_out_of_range(settings, message):
 
 
 def test_an_unknown_lead_set(model, task, tmp_path):
-    with pytest.raises(DBetaError, match="no set of 5 leads; choose from 12, 6, 4, 3, 2, 1"):
+    with pytest.raises(DBetaError, match="no lead set with 5 leads; choose from 12, 6, 4, 3, 2, 1"):
         evaluate_finetune({"micro": model}, task, tmp_path, leads=(5,))
     assert set(LEAD_SETS) == {12, 6, 4, 3, 2, 1}
 
@@ -315,10 +315,10 @@ def test_an_in_domain_model_is_named_so_beside_published_figures(model, task, tm
     write_report(evaluate_zero_shot({"micro": model}, task, resamples=10), tmp_path, "")
     text = render_comparison(compare_runs([tmp_path]))
     assert "micro was pretrained on this dataset (in-domain)." in text
-    assert "| words alone, in-domain, ptb-xl-super | micro |" in text
+    assert "| text prompts, in-domain, ptb-xl-super | micro |" in text
     assert "| zero-shot, ptb-xl-super | random weights |" in text
     report = (tmp_path / "report.md").read_text()
-    assert report.startswith("# words alone, in-domain on ptb-xl-super: micro\n")
+    assert report.startswith("# text prompts, in-domain on ptb-xl-super: micro\n")
     assert "zero-shot" not in report.split("## ")[0].lower()
 
 
@@ -350,7 +350,7 @@ def test_published_figures_are_each_there_once():
 def test_what_is_no_evaluation(tmp_path, content):
     if content is not None:
         (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(DBetaError, match=r"has no metrics.json|was not written by an evaluation"):
+    with pytest.raises(DBetaError, match=r"no metrics.json there|was not written by an evaluation"):
         compare_runs([tmp_path])
 
 

@@ -1,6 +1,7 @@
 """Loading a checkpoint, embedding, and ranking conditions."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -230,6 +231,15 @@ def test_names_stay_as_they_were_asked(model, make_ecg):
 
 def test_one_condition_may_be_a_string(model, make_ecg):
     pd.testing.assert_frame_equal(model.diagnose(make_ecg(), "pause"), model.diagnose(make_ecg(), ["pause"]))
+
+
+@pytest.mark.parametrize("text", ["AFIB, LBBB", "AFIB; LBBB"])
+def test_a_list_in_one_string_is_one_condition_and_is_warned_of(model, make_ecg, text):
+    with pytest.warns(DBetaWarning, match=r"taken as one condition; for several, pass a list: \['AFIB', 'LBBB'\]"):
+        assert model.diagnose(make_ecg(), text)["condition"].tolist() == [text]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DBetaWarning)
+        model.diagnose(make_ecg(), "AFIB, with a wide QRS")
 
 
 def test_each_record_is_ranked_on_its_own(model, make_ecg):

@@ -1,5 +1,8 @@
 """Sizes, switches and the two presets."""
 
+import inspect
+import re
+
 import pytest
 import torch
 
@@ -81,5 +84,10 @@ def test_json_round_trip(micro_config, tmp_path):
 
 @pytest.mark.parametrize("parts", ["", "ECG", "heads", None])
 def test_unknown_parts_are_refused(parts):
-    with pytest.raises(ValueError, match="parts is one of all, encoders, ecg"):
+    with pytest.raises(ValueError, match="parts must be one of all, encoders, ecg"):
         DBetaConfig(parts=parts)
+
+
+def test_every_setting_is_documented():
+    described = re.findall(r"^ {8}(\w+): ", DBetaConfig.__doc__, re.MULTILINE)
+    assert described == list(inspect.signature(DBetaConfig.__init__).parameters)[1:-1]  # no self, kwargs

@@ -1,11 +1,13 @@
 """The losses against numbers worked out by hand."""
 
 import math
+from dataclasses import fields
 
 import pytest
 import torch
 
-from dbeta.model import losses
+from dbeta.model import DBetaConfig, losses
+from dbeta.training.figures import PANELS
 
 
 def test_mlm_loss_counts_only_labelled_tokens():
@@ -100,3 +102,22 @@ def test_ets_loss_leaves_out_pairs_that_say_nothing():
 def test_ets_loss_stays_finite_for_large_similarities():
     loss = losses.ets_loss(torch.tensor([[1000.0, -1000.0]]), torch.tensor([[-1.0, -1.0]]))
     assert loss.item() == pytest.approx(500.0)
+
+
+def test_the_table_of_losses_is_the_only_list_of_them():
+    assert {one.name for one in fields(losses.LossOutput)} == {"loss", *losses.LOSS_FIELDS}
+    assert PANELS["Losses"] == losses.LOSS_FIELDS
+    assert DBetaConfig.tiny().loss_weights == {name: row.weight for name, row in losses.LOSSES.items()}
+
+
+def test_a_loss_is_added_by_its_row(monkeypatch):
+    row = losses.Loss(lambda logits, target: (logits - target).abs().mean(), "etm_logits", ("wanted",))
+    monkeypatch.setitem(losses.LOSSES, "new", row)
+    out = losses.LossOutput()
+    out["etm_logits"] = torch.tensor([1.0, 3.0])
+    losses.add_losses(out, {"wanted": torch.tensor([0.0, 0.0]), "aligned": None}, {"new": 0.5})
+    assert (out["new_loss"].item(), out.loss.item()) == (2.0, 1.0)
+    assert out.etm_loss is None
+    untouched = losses.LossOutput()
+    losses.add_losses(untouched, {"wanted": torch.tensor(0.0)}, {"new": 0.5})
+    assert untouched.loss is None

@@ -247,7 +247,7 @@ def test_parts_of_a_model_embed_as_the_whole_does(micro_model, inputs, tmp_path,
         assert out.ets_loss is not None and out.loss == out.ets_loss
         assert out.etm_loss is None and out.mlm_loss is None and out.mem_loss is None
     else:
-        with pytest.raises(DBetaError, match="no text encoder, so it has no losses"):
+        with pytest.raises(DBetaError, match="no text encoder, so it cannot compute losses"):
             again(**inputs)
         with pytest.raises(DBetaError, match="no text encoder"):
             again.embed_text(*words)

@@ -1,6 +1,7 @@
 """From recordings of any rate, length and lead order, and from texts, to model input."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +39,7 @@ def test_a_standard_recording_goes_through_unchanged(processor, make_ecg):
     assert batch["ecg"].dtype == torch.float32
     np.testing.assert_array_equal(batch["ecg"][0].numpy(), ecg.signal)
     assert processor(ecg=[ecg, ecg])["ecg"].shape == (2, 12, 5000)
+    assert processor(ecg=iter([ecg, ecg]))["ecg"].shape == (2, 12, 5000)
 
 
 def test_leads_are_matched_by_name(processor, make_ecg):
@@ -240,3 +242,23 @@ def test_saved_without_a_tokenizer(make_ecg, tmp_path):
 def test_too_short_for_a_heartbeat(make_ecg):
     with pytest.raises(DBetaError, match="too short to hold a heartbeat"):
         DBetaProcessor().signal(make_ecg(seconds=0.2))
+
+
+@pytest.mark.parametrize(
+    ("given", "call"),
+    [
+        ("f.hea", r"f\.hea: .* not files; write dbeta\.read_ecg\('f\.hea'\)"),
+        (Path("f.hea"), r"write dbeta\.read_ecg\('f\.hea'\)"),
+        (["f.hea"], r"write dbeta\.read_ecg\('f\.hea'\)"),
+        (np.zeros((12, 5000)), r"not ndarray; write dbeta\.ECG\(signal, sampling_rate\)"),
+        ([np.zeros((12, 5000))], r"not ndarray; write dbeta\.ECG\(signal, sampling_rate\)"),
+        (torch.zeros(1, 12, 5000), r"not Tensor; write dbeta\.ECG\(signal, sampling_rate\)"),
+        ([], "no recording was given"),
+    ],
+)
+def test_what_is_no_recording(processor, given, call):
+    with pytest.raises(DBetaError, match=call):
+        processor(ecg=given)
+    if not isinstance(given, list):
+        with pytest.raises(DBetaError, match=call):
+            processor.signal(given)

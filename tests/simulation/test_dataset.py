@@ -58,12 +58,12 @@ def test_untold_findings_are_undetermined_and_in_no_report():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"count": 0}, "records should be a whole number of at least 1"),
-        ({"count": 5, "seed": -1}, "seed should be a whole number"),
-        ({"count": 5, "seed": 10**30}, "seed should be a whole number of at least 0 and below"),
+        ({"count": 0}, "records must be a whole number of at least 1"),
+        ({"count": 5, "seed": -1}, "seed must be a whole number"),
+        ({"count": 5, "seed": 10**30}, "seed must be a whole number of at least 0 and below"),
         ({"count": 5, "mix": "tropical"}, "unknown mix 'tropical'; choose one of balanced, clinic, healthy"),
-        ({"count": 5, "untold": "q waves"}, "untold should be a list of findings, not 'q waves'"),
-        ({"count": 5, "untold": ["flu"]}, "untold has 'flu', which is no finding that the simulator decides"),
+        ({"count": 5, "untold": "q waves"}, "untold must be a list of findings, not 'q waves'"),
+        ({"count": 5, "untold": ["flu"]}, "untold has 'flu', which is not a simulator finding"),
     ],
 )
 def test_impossible_settings(settings, message):

@@ -128,12 +128,12 @@ def test_what_cannot_be_together():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((-1, [0]), "seed should be a whole number of at least 0"),
-        ((1.5, [0]), "seed should be a whole number"),
-        ((2**64, [0]), "seed should be a whole number of at least 0 and below"),
-        ((0, []), "name at least one record"),
-        ((0, [-1]), "records should be whole numbers of at least 0"),
-        ((0, [1.5]), "records should be whole numbers"),
+        ((-1, [0]), "seed must be a whole number of at least 0"),
+        ((1.5, [0]), "seed must be a whole number"),
+        ((2**64, [0]), "seed must be a whole number of at least 0 and below"),
+        ((0, []), "pass at least one record number"),
+        ((0, [-1]), "records must be whole numbers of at least 0"),
+        ((0, [1.5]), "records must be whole numbers"),
         ((0, [0], "tropical"), "unknown mix 'tropical'"),
     ],
 )
@@ -170,13 +170,13 @@ def test_an_infarct_behind_a_bundle_branch_block_is_undetermined():
 def test_undetermined_findings():
     findings = Findings()
     value = torch.tensor([0.10, 0.199, 0.201, 0.30, torch.nan])
-    findings.measured("x", value, 0.2, 0.005)
-    assert findings["x"].tolist() == [-1, 0, 0, 1, 0]
-    findings.decide("y", torch.tensor([False, False, True, False, False]))
-    findings.any_of("z", ("x", "y"))
-    assert findings["z"].tolist() == [-1, 0, 1, 1, 0]
-    findings.hide(("y",), torch.tensor([True, False, True, False, False]), absent_only=True)
-    assert findings["y"].tolist() == [0, -1, 1, -1, -1]
+    findings.measured("premature atrial complex", value, 0.2, 0.005)
+    assert findings["premature atrial complex"].tolist() == [-1, 0, 0, 1, 0]
+    findings.decide("premature ventricular complex", torch.tensor([False, False, True, False, False]))
+    findings.any_of("premature complexes", ("premature atrial complex", "premature ventricular complex"))
+    assert findings["premature complexes"].tolist() == [-1, 0, 1, 1, 0]
+    findings.hide(("premature ventricular complex",), torch.tensor([True, False, True, False, False]), absent_only=True)
+    assert findings["premature ventricular complex"].tolist() == [0, -1, 1, -1, -1]
 
 
 def test_ectopy_and_pauses_are_found_where_the_recording_shows_them():

@@ -50,7 +50,7 @@ def test_a_corpus_that_is_not_there_yet(recipe, tmp_path):
 
 def test_wrong_settings_are_found_before_the_run(recipe):
     recipe.model = recipe.model | {"ecg_layer": 3}
-    with pytest.raises(DBetaError, match="there is no 'ecg_layer'"):
+    with pytest.raises(DBetaError, match="unknown model setting 'ecg_layer'"):
         estimate(recipe)
 
 
@@ -72,7 +72,7 @@ def test_the_command(run, tmp_path, recipe):
     code, out, _ = run("pretrain", file, "--dry-run", "--set", "training.num_train_epochs=6")
     assert code == 0
     assert "num_train_epochs: 6" in out
-    for words in ("parameters", "steps", "18", "time in all", "records per step"):
+    for words in ("parameters", "steps", "18", "total time", "records per step"):
         assert words in out
     code, out, _ = run("pretrain", file, "--dry-run", "--json")
     assert code == 0
@@ -83,3 +83,21 @@ def test_the_command(run, tmp_path, recipe):
     code, _, err = run("pretrain", file, "--json")
     assert code == 2
     assert "--json requires --dry-run" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("simulation.mix=wild", "simulation.mix must be one of balanced, clinic, healthy, not 'wild'"),
+        ("simulation.untold=[luck]", "simulation: untold has 'luck', which is no finding that the simulator decides"),
+        ("training.max_steps=[1]", "training.max_steps must be a whole number, not [1]"),
+        ("training.logging_steps={}", "training.logging_steps must be a number, not {}"),
+    ],
+)
+def test_a_dry_run_refuses_wrong_settings(run, tmp_path, recipe, change, message):
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(asdict(recipe) | {"corpus": "simulated"}))
+    code, out, err = run("pretrain", file, "--dry-run", "--set", change)
+    assert code == 1
+    assert out == ""
+    assert err.strip().splitlines()[-1].endswith(message)

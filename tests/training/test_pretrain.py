@@ -16,10 +16,10 @@ from dbeta.checkpoints.read import bundled_checkpoint
 from dbeta.corpus.store import decode_signal, load_corpus
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel
+from dbeta.model.losses import LOSS_FIELDS
 from dbeta.model.processor import DBetaProcessor
 from dbeta.training import pretrain as module
 from dbeta.training.data import Panel, load_data
-from dbeta.training.meter import LOSSES
 from dbeta.training.pretrain import pretrain
 from dbeta.training.recipe import Optimization, SimulationSettings, load_recipe
 
@@ -77,8 +77,8 @@ def test_a_run_writes_a_whole_checkpoint(recipe, micro_corpus):
     steps = [entry for entry in history if "loss" in entry]
     assert [entry["step"] for entry in steps] == [1, 2, 3, 4]
     for entry in steps:
-        assert all(math.isfinite(entry[name]) for name in LOSSES)
-        assert entry["loss"] == pytest.approx(sum(entry[name] for name in LOSSES), abs=2e-3)
+        assert all(math.isfinite(entry[name]) for name in LOSS_FIELDS)
+        assert entry["loss"] == pytest.approx(sum(entry[name] for name in LOSS_FIELDS), abs=2e-3)
     aurocs = [entry["eval_zero_shot"] for entry in history if "eval_zero_shot" in entry]
     assert len(aurocs) == 2
     assert all(0 <= value <= 1 for value in aurocs)
@@ -94,9 +94,9 @@ def test_a_run_writes_a_whole_checkpoint(recipe, micro_corpus):
     assert model.config.text_config.eos_token_id == processor.tokenizer.eos_token_id
     assert (processor.sampling_rate, processor.n_samples, processor.max_text_tokens) == (100, 1000, 32)
 
-    with pytest.raises(DBetaError, match="already holds a model"):
+    with pytest.raises(DBetaError, match="already contains a model"):
         pretrain(recipe)
-    with pytest.raises(DBetaError, match="already holds a model"):
+    with pytest.raises(DBetaError, match="already contains a model"):
         pretrain(recipe, resume=True)
 
 
@@ -213,18 +213,18 @@ def test_a_corpus_without_words_teaches_nothing(recipe, micro_corpus, tmp_path):
 @pytest.mark.parametrize(
     ("section", "setting", "message"),
     [
-        ("training", {"learning_rate": "fast"}, "training.learning_rate should be a number, not 'fast'"),
-        ("training", {"seed": "abc"}, "training.seed should be a number"),
-        ("training", {"per_device_train_batch_size": 0}, "should be a whole number of at least 1"),
-        ("training", {"seed": -5}, "training.seed should be a whole number of at least 0"),
+        ("training", {"learning_rate": "fast"}, "training.learning_rate must be a number, not 'fast'"),
+        ("training", {"seed": "abc"}, "training.seed must be a number"),
+        ("training", {"per_device_train_batch_size": 0}, "must be a whole number of at least 1"),
+        ("training", {"seed": -5}, "training.seed must be a whole number of at least 0"),
         ("training", {"learning_rate": None}, "training.learning_rate has no value"),
-        ("training", {"bf16": "maybe"}, "training.bf16 should be true, false or auto"),
-        ("training", {"save_strategy": "epoch"}, "training.save_strategy counts in steps"),
-        ("model", {"ecg_layers": 0}, "model.ecg_layers should be a whole number of at least 1"),
-        ("model", {"lead_mask_prob": 7}, "lead_mask_prob should lie between 0 and 1"),
-        ("model", {"ecg_mask_ratio": 1.0}, "leaves no token"),
-        ("model", {"mem_target": "foo"}, "mem_target is one of full, lead_masked"),
-        ("model", {"text_config": 7}, "text_config holds settings of T5"),
+        ("training", {"bf16": "maybe"}, "training.bf16 must be true, false or auto"),
+        ("training", {"save_strategy": "epoch"}, "training.save_strategy must be steps or no"),
+        ("model", {"ecg_layers": 0}, "model.ecg_layers must be a whole number of at least 1"),
+        ("model", {"lead_mask_prob": 7}, "lead_mask_prob must lie between 0 and 1"),
+        ("model", {"ecg_mask_ratio": 1.0}, "masks every token"),
+        ("model", {"mem_target": "foo"}, "mem_target must be one of full, lead_masked"),
+        ("model", {"text_config": 7}, "text_config must be a mapping of T5 settings"),
         ("training", {"no_such_setting": 1}, "training.no_such_setting is not a training setting"),
     ],
 )
@@ -278,7 +278,7 @@ def test_the_result_keeps_a_share_of_the_start(recipe, tmp_path):
 
 def test_a_share_of_the_start_needs_a_start(recipe):
     recipe.start_from, recipe.start_share = None, 0.5
-    with pytest.raises(DBetaError, match="start_share is of the checkpoint that start_from names"):
+    with pytest.raises(DBetaError, match="start_share needs start_from"):
         pretrain(recipe)
 
 
@@ -303,7 +303,7 @@ def test_what_cannot_be_started_from(recipe, tmp_path, micro_settings):
     with pytest.raises(DBetaError, match=r"start_from: .*config.json: cannot be read"):
         pretrain(recipe)
     recipe.start_from, recipe.model = str(first), {"ecg_intermediate_size": 32}
-    with pytest.raises(DBetaError, match=r"has the shape .* leave sizes out"):
+    with pytest.raises(DBetaError, match=r"has shape .* remove the sizes"):
         pretrain(recipe)
     recipe.model, recipe.text_encoder = {}, "t5"
     with pytest.raises(DBetaError, match="start_from brings its own text encoder"):
@@ -313,7 +313,7 @@ def test_what_cannot_be_started_from(recipe, tmp_path, micro_settings):
     with pytest.raises(DBetaError, match="get the checkpoint again"):
         pretrain(recipe)
     (first / "model.safetensors").unlink()
-    with pytest.raises(DBetaError, match="holds no checkpoint"):
+    with pytest.raises(DBetaError, match="not a checkpoint"):
         pretrain(recipe)
 
 
@@ -374,7 +374,7 @@ def test_simulated_and_real_ecgs_together(simulated, micro_corpus, monkeypatch):
     ("settings", "message"),
     [
         ({"mix": "tropical"}, "unknown mix"),
-        ({"validation": 0}, "has no records in split 'validation'"),
+        ({"validation": 0}, "no records in split 'validation'"),
     ],
 )
 def test_impossible_simulations(simulated, settings, message):

@@ -11,7 +11,8 @@ import yaml
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig
 from dbeta.model.config import PRESETS
-from dbeta.training.recipe import CollatorSettings, Optimization, Recipe, load_recipe, training_arguments
+from dbeta.training.arguments import training_arguments
+from dbeta.training.recipe import CollatorSettings, Optimization, Recipe, load_recipe
 
 RECIPES = sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
 
@@ -63,17 +64,19 @@ def test_a_recipe_and_its_changes(recipe_file):
     "content, changes, message",
     [
         ("presets: tiny", [], "unknown setting presets; choose from preset, corpus, validation"),
-        ("preset: huge", [], "preset should be base or tiny, not 'huge'"),
+        ("preset: huge", [], "preset must be base or tiny, not 'huge'"),
         ("preset: [tiny", [], "cannot be read as a recipe"),
         ("just words", [], "not a recipe"),
         ("", [], "not a recipe"),
         ("preset: tiny", ["output"], "write it as key=value"),
+        ("preset: tiny", ["=3"], "^--set =3: write it as key=value, such as training.max_steps=10$"),
+        ("preset: tiny", ["training.=3"], "--set training.=3: write it as key=value"),
         ("preset: tiny", ["ouput=x"], "unknown setting ouput"),
-        ("preset: tiny", ["preset.size=3"], "preset holds a single value"),
+        ("preset: tiny", ["preset.size=3"], "preset is a single value, not a mapping"),
         ("preset: tiny", ["output=[a"], "is not a YAML value"),
-        ("preset: tiny\ntraining: fast", [], "training should be settings of its own"),
-        ("output: {a: 1}", [], "output should be a name, not {'a': 1}"),
-        ("preset: [tiny]", [], "preset should be base or tiny"),
+        ("preset: tiny\ntraining: fast", [], "training must be a mapping"),
+        ("output: {a: 1}", [], "output must be a string, not {'a': 1}"),
+        ("preset: [tiny]", [], "preset must be base or tiny"),
     ],
 )
 def test_mistakes_in_a_recipe(recipe_file, content, changes, message):
@@ -88,8 +91,13 @@ def test_an_empty_section_is_a_section(recipe_file):
 
 
 def test_a_missing_recipe(tmp_path):
-    with pytest.raises(DBetaError, match=r"nothing\.yaml: cannot be read"):
-        load_recipe(tmp_path / "nothing.yaml")
+    file = tmp_path / "nothing.yaml"
+    with pytest.raises(DBetaError) as error:
+        load_recipe(file)
+    assert (
+        str(error.value)
+        == f"{file}: cannot be read (No such file or directory); name a recipe, such as recipes/tiny.yaml"
+    )
 
 
 def test_a_rate_that_yaml_reads_as_text():
@@ -98,7 +106,7 @@ def test_a_rate_that_yaml_reads_as_text():
 
 def test_bf16_where_the_processor_has_units_for_it(monkeypatch):
     for dtype, expected in ((torch.bfloat16, True), (torch.float32, False)):
-        monkeypatch.setattr("dbeta.training.recipe.fastest_dtype", lambda device, dtype=dtype: dtype)
+        monkeypatch.setattr("dbeta.training.arguments.fastest_dtype", lambda device, dtype=dtype: dtype)
         assert training_arguments(Recipe(training={"bf16": "auto"})).bf16 is expected
 
 
@@ -110,11 +118,11 @@ def test_several_corpora_have_weights(recipe_file):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("corpus: {one: 0}", "corpus should be a folder, or folders with weights above 0, not {'one': 0}"),
+        ("corpus: {one: 0}", "corpus must be a folder, or folders with weights above 0, not {'one': 0}"),
         ("corpus: {one: much}", "folders with weights above 0, not {'one': 'much'}"),
         ("corpus: {}", "folders with weights above 0"),
-        ("corpus: [one]", "corpus should be a folder"),
-        ("negatives: far", "negatives should be n3s or batch, not 'far'"),
+        ("corpus: [one]", "corpus must be a folder"),
+        ("negatives: far", "negatives must be n3s or batch, not 'far'"),
     ],
 )
 def test_mistakes_in_corpora_and_negatives(recipe_file, content, message):
@@ -126,12 +134,12 @@ def test_mistakes_in_corpora_and_negatives(recipe_file, content, message):
     ("settings", "message"),
     [
         ({"rate": 5}, "unknown setting optimizer.rate; choose from head_rate, schedule, warmup, hold"),
-        ({"head_rate": -1}, "optimizer.head_rate should be a number of at least 0"),
-        ({"head_rate": "fast"}, "optimizer.head_rate should be a number"),
-        ({"schedule": "cosine"}, "optimizer.schedule should be three_stage or left out"),
-        ({"warmup": 0.7, "hold": 0.7}, "optimizer: warmup and hold .* at most 1"),
-        ({"matrices": "shampoo"}, "optimizer.matrices should be muon or left out"),
-        ({"matrix_rate": True}, "optimizer.matrix_rate should be a number of at least 0"),
+        ({"head_rate": -1}, "optimizer.head_rate must be a number of at least 0"),
+        ({"head_rate": "fast"}, "optimizer.head_rate must be a number"),
+        ({"schedule": "cosine"}, "optimizer.schedule must be three_stage or left out"),
+        ({"warmup": 0.7, "hold": 0.7}, "optimizer: warmup plus hold must be at most 1"),
+        ({"matrices": "shampoo"}, "optimizer.matrices must be muon or left out"),
+        ({"matrix_rate": True}, "optimizer.matrix_rate must be a number of at least 0"),
     ],
 )
 def test_mistakes_in_the_optimizer_section(recipe_file, settings, message):
@@ -143,15 +151,15 @@ def test_mistakes_in_the_optimizer_section(recipe_file, settings, message):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"pairs": "some"}, "collator.pairs should be pair, equal or entailment, not 'some'"),
-        ({"prompts": -1}, "collator.prompts should be a whole number of at least 0"),
-        ({"max_stated": 0}, "collator.max_stated should be a whole number of at least 1"),
-        ({"gain_jitter": -0.5}, "collator.gain_jitter should be a number of at least 0"),
-        ({"crop": 1.5}, "collator.crop should be a number from 0 to 1"),
-        ({"crop": "often"}, "collator.crop should be a number from 0 to 1, not 'often'"),
-        ({"written_share": True}, "collator.written_share should be a number from 0 to 1"),
-        ({"gain_jitter": float("nan")}, "collator.gain_jitter should be a number of at least 0"),
-        ({"negatives_seen": "maybe"}, "collator.negatives_seen should be true or false"),
+        ({"pairs": "some"}, "collator.pairs must be pair, equal or entailment, not 'some'"),
+        ({"prompts": -1}, "collator.prompts must be a whole number of at least 0"),
+        ({"max_stated": 0}, "collator.max_stated must be a whole number of at least 1"),
+        ({"gain_jitter": -0.5}, "collator.gain_jitter must be a number of at least 0"),
+        ({"crop": 1.5}, "collator.crop must be a number from 0 to 1"),
+        ({"crop": "often"}, "collator.crop must be a number from 0 to 1, not 'often'"),
+        ({"written_share": True}, "collator.written_share must be a number from 0 to 1"),
+        ({"gain_jitter": float("nan")}, "collator.gain_jitter must be a number of at least 0"),
+        ({"negatives_seen": "maybe"}, "collator.negatives_seen must be true or false"),
         ({"written": 0.5}, "unknown setting collator.written; choose from written_share, misaligned_share"),
         ({1: 2}, "unknown setting collator.1"),
     ],
@@ -168,17 +176,20 @@ def test_mistakes_in_the_collator_section(recipe_file, settings, message):
 @pytest.mark.parametrize(
     ("section", "message"),
     [
-        ({"start_share": 1}, "start_share should be a number from 0 to below 1, not 1"),
-        ({"simulation": {"records": 0}}, "simulation.records should be a whole number of at least 1"),
+        ({"start_share": 1}, "start_share must be a number from 0 to below 1, not 1"),
+        ({"simulation": {"records": 0}}, "simulation.records must be a whole number of at least 1"),
         (
             {"simulation": {"speed": 3}},
             "unknown setting simulation.speed; choose from records, seed, mix",
         ),
-        ({"simulation": {"untold": "q waves"}}, "simulation.untold should be a list of findings"),
-        ({"simulation": {"validation": -1}}, "simulation.validation should be a whole number of at least 0"),
-        ({"start_share": True}, "start_share should be a number from 0 to below 1, not True"),
-        ({"model": 3}, "model should be settings of its own, not 3"),
-        ({"collator": "none"}, "collator should be settings of its own, not 'none'"),
+        ({"simulation": {"untold": "q waves"}}, "simulation.untold must be a list of findings"),
+        ({"simulation": {"mix": "wild"}}, "simulation.mix must be one of balanced, clinic, healthy, not 'wild'"),
+        ({"simulation": {"mix": 3}}, "simulation.mix must be one of balanced, clinic, healthy, not 3"),
+        ({"simulation": {"untold": ["q waves", "luck"]}}, "simulation: untold has 'luck', which is no finding"),
+        ({"simulation": {"validation": -1}}, "simulation.validation must be a whole number of at least 0"),
+        ({"start_share": True}, "start_share must be a number from 0 to below 1, not True"),
+        ({"model": 3}, "model must be a mapping, not 3"),
+        ({"collator": "none"}, "collator must be a mapping, not 'none'"),
     ],
 )
 def test_mistakes_in_other_sections(recipe_file, section, message):
@@ -188,10 +199,10 @@ def test_mistakes_in_other_sections(recipe_file, section, message):
 
 def test_settings_stay_checked_when_they_are_replaced():
     assert replace(CollatorSettings(), crop="1e-1").crop == 0.1  # which YAML reads as text
-    with pytest.raises(DBetaError, match="crop should be a number from 0 to 1, not 7"):
+    with pytest.raises(DBetaError, match="crop must be a number from 0 to 1, not 7"):
         replace(CollatorSettings(), crop=7)
     assert Optimization(2.0).head_rate == 2.0
-    with pytest.raises(DBetaError, match="head_rate should be a number of at least 0, not -1"):
+    with pytest.raises(DBetaError, match="head_rate must be a number of at least 0, not -1"):
         Optimization(-1)
 
 
@@ -201,6 +212,41 @@ def test_an_unknown_training_setting_is_named_with_the_nearest_one(recipe_file):
         DBetaError, match=r"r\.yaml: training.learning_rat is not a training .* did you mean learning_rate"
     ):
         training_arguments(recipe)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ({"max_steps": [1]}, "max_steps must be a whole number, not [1]"),
+        ({"max_steps": 2.5}, "max_steps must be a whole number, not 2.5"),
+        ({"max_steps": "2.5"}, "max_steps must be a whole number, not 2.5"),
+        ({"max_steps": True}, "max_steps must be a whole number, not True"),
+        ({"max_steps": "many"}, "max_steps must be a whole number, not 'many'"),
+        ({"max_grad_norm": [1]}, "max_grad_norm must be a number, not [1]"),
+        ({"max_grad_norm": True}, "max_grad_norm must be a number, not True"),
+        ({"weight_decay": float("nan")}, "weight_decay must be a finite number, not nan"),
+        ({"logging_steps": {}}, "logging_steps must be a number, not {}"),
+        ({"eval_steps": "often"}, "eval_steps must be a number, not 'often'"),
+        ({"load_best_model_at_end": "yes"}, "load_best_model_at_end must be true or false, not 'yes'"),
+        ({"gradient_checkpointing": 1}, "gradient_checkpointing must be true or false, not 1"),
+        ({"optim": 3}, "optim must be text, not 3"),
+        ({"lr_scheduler_type": ["cosine"]}, "lr_scheduler_type must be text, not ['cosine']"),
+        ({"lr_scheduler_kwargs": [1]}, "lr_scheduler_kwargs must be settings of its own or text, not [1]"),
+        ({"label_names": "all"}, "label_names must be a list, not 'all'"),
+        ({"seed": 1.5}, "seed must be a whole number of at least 0, not 1.5"),
+        ({"per_device_train_batch_size": 0}, "per_device_train_batch_size must be a whole number of at least 1"),
+    ],
+)
+def test_every_training_setting_has_its_type(setting, message):
+    with pytest.raises(DBetaError, match=f"^recipe: training.{re.escape(message)}"):
+        training_arguments(Recipe(training=setting))
+
+
+def test_numbers_as_yaml_writes_them():
+    settings = {"max_steps": "1e3", "warmup_steps": 5, "save_steps": 400.0, "eval_steps": "5e1", "seed": 2.0}
+    args = training_arguments(Recipe(training=settings))
+    assert (args.max_steps, args.warmup_steps, args.save_steps, args.eval_steps, args.seed) == (1000, 5, 400, 50, 2)
+    assert isinstance(args.max_steps, int)
 
 
 def test_the_papers_recipe_is_the_papers():

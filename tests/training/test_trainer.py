@@ -214,7 +214,7 @@ def test_rates_of_matrices(recipe):
 def test_matrices_by_muon_need_adamw_for_the_rest(recipe):
     recipe.optimizer = replace(recipe.optimizer, matrices="muon")
     recipe.training |= {"optim": "adafactor"}
-    with pytest.raises(DBetaError, match="goes with AdamW, not with adafactor"):
+    with pytest.raises(DBetaError, match="requires AdamW, not adafactor"):
         pretrain(recipe)
 
 
@@ -222,7 +222,7 @@ def test_matrices_by_muon_are_not_sharded(recipe):
     recipe.optimizer = replace(recipe.optimizer, matrices="muon")
     trainer = make_trainer(recipe, load_data(recipe))
     trainer.is_fsdp_enabled = True
-    with pytest.raises(DBetaError, match="needs whole weights"):
+    with pytest.raises(DBetaError, match="needs unsharded weights"):
         trainer.create_optimizer()
 
 

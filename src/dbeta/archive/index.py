@@ -1,4 +1,4 @@
-"""Writes a search index, which `dbeta.inference.search` reads: unit embeddings and one row per recording."""
+"""Writes search indexes, which `dbeta.inference.search` reads: unit embeddings and one row per recording."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def write_index(folder: Path, tables: Iterable[Any], dimension: int, fingerprint
     """Write the files of an index into a folder.
 
     Args:
-        folder: exists already.
+        folder: an existing folder.
         tables: `pyarrow` tables with a column `embedding` of vectors of any length.
-        dimension: D.
-        fingerprint: of the model's checkpoint.
+        dimension: embedding dimension D.
+        fingerprint: fingerprint of the model's checkpoint.
         model: the model's name as the user gave it; None for the bundled one.
     """
     import faiss

@@ -1,6 +1,6 @@
-"""Jobs over many recordings: embed them, diagnose them, or build an index of them.
+"""Jobs over many recordings: embed them, diagnose them, or build an index.
 
-A job that was interrupted resumes when it is started again (see `dbeta.archive.resumable`).
+An interrupted job resumes when it is started again (see `dbeta.archive.resumable`).
 """
 
 from __future__ import annotations
@@ -21,10 +21,8 @@ from dbeta.archive.tables import (
     FINDINGS,
     WINDOW_FINDINGS,
     embedding_rows,
-    file_name,
     finding_rows,
 )
-from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
 from dbeta.inference.dbeta import DBeta
 from dbeta.inference.embed import Embedded, Watch
@@ -40,45 +38,44 @@ class Job(ABC):
             job.run(parts, advance)
 
     Args:
-        model: embeds the recordings.
-        selection: the recordings' files.
+        model: model that embeds the recordings.
+        selection: the recordings.
         output: file or folder to write.
-        options: keyword arguments of `read_ecg`.
+        options: keyword arguments of `read_ecg`, for the files.
     """
 
     name: str
     schema: pa.Schema
 
     def __init__(self, model: DBeta, selection: Selection, output: Path, options: dict[str, Any]) -> None:
-        """Compute nothing yet."""
+        """Store the arguments; nothing is computed yet."""
         self.model, self.selection, self.output, self.options = model, selection, output, options
-        self.recordings: Sequence[ECG | Path] = selection.files
-        #: CSV file that lists the recordings that failed; named after the output, so that each job has its own.
+        #: CSV file listing the recordings that failed; named after the output, so that each job has its own.
         self.errors = output.with_name(f"{output.stem}.errors.csv")
 
     @abstractmethod
     def rows(self, used: Sequence[Embedded]) -> pa.Table:
-        """The rows of recordings that could be used."""
+        """Return the output rows for recordings that could be used."""
 
     def settings(self) -> dict[str, Any]:
-        """What decides the results, besides the model and the recordings."""
+        """Everything that affects the results besides the model and the recordings."""
         return self.options
 
     def finish(self, parts: Parts) -> None:
-        """Write the output once all rows are there."""
+        """Write the output once all rows have been computed."""
         parts.write_output()
 
     def open(self) -> Parts:
-        """The results so far; a context manager that keeps other runs out.
+        """Open the results computed so far; a context manager that locks out other runs.
 
         Raises:
-            DBetaError: the output would replace a recording, or the file of errors something else.
+            DBetaError: the output would overwrite a recording, or the error file some other file.
         """
         if is_file(self.output) and is_recording(self.output):
-            raise DBetaError(f"{self.output}: is a recording, which would be replaced; name another output")
+            raise DBetaError(f"{self.output}: is a recording and would be overwritten; name another output")
         if self.selection.many:
             check_errors_file(self.errors)
-        self.files = [file_name(file) for file in self.selection.files]
+        self.files = self.selection.names
         plan = make_plan(
             self.name,
             self.model.checkpoint_fingerprint(),
@@ -91,11 +88,11 @@ class Job(ABC):
         return Parts(self.output, plan, self.schema)
 
     def run(self, parts: Parts, advance: Callable[[int, int], None], watch: Watch | None = None) -> None:
-        """Process the recordings that are left, then write the output and the file of errors.
+        """Process the remaining recordings, then write the output and the error file.
 
         Args:
-            parts: the results so far, entered.
-            advance: called with the number of recordings done, and of all.
+            parts: the results so far, already entered.
+            advance: called with the number of recordings processed and in total.
             watch: reports progress within a long recording.
 
         Raises:
@@ -103,9 +100,13 @@ class Job(ABC):
         """
         try:
             advance(parts.done, len(self.files))
-            for group in self.model.embed_groups(self.recordings[parts.done :], watch=watch, **self.options):
-                self._add(parts, group)
-                advance(parts.done, len(self.files))
+            begin = 0
+            for source in self.selection.sources:
+                rest = source[max(parts.done - begin, 0) :]
+                begin += len(source)
+                for group in self.model.embed_groups(rest, watch=watch, **self.options):
+                    self._add(parts, group)
+                    advance(parts.done, len(self.files))
             parts.flush()
             if self.selection.many:
                 write_errors(self.errors, parts.failed)
@@ -137,7 +138,7 @@ class EmbedJob(Job):
     schema = EMBEDDINGS
 
     def rows(self, used: Sequence[Embedded]) -> pa.Table:
-        """One row per recording."""
+        """Return one row per recording."""
         return embedding_rows(used)
 
 
@@ -145,8 +146,8 @@ class DiagnoseJob(Job):
     """Writes the findings of each recording to a Parquet or CSV file.
 
     Args:
-        conditions: in words; None for the common ones.
-        windows: one row per window and condition, instead of one per recording and condition.
+        conditions: conditions in words; None for the common ones.
+        windows: write one row per window and condition instead of one per recording and condition.
     """
 
     def __init__(
@@ -170,7 +171,7 @@ class DiagnoseJob(Job):
         return {"conditions": self.question.names, **self.options}
 
     def rows(self, used: Sequence[Embedded]) -> pa.Table:
-        """One row per recording or window and condition."""
+        """Return one row per condition and recording, or per condition and window."""
         return finding_rows(used, self.question, windows=self.windows)
 
 
@@ -178,8 +179,7 @@ class IndexJob(Job):
     """Builds an index, a folder that `dbeta.inference.search` reads.
 
     Args:
-        model_name: as the user gave it; None for the bundled model.
-        recordings: what is embedded, if not the selection's files; those are their names then.
+        model_name: model name as the user gave it; None for the bundled model.
     """
 
     name = "index"
@@ -193,22 +193,19 @@ class IndexJob(Job):
         options: dict[str, Any],
         *,
         model_name: str | None = None,
-        recordings: Sequence[ECG] | None = None,
     ) -> None:
-        """Compute nothing yet."""
+        """Store the arguments; nothing is computed yet."""
         super().__init__(model, selection, output, options)
         self.model_name = model_name
-        if recordings is not None:
-            self.recordings = recordings
         # Within the folder of parts, which becomes the output
         self.errors = output.with_name(f".{output.name}.partial") / "errors.csv"
 
     def rows(self, used: Sequence[Embedded]) -> pa.Table:
-        """One row per recording."""
+        """Return one row per recording."""
         return embedding_rows(used)
 
     def finish(self, parts: Parts) -> None:
-        """Write the index beside the parts, and make their folder the output."""
+        """Write the index next to the parts and turn their folder into the output."""
         width, fingerprint = self.model.model.config.hidden_size, self.model.checkpoint_fingerprint()
         write_index(parts.folder, parts.tables(), width, fingerprint, self.model_name)
         parts.become_output()

@@ -1,8 +1,8 @@
-"""Stores results of many recordings as they come, so that an interrupted run can be resumed.
+"""Stores results of many recordings as they are computed, so that an interrupted run can be resumed.
 
-Finished parts lie beside the output in the folder `.OUTPUT.partial`; each is written under a temporary name and then
-renamed. A part's name gives the positions of its recordings in the list, and the part also holds the names of those
-that failed, so no other file has to be kept in step with it. The output itself appears at the end, in one step.
+Finished parts are stored beside the output in the folder `.OUTPUT.partial`; each is written under a temporary name and
+then renamed. A part's name gives the positions of its recordings in the list, and the part also contains the names of
+those that failed, so no other file has to be kept in sync. The output itself is written at the end, in one step.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from filelock import FileLock, Timeout
 from dbeta.errors import DBetaError
 from dbeta.utils.files import load_json, replacing, write_text
 
-#: A part is written after this many recordings or seconds. A killed run loses at most that, plus one group.
+#: A part is written after this many recordings or seconds. A killed run loses at most one part plus one batch.
 PART_RECORDINGS, PART_SECONDS = 1024, 10.0
 #: Rows per row group of the output.
 ROW_GROUP = 32_768
@@ -37,12 +37,12 @@ _PART = re.compile(r"(\d{9})-(\d{9})\.parquet")
 
 
 def make_plan(command: str, model: str, recordings: Iterable[str], **settings: Any) -> dict[str, Any]:
-    """What must be equal for a run to resume an interrupted one.
+    """Describe everything that must match for a run to resume an interrupted one.
 
     Args:
-        command: what is computed.
+        command: name of the computation.
         model: fingerprint of the model.
-        recordings: names, in order.
+        recordings: names of the recordings, in order.
         **settings: everything else that affects the results.
     """
     digest = hashlib.sha256()
@@ -52,15 +52,15 @@ def make_plan(command: str, model: str, recordings: Iterable[str], **settings: A
 
 
 class Parts:
-    """The results of a run, on disk or waiting to be written; entered as a context, it locks out other runs.
+    """The results of a run, on disk or waiting to be written; as a context manager, locks out other runs.
 
     Args:
-        output: the file or folder that the run writes in the end.
-        plan: of the run (`make_plan`).
-        schema: of the rows.
+        output: final file or folder of the run.
+        plan: plan of the run (`make_plan`).
+        schema: schema of the rows.
 
     Attributes:
-        done: number of recordings processed, including those that failed; always the first ones of the list.
+        done: number of recordings processed, including failed ones; always the first ones of the list.
         failed: name of a recording → why it has no result.
         warned: number of recordings with a result and a warning.
         rows: number of rows written.
@@ -70,7 +70,7 @@ class Parts:
     """
 
     def __init__(self, output: Path, plan: dict[str, Any], schema: pa.Schema) -> None:
-        """Touch nothing on disk yet."""
+        """Store the arguments; nothing on disk is touched yet."""
         self.output, self.plan, self.schema = output, plan, schema
         self.folder = output.with_name(f".{output.name}.partial")
         self.done = self.rows = self.warned = 0
@@ -88,7 +88,7 @@ class Parts:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            raise DBetaError(f"{self.output}: another run is writing it; wait for it, or name another file") from None
+            raise DBetaError(f"{self.output}: another run is writing it; wait, or name another output") from None
         try:
             self._resume()
         except BaseException:
@@ -99,7 +99,7 @@ class Parts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Release the lock; after Ctrl-C, first write what was computed."""
+        """Release the lock; after Ctrl-C, first write the results so far."""
         try:
             if kind is KeyboardInterrupt:
                 self.flush()
@@ -115,7 +115,7 @@ class Parts:
         elif before != self.plan:
             differ = sorted(key for key in {*before, *self.plan} if before.get(key) != self.plan.get(key))
             raise DBetaError(
-                f"{self.output}: an interrupted run with another {', '.join(differ)} lies in {self.folder}; resume "
+                f"{self.output}: {self.folder} holds an interrupted run with a different {', '.join(differ)}; resume "
                 "that one, name another output, or delete that folder to start over"
             )
         for part in sorted(self.folder.glob("*.parquet*")):
@@ -140,7 +140,7 @@ class Parts:
         Args:
             count: number of recordings.
             table: rows of those that could be used.
-            failed: the others, with the reason.
+            failed: recordings that could not be used, with the reason.
             warned: number of usable recordings with warnings.
         """
         self._waiting.append(table)
@@ -151,7 +151,7 @@ class Parts:
             self.flush()
 
     def flush(self) -> None:
-        """Write the waiting results as a part."""
+        """Write the pending results as a part."""
         if self.done > self._begin:
             part = self.folder / f"{self._begin:09d}-{self.done:09d}.parquet"
             table = pa.concat_tables(self._waiting)
@@ -166,7 +166,7 @@ class Parts:
         self._begin, self._since = self.done, time.monotonic()
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows in order, in several tables; one empty table if there are none."""
+        """Return the rows in order as several tables; one empty table if there are no rows."""
         some = [self.schema.empty_table()]
         for part in self.parts:
             some.append(pq.read_table(part, schema=self.schema))
@@ -177,8 +177,8 @@ class Parts:
             yield pa.concat_tables(some)
 
     def write_output(self) -> None:
-        """Join the parts in the output, Parquet or CSV by its suffix, and remove them."""
-        # In the folder of parts, which a run that goes on after a kill removes; `replacing` would leave its file behind
+        """Merge the parts into the output, Parquet or CSV by its suffix, and remove them."""
+        # Inside the folder of parts, which a run resumed after a kill removes; `replacing` would leave its file behind
         whole = self.folder / "output"
         writer = (pa_csv.CSVWriter if self.output.suffix == ".csv" else pq.ParquetWriter)(whole, self.schema)
         with writer:
@@ -188,32 +188,32 @@ class Parts:
         self.remove()
 
     def become_output(self) -> None:
-        """Rename the folder of parts to the output, with the other files in it, and remove the parts."""
+        """Rename the folder of parts to the output, including any other files in it, and remove the parts."""
         self.folder.rename(self.output)
         for rest in [*self.parts, self.folder / "plan.json", self.folder / "lock"]:
             (self.output / rest.name).unlink(missing_ok=True)
 
     def remove(self) -> None:
         """Remove the parts and their folder."""
-        # The plan first: if this is interrupted, the rest is not taken for a run
+        # The plan first, so that an interrupted removal is not mistaken for an interrupted run
         (self.folder / "plan.json").unlink(missing_ok=True)
         shutil.rmtree(self.folder)
 
 
 def one_line(name: str, error: str) -> str:
-    """An error message on one line, without the file name, which has a column of its own."""
+    """Format an error message on one line, without the file name, which has its own column."""
     return " ".join(error.removeprefix(f"{name}: ").removeprefix(f"{Path(name).name}: ").split())
 
 
 def check_errors_file(file: Path) -> None:
-    """Check that this is not some other file that the list of failed recordings would overwrite.
+    """Check that the list of failed recordings would not overwrite some other file.
 
     Raises:
-        DBetaError: it is.
+        DBetaError: it would.
     """
     with suppress(FileNotFoundError), file.open("rb") as stream:
         if not stream.readline(64).startswith(b"file,error"):
-            raise DBetaError(f"{file}: is in the way of the list of failed files; move it elsewhere")
+            raise DBetaError(f"{file}: exists and would be overwritten by the list of failed files; move it elsewhere")
 
 
 def write_errors(file: Path, failed: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Turns embedded recordings into rows of the files that archive jobs write."""
+"""Converts embedded recordings to rows of the files that archive jobs write."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from pathlib import Path
 import pyarrow as pa
 
 from dbeta.ecg import ECG
+from dbeta.inference.columns import COLUMN_NAMES, COLUMNS
 from dbeta.inference.embed import Embedded
 from dbeta.inference.findings import Question, findings_of
 from dbeta.io.safety.limits import readable_name
 
 _RECORDING = [("file", pa.string()), ("record", pa.string())]
 _ABOUT = [("windows", pa.int32()), ("warnings", pa.string())]
-_FINDING = [
-    ("condition", pa.string()),
-    ("score", pa.float64()),
-    ("percentile", pa.float64()),
-    ("quality", pa.string()),
-]
 
-#: Written by `dbeta embed` and, without the embedding, by `dbeta index`. `windows` is how many windows were averaged.
+
+def _schema(*, windows: bool) -> list[tuple[str, pa.DataType]]:
+    types = {name: pa.float64() if COLUMNS[name].number else pa.string() for name in COLUMN_NAMES[windows]}
+    return [("file", pa.string()), *types.items()]
+
+
+#: Columns of `dbeta embed` and, without the embedding, `dbeta index`; `windows` is the number of averaged windows.
 EMBEDDINGS = pa.schema([*_RECORDING, *_ABOUT, ("embedding", pa.list_(pa.float32()))])
-#: Written by `dbeta diagnose --output`.
-FINDINGS = pa.schema([*_RECORDING, *_FINDING, ("peak", pa.float64()), ("peak_at", pa.float64()), *_ABOUT])
-#: Written by `dbeta diagnose --windows --output`: one row per window and condition; `start` in seconds.
-WINDOW_FINDINGS = pa.schema([*_RECORDING, ("start", pa.float64()), *_FINDING])
+#: Columns of `dbeta diagnose --output`.
+FINDINGS = pa.schema([*_schema(windows=False), *_ABOUT])
+#: Columns of `dbeta diagnose --windows --output`, one row per window and condition; `start` in seconds.
+WINDOW_FINDINGS = pa.schema(_schema(windows=True))
 
 
 def file_name(one: Embedded | str | Path) -> str:
-    """A recording's file name as valid text; for an `ECG`, the file that it was read from, if any."""
+    """Return a recording's file name as valid text; for an `ECG`, the file that it was read from, if any."""
     file = one.file if isinstance(one, Embedded) else one
     if isinstance(file, ECG):
         file = str(file.meta.get("source", ""))
@@ -38,7 +39,7 @@ def file_name(one: Embedded | str | Path) -> str:
 
 
 def embedding_rows(recordings: Sequence[Embedded]) -> pa.Table:
-    """One row of `EMBEDDINGS` per recording."""
+    """Return one row of `EMBEDDINGS` per recording."""
     columns = {
         "file": [file_name(one) for one in recordings],
         "record": [one.record for one in recordings],
@@ -50,7 +51,7 @@ def embedding_rows(recordings: Sequence[Embedded]) -> pa.Table:
 
 
 def finding_rows(recordings: Sequence[Embedded], question: Question, *, windows: bool) -> pa.Table:
-    """Rows of `FINDINGS`, or of `WINDOW_FINDINGS`; one without a condition for a recording without usable signal."""
+    """Return rows of `FINDINGS` or `WINDOW_FINDINGS`; one row without a condition if there is no usable signal."""
     schema = WINDOW_FINDINGS if windows else FINDINGS
     tables = [schema.empty_table()]
     for one in recordings:

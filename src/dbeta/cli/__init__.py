@@ -1,7 +1,7 @@
-"""The command line; each command has a module of its name and is a few lines over the library.
+"""The command line; each command is a module of the same name, a few lines over the library.
 
 Exit codes: 0 success; 1 an error, reported in one sentence on stderr; 2 wrong usage; 130 and 143 stopped by Ctrl-C and
-SIGTERM, keeping what is done. Libraries that take seconds to import are imported inside the commands that need them.
+SIGTERM, keeping finished work. Slow libraries are imported inside the commands that need them.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ ORDER = ["diagnose", "plot", "info", "embed", "index", "search", "corpus", "pret
 
 
 class InOrder(TyperGroup):
-    """Lists the commands in `ORDER`; Typer would list the groups of commands last."""
+    """Lists the commands in `ORDER`; Typer would list command groups last."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names of the commands."""
+        """Return the names of the commands."""
         return sorted(super().list_commands(ctx), key=ORDER.index)
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     except DBetaError as error:
         complain(error)
         sys.exit(1)
-    except OSError as error:  # disk full, no permission, a file where a folder should be
+    except OSError as error:  # such as a full disk, no permission, or a file in place of a folder
         complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
         sys.exit(1)
     except KeyboardInterrupt:
@@ -83,7 +83,7 @@ def main() -> None:
 
 @contextmanager
 def sigterm_as_ctrl_c() -> Iterator[None]:
-    """Treat SIGTERM, with which clusters end jobs, like Ctrl-C, so that workers are stopped and results are kept."""
+    """Treat SIGTERM, which clusters send to end jobs, like Ctrl-C, so that workers stop and results are kept."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -91,7 +91,7 @@ def sigterm_as_ctrl_c() -> Iterator[None]:
     received: list[int] = []
 
     def stop(number: int, _: Any) -> None:
-        if os.getpid() != program:  # a forked copy, which has nothing to keep
+        if os.getpid() != program:  # a forked process, which has no results to keep
             os._exit(128 + number)
         received.append(number)
         raise KeyboardInterrupt

@@ -22,14 +22,13 @@ def convert(
     tokenizer: Annotated[Path | None, typer.Option(help="Folder of the text encoder's tokenizer")] = None,
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Setting that the tensors do not show, such as ecg_heads=12"),
+        typer.Option("--set", metavar="KEY=VALUE", help="Setting not stored in the tensors, such as ecg_heads=12"),
     ] = None,
     to_official: Annotated[bool, typer.Option("--to-official", help="Convert back to the authors' layout")] = False,
 ) -> None:
     """Convert a checkpoint of the authors' code, or convert it back.
 
-    Sizes are read from the tensors. Settings that the tensors do not show are those of the published model, unless
-    --set overrides them.
+    Sizes are inferred from the tensors. Other settings are those of the published model, unless --set overrides them.
 
     Example: dbeta convert checkpoint.pt runs/published --tokenizer flan-t5-base/
     """
@@ -57,13 +56,13 @@ def convert(
         config = convert_official(checkpoint, out, tokenizer=tokenizer, settings=settings, advance=advance)
     note(f"{out} contains {PARTS_IN_WORDS[config.parts]}; layers: {layer_counts(config)}")
     guessed = {name: value for name, value in unheld(config).items() if name.endswith(("_heads", "_layer"))}
-    note(f"assumed, as the tensors do not show it: {_in_words(guessed)} and more (see README.md); --set overrides it")
+    note(f"assumed, as not stored in the tensors: {_in_words(guessed)} and more (see README.md); --set overrides it")
     if tokenizer is None and config.parts != "ecg":
         note(f"no tokenizer: the model can embed recordings, but diagnose needs one. {TOKENIZER_HINT.replace('`', '')}")
 
 
 def layer_counts(config: DBetaConfig) -> str:
-    """Layers of each stack: the only sign that a checkpoint lost its last layer."""
+    """Count the layers of each stack: the only sign that a checkpoint lost its last layer."""
     counts = {"ECG encoder": config.ecg_layers}
     if config.parts != "ecg":
         counts["text encoder"] = config.text_config.num_layers

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dbeta.cli.options import silence_libraries
+from dbeta.cli.options import Leads, Reading, SamplingRate, Units, silence_libraries
 from dbeta.report.console import note, progress
 
 app = typer.Typer(help="Build datasets for pretraining and evaluation.", no_args_is_help=True)
@@ -19,14 +19,18 @@ def build(
     raw: Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded, or the manifest file")],
     out: Annotated[Path, typer.Argument(help="Corpus folder to create")],
     seconds: Annotated[float, typer.Option(help="Cut longer recordings to this length")] = 60.0,
+    fs: SamplingRate = None,
+    leads: Leads = None,
+    units: Units = None,
 ) -> None:
     """Convert a dataset to a corpus of Arrow files with a data card.
 
     An interrupted build resumes when the same command is run again.
 
     A manifest is a CSV or Parquet file of your own recordings. Its column path holds files relative to the manifest.
-    Optional columns: report, patient_id, split, findings (separated by ";"), age, sex, device, record_id,
-    sampling_rate and leads.
+    Optional columns: report, patient_id, split, findings (names separated by ";"), vocabulary, statements, age, sex,
+    device, record_id, and for files that do not state them sampling_rate, leads and units, or --fs, --leads and
+    --units for all of them. Other columns are ignored, with a warning.
 
     Example: dbeta corpus build ptb-xl ptb-xl-1.0.3/ runs/corpus/ptb-xl
 
@@ -36,10 +40,13 @@ def build(
     """
     from dbeta.corpus.build import build_corpus
 
+    names = ("sampling_rate", "leads", "units")
+    options = Reading(fs, leads, None, units).arguments()
+    reading = {name: options[name] for name in names}
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with progress("reading records") as advance:
-            counts = build_corpus(source, raw, out, advance, seconds=seconds)
+            counts = build_corpus(source, raw, out, advance, seconds=seconds, reading=reading)
     except KeyboardInterrupt:
         note("interrupted; run the same command again to resume")
         raise
@@ -76,7 +83,7 @@ def simulate(
 
 @app.command()
 def negatives(
-    corpus: Annotated[Path, typer.Argument(help="Corpus folder that `dbeta corpus build` wrote")],
+    corpus: Annotated[Path, typer.Argument(help="Corpus folder written by `dbeta corpus build`")],
     encoder: Annotated[
         str, typer.Option(help="tfidf, or folder or hub ID of a text encoder, such as google/flan-t5-small")
     ] = "tfidf",

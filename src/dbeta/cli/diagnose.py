@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dbeta.cli.batch import report_failures, run, select
-from dbeta.cli.options import (
-    AsJson,
-    FixLeads,
-    Leads,
-    ListFile,
-    Model,
-    Paths,
-    Precision,
-    Record,
-    SamplingRate,
-    Shard,
-    Strict,
-    Units,
-    check_output_file,
-    load_model,
-    reading_options,
-)
-from dbeta.errors import DBetaError
+from dbeta.cli.options import AsJson, Batch, Model, Precision, Reading, check_output_file, load_model, with_groups
+from dbeta.conditions.registry import find_condition, known_parts
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.io.safety.limits import is_folder
 from dbeta.report.console import Failures, note, print_findings, print_notice, print_windows, progress
 
@@ -34,25 +20,28 @@ if TYPE_CHECKING:
     from dbeta.inference.dbeta import DBeta
 
 
+#: Recordings whose findings are printed rather than written.
+_MOST_PRINTED = 1000
+
+
+@with_groups
 def diagnose(
-    paths: Paths = None,
+    *,
     conditions: Annotated[
-        list[str] | None, typer.Option(help='In words, separated by ";"  \\[default: 22 common conditions]')
+        list[str] | None,
+        typer.Option(
+            help='Conditions in words, separated by ";", or by "," if all are known conditions; may be given several '
+            "times  \\[default: 22 common conditions]"
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Table to write, .parquet or .csv; required for folders")
     ] = None,
     windows: Annotated[bool, typer.Option("--windows", help="Report findings per 10 s window")] = False,
     model: Model = None,
-    fs: SamplingRate = None,
-    leads: Leads = None,
-    record: Record = None,
-    units: Units = None,
-    fix_leads: FixLeads = False,
+    reading: Reading,
     precision: Precision = None,
-    list_file: ListFile = None,
-    shard: Shard = None,
-    strict: Strict = False,
+    batch: Batch,
     as_json: AsJson = False,
 ) -> None:
     """Rank conditions by how well they match each recording.
@@ -65,36 +54,49 @@ def diagnose(
     Example: dbeta diagnose archive/ --output findings.parquet
     """
     wanted = _split_conditions(conditions)
-    options = reading_options(fs, leads, record, units, fix_leads)
+    options = reading.arguments()
     if output is not None:
         if as_json:
             raise typer.BadParameter("--json prints, --output writes a file; choose one")
         if output.suffix not in (".parquet", ".csv"):
-            raise DBetaError(f"{output}: findings are written as .parquet or .csv; use one of these suffixes")
+            raise DBetaError(f"{output}: findings can only be written as .parquet or .csv; use one of these suffixes")
         check_output_file(output)
-        selection = select(paths, list_file, shard)
+        selection = select(batch, reading)
         dbeta = load_model(model, precision)
         from dbeta.archive.jobs import DiagnoseJob
 
         job = DiagnoseJob(dbeta, selection, output, options, conditions=wanted, windows=windows)
         parts = run(job)
         note(f"{parts.rows} findings of {len(job.files) - len(parts.failed)} recordings in {output}")
-        report_failures(job, parts, strict=strict)
+        report_failures(job, parts, strict=batch.strict)
         return
-    for path in paths or []:
+    for path in batch.paths or []:
         if is_folder(path):
-            raise DBetaError(f"{path}: is a folder; name a table for its findings with --output, or a file in it")
-    files = select(paths, list_file, shard).files
+            raise DBetaError(f"{path}: is a folder; add --output findings.parquet, or name a single file")
+    files = select(batch, reading).files
+    if len(files) > _MOST_PRINTED:
+        raise DBetaError(f"{files[0]}: is one of {len(files):,} recordings; add --output findings.parquet")
     _print(files, load_model(model, precision), wanted, options, windows=windows, as_json=as_json)
 
 
 def _split_conditions(given: list[str] | None) -> list[str] | None:
-    """Each condition once; a separator at either end does no harm."""
+    """Split conditions and remove duplicates; a separator at either end is ignored.
+
+    Semicolons separate. Commas may be part of a description, so they separate only if every part is a known condition;
+    any other text with a comma stays whole, with a warning.
+    """
     if not given:
         return None
-    conditions = [one.strip() for text in given for one in text.strip().strip(";").split(";")]
-    if not all(conditions):
+    texts = [one.strip() for text in given for one in text.strip().strip(";").split(";")]
+    if not all(texts):
         raise DBetaError('--conditions: a condition is empty; write them as "atrial fibrillation; sinus rhythm"')
+    conditions = []
+    for text in texts:
+        parts = known_parts(text)
+        if "," in text and not parts and find_condition(text) is None:
+            message = f'--conditions: "{text}" is taken as one description; separate conditions with ";"'
+            warnings.warn(message, DBetaWarning, stacklevel=2)
+        conditions += parts or [text]
     return list(dict.fromkeys(conditions))
 
 
@@ -107,7 +109,7 @@ def _print(
     windows: bool,
     as_json: bool,
 ) -> None:
-    """Print the findings of recordings that need no table; a bad one does not hold up the others."""
+    """Print the findings of recordings that are not written to a table; failures are reported at the end."""
     from dbeta.inference.findings import tabulate, to_records
     from dbeta.signal.windows import warn_all
 

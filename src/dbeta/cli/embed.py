@@ -8,39 +8,19 @@ from typing import Annotated
 import typer
 
 from dbeta.cli.batch import report_failures, run, select
-from dbeta.cli.options import (
-    FixLeads,
-    Leads,
-    ListFile,
-    Model,
-    Paths,
-    Precision,
-    Record,
-    SamplingRate,
-    Shard,
-    Strict,
-    Units,
-    check_output_file,
-    load_model,
-    reading_options,
-)
+from dbeta.cli.options import Batch, Model, Precision, Reading, check_output_file, load_model, with_groups
 from dbeta.errors import DBetaError
 from dbeta.report.console import note
 
 
+@with_groups
 def embed(
     output: Annotated[Path, typer.Option("--output", "-o", help="Parquet file to write")],
-    paths: Paths = None,
+    *,
     model: Model = None,
-    fs: SamplingRate = None,
-    leads: Leads = None,
-    record: Record = None,
-    units: Units = None,
-    fix_leads: FixLeads = False,
+    reading: Reading,
     precision: Precision = None,
-    list_file: ListFile = None,
-    shard: Shard = None,
-    strict: Strict = False,
+    batch: Batch,
 ) -> None:
     """Write the embedding of each recording to a Parquet file.
 
@@ -52,13 +32,13 @@ def embed(
     output, as in embeddings.errors.csv.
     """
     if output.suffix != ".parquet":
-        raise DBetaError(f"{output}: embeddings are written as Parquet; use the suffix .parquet")
+        raise DBetaError(f"{output}: embeddings can only be written as Parquet; use the suffix .parquet")
     check_output_file(output)
-    selection = select(paths, list_file, shard)
+    selection = select(batch, reading)
     dbeta = load_model(model, precision)
     from dbeta.archive.jobs import EmbedJob
 
-    job = EmbedJob(dbeta, selection, output, reading_options(fs, leads, record, units, fix_leads))
+    job = EmbedJob(dbeta, selection, output, reading.arguments())
     parts = run(job)
     note(f"{parts.rows} embeddings of {dbeta.model.config.hidden_size} numbers in {output}")
-    report_failures(job, parts, strict=strict)
+    report_failures(job, parts, strict=batch.strict)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dbeta.cli.options import Precision, load_model
+from dbeta.cli.options import Embedding, Evaluated, Labels, load_model, with_groups
 from dbeta.errors import DBetaError
-from dbeta.report.console import note, print_metrics, progress
+from dbeta.report.console import note, progress
 from dbeta.utils.files import write_text
 from dbeta.utils.notice import NOTICE
 
@@ -25,159 +25,103 @@ app = typer.Typer(help="Evaluate a model on a benchmark.", no_args_is_help=True)
 #: Lead sets for fine-tuning.
 LEAD_COUNTS = (12, 6, 4, 3, 2, 1)
 
-BenchmarkName = Annotated[
-    str,
-    typer.Argument(
-        help="ptb-xl-super, -sub, -form, -rhythm or -all; cpsc2018, csn, code-test, code-15, challenge-2021; "
-        "corpus for every finding of a corpus"
-    ),
-]
-Raw = Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded, or a corpus folder")]
-Output = Annotated[Path, typer.Option(help="Folder for report.md, metrics.json, predictions.parquet and plots")]
-Models = Annotated[
-    list[str] | None,
-    typer.Option("--model", help="Checkpoint folder, hub ID, tiny or tiny-sim; repeat to compare  \\[default: tiny]"),
-]
-Fold = Annotated[int | None, typer.Option(help="PTB-XL test fold  \\[default: 10, or 9 if the data lack it]")]
-Protocol = Annotated[str, typer.Option(help="corrected, or merl for MERL's splits and labels as published")]
-SplitFile = Annotated[Path | None, typer.Option(help="MERL's split file for the benchmark, Parquet or CSV")]
-SubsetOk = Annotated[bool, typer.Option("--subset-ok", help="Continue if recordings are missing, and report how many")]
-Groups = Annotated[Path | None, typer.Option(help="CSV file with record_id and one column per subgroup")]
-Cache = Annotated[Path | None, typer.Option(help="Folder for cached embeddings  \\[default: the user cache folder]")]
-Resamples = Annotated[int, typer.Option(min=10, help="Bootstrap resamples")]
-
 
 @app.command("zero-shot")
-def zero_shot(
-    benchmark: BenchmarkName,
-    raw: Raw,
-    output: Output,
-    model: Models = None,
-    fold: Fold = None,
-    protocol: Protocol = "corrected",
-    split_file: SplitFile = None,
-    subset_ok: SubsetOk = False,
-    groups: Groups = None,
-    cache: Cache = None,
-    resamples: Resamples = 1000,
-    precision: Precision = None,
-) -> None:
+@with_groups
+def zero_shot(*, evaluated: Evaluated, labels: Labels, embedding: Embedding) -> None:
     """Evaluate how well text prompts alone rank a benchmark's recordings.
 
     Example: dbeta evaluate zero-shot ptb-xl-super ptb-xl-1.0.3/ --model checkpoints/tiny --output runs/zero-shot
     """
-    task, models = _prepare(benchmark, raw, output, model, fold, protocol, split_file, subset_ok, groups, precision)
+    task, models = _prepare(evaluated, embedding.precision, labels)
     from dbeta.evaluation.tasks import evaluate_zero_shot as evaluate
 
-    _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
+    _finish(evaluate(models, task, **_options(evaluated, embedding)), evaluated.output)
 
 
 @app.command("probe")
-def probe(
-    benchmark: BenchmarkName,
-    raw: Raw,
-    output: Output,
-    model: Models = None,
-    fold: Fold = None,
-    protocol: Protocol = "corrected",
-    split_file: SplitFile = None,
-    subset_ok: SubsetOk = False,
-    groups: Groups = None,
-    cache: Cache = None,
-    resamples: Resamples = 1000,
-    precision: Precision = None,
-) -> None:
+@with_groups
+def probe(*, evaluated: Evaluated, labels: Labels, embedding: Embedding) -> None:
     """Train linear probes on frozen embeddings.
 
-    With 1 %, 10 % and all of the labels, and with 1 to 128 recordings per class.
+    Probes are trained with 1 %, 10 % and all of the labels, and with 1 to 128 recordings per class.
 
     Example: dbeta evaluate probe ptb-xl-rhythm ptb-xl-1.0.3/ --output runs/probe
     """
-    task, models = _prepare(benchmark, raw, output, model, fold, protocol, split_file, subset_ok, groups, precision)
+    task, models = _prepare(evaluated, embedding.precision, labels)
     from dbeta.evaluation.tasks import evaluate_probe as evaluate
 
-    merl = protocol == "merl"
-    _finish(evaluate(models, task, merl=merl, cache=_cache(cache), resamples=resamples, bar=progress), output)
+    merl = labels.protocol == "merl"
+    _finish(evaluate(models, task, merl=merl, **_options(evaluated, embedding)), evaluated.output)
 
 
 @app.command("finetune")
+@with_groups
 def finetune(
-    benchmark: BenchmarkName,
-    raw: Raw,
-    output: Output,
-    model: Models = None,
+    *,
+    evaluated: Evaluated,
+    labels: Labels,
     leads: Annotated[
         str, typer.Option(help="Lead sets, one model each: any of 12,6,4,3,2,1; other leads are zeroed")
     ] = "12",
     epochs: Annotated[int, typer.Option(help="Training epochs")] = 10,
     batch_size: Annotated[int, typer.Option(help="Records per step")] = 64,
-    learning_rate: Annotated[float, typer.Option(help="Of the encoder; the head's is ten times as high")] = 1e-4,
+    learning_rate: Annotated[
+        float, typer.Option(help="Encoder's learning rate; the head's is ten times higher")
+    ] = 1e-4,
     lead_dropout: Annotated[float, typer.Option(help="Probability of zeroing a lead in training")] = 0.0,
     scratch: Annotated[bool, typer.Option(help="Also train from random weights as a baseline")] = True,
     seed: Annotated[int, typer.Option(help="Random seed")] = 0,
-    fold: Fold = None,
-    protocol: Protocol = "corrected",
-    split_file: SplitFile = None,
-    subset_ok: SubsetOk = False,
-    groups: Groups = None,
-    resamples: Resamples = 1000,
 ) -> None:
     """Fine-tune the encoder on a benchmark's labels, with all leads or fewer.
 
-    The fine-tuned encoders are in the output folder. An interrupted run resumes when the same command is run again.
+    Fine-tuned encoders are saved in the output folder. An interrupted run resumes when the same command is run again.
 
     Example: dbeta evaluate finetune ptb-xl-super ptb-xl-1.0.3/ --leads 12,2,1 --output runs/finetune
     """
     try:
         counts = [int(one) for one in leads.split(",")]
     except ValueError:
-        raise DBetaError(f"{leads!r} is not a list of lead sets; give some of 12,6,4,3,2,1") from None
+        raise DBetaError(f"{leads!r} is not a list of lead sets; choose from 12,6,4,3,2,1") from None
     if unknown := [count for count in counts if count not in LEAD_COUNTS]:
-        raise DBetaError(f"there is no set of {unknown[0]} leads; give some of 12,6,4,3,2,1")
-    task, models = _prepare(benchmark, raw, output, model, fold, protocol, split_file, subset_ok, groups, "float32")
+        raise DBetaError(f"no lead set with {unknown[0]} leads; choose from 12,6,4,3,2,1")
+    task, models = _prepare(evaluated, "float32", labels)
     from dbeta.evaluation.finetuning import evaluate_finetune as evaluate
     from dbeta.training.finetune import Settings
 
     settings = Settings(epochs, batch_size, learning_rate, lead_dropout=lead_dropout, seed=seed)
     result = evaluate(
-        *(models, task, output), leads=counts, settings=settings, scratch=scratch, resamples=resamples, bar=progress
+        models,
+        task,
+        evaluated.output,
+        leads=counts,
+        settings=settings,
+        scratch=scratch,
+        resamples=evaluated.resamples,
+        bar=progress,
     )
-    _finish(result, output)
+    _finish(result, evaluated.output)
 
 
 @app.command("retrieval")
-def retrieval(
-    benchmark: BenchmarkName,
-    raw: Raw,
-    output: Output,
-    model: Models = None,
-    fold: Fold = None,
-    subset_ok: SubsetOk = False,
-    cache: Cache = None,
-    resamples: Resamples = 1000,
-    precision: Precision = None,
-) -> None:
+@with_groups
+def retrieval(*, evaluated: Evaluated, embedding: Embedding) -> None:
     """Retrieve ECGs by their reports and reports by their ECGs.
 
     Example: dbeta evaluate retrieval ptb-xl-all ptb-xl-1.0.3/ --output runs/retrieval
     """
-    task, models = _prepare(benchmark, raw, output, model, fold, "corrected", None, subset_ok, None, precision)
+    task, models = _prepare(evaluated, embedding.precision)
     from dbeta.evaluation.tasks import evaluate_retrieval as evaluate
 
-    _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
+    _finish(evaluate(models, task, **_options(evaluated, embedding)), evaluated.output)
 
 
 @app.command("identification")
+@with_groups
 def identification(
-    benchmark: BenchmarkName,
-    raw: Raw,
-    output: Output,
-    model: Models = None,
-    fold: Fold = None,
-    subset_ok: SubsetOk = False,
-    cache: Cache = None,
-    resamples: Resamples = 1000,
-    precision: Precision = None,
+    *,
+    evaluated: Evaluated,
+    embedding: Embedding,
     finetune: Annotated[
         bool, typer.Option("--finetune", help="First fine-tune on identifying the training patients")
     ] = False,
@@ -187,17 +131,24 @@ def identification(
 
     Example: dbeta evaluate identification ptb-xl-all ptb-xl-1.0.3/ --output runs/identification
     """
-    task, models = _prepare(benchmark, raw, output, model, fold, "corrected", None, subset_ok, None, precision)
+    task, models = _prepare(evaluated, embedding.precision)
     if finetune:
         from dbeta.evaluation.finetuning import evaluate_finetuned_identification as evaluate_finetuned
         from dbeta.training.finetune import Settings
 
-        settings = Settings(epochs)
-        _finish(evaluate_finetuned(models, task, output, settings=settings, resamples=resamples, bar=progress), output)
+        result = evaluate_finetuned(
+            models,
+            task,
+            evaluated.output,
+            settings=Settings(epochs),
+            resamples=evaluated.resamples,
+            bar=progress,
+        )
+        _finish(result, evaluated.output)
         return
     from dbeta.evaluation.tasks import evaluate_identification as evaluate
 
-    _finish(evaluate(models, task, cache=_cache(cache), resamples=resamples, bar=progress), output)
+    _finish(evaluate(models, task, **_options(evaluated, embedding)), evaluated.output)
 
 
 @app.command("compare")
@@ -209,44 +160,41 @@ def compare(
 
     Example: dbeta evaluate compare runs/zero-shot runs/probe --output runs/table.md
     """
-    from rich.console import Console
-    from rich.markdown import Markdown
-
     from dbeta.evaluation.compare import compare_runs, render_comparison
+    from dbeta.report.evaluations import print_comparison
 
-    text = render_comparison(compare_runs(runs))
+    rows = compare_runs(runs)
     if output is None:
-        Console().print(Markdown(text))
+        print_comparison(rows)
         note(NOTICE)
         return
     try:
-        write_text(output, f"{text}\n\n*{NOTICE}*\n")
+        write_text(output, f"{render_comparison(rows)}\n\n*{NOTICE}*\n")
     except OSError as error:
         raise DBetaError(f"{output}: cannot be written ({error.strerror}); name another file") from error
     note(f"{output} written")
 
 
 def _prepare(
-    benchmark: str,
-    raw: Path,
-    output: Path,
-    names: list[str] | None,
-    fold: int | None,
-    protocol: str,
-    split_file: Path | None,
-    subset_ok: bool,
-    groups: Path | None,
-    precision: str | None,
+    evaluated: Evaluated, precision: str | None, labels: Labels | None = None
 ) -> tuple[Benchmark, dict[str, DBeta]]:
-    """The benchmark and the models by name, after all checks that need no computation."""
+    """Return the benchmark and the models by name, after all checks that need no computation."""
     from dbeta.evaluation.benchmarks import add_groups, load_benchmark
     from dbeta.evaluation.report import check_output
 
-    models = _load_models(names or [None], precision)
-    task = load_benchmark(benchmark, raw, fold, protocol=protocol, split_file=split_file, subset_ok=subset_ok)
-    if groups is not None:
-        task = add_groups(task, groups)
-    check_output(output)
+    labels = labels or Labels()
+    models = _load_models(evaluated.model or [None], precision)
+    task = load_benchmark(
+        evaluated.benchmark,
+        evaluated.raw,
+        evaluated.fold,
+        protocol=labels.protocol,
+        split_file=labels.split_file,
+        subset_ok=evaluated.subset_ok,
+    )
+    if labels.groups is not None:
+        task = add_groups(task, labels.groups)
+    check_output(evaluated.output)
     return task, models
 
 
@@ -267,14 +215,15 @@ def _load_models(names: list[Any], precision: str | None) -> dict[str, DBeta]:
     return models
 
 
-def _cache(cache: Path | None) -> Path:
+def _options(evaluated: Evaluated, embedding: Embedding) -> dict[str, Any]:
     from dbeta.evaluation.embeddings import default_cache
 
-    return cache or default_cache()
+    return {"cache": embedding.cache or default_cache(), "resamples": evaluated.resamples, "bar": progress}
 
 
 def _finish(result: Result, output: Path) -> None:
     from dbeta.evaluation.report import write_report
+    from dbeta.report.evaluations import print_metrics
 
     write_report(result, output, shlex.join(["dbeta", *sys.argv[1:]]))
     print_metrics(result.metrics)

@@ -4,50 +4,38 @@ from __future__ import annotations
 
 import json
 
-from dbeta.cli.options import (
-    AsJson,
-    FixLeads,
-    KeepIdentifiers,
-    Leads,
-    OneFile,
-    Record,
-    SamplingRate,
-    Units,
-    reading_options,
-)
+from dbeta.cli.options import AsJson, KeepIdentifiers, OneFile, Reading, with_groups
 from dbeta.errors import DBetaError, NoSignalError
 from dbeta.io.read import read_ecg
 from dbeta.report.console import print_facts, print_quality
 
 
+@with_groups
 def info(
     file: OneFile,
-    fs: SamplingRate = None,
-    leads: Leads = None,
-    record: Record = None,
-    units: Units = None,
-    fix_leads: FixLeads = False,
+    *,
+    reading: Reading,
     keep_identifiers: KeepIdentifiers = False,
     as_json: AsJson = False,
 ) -> None:
     """Show what a recording contains, and its signal quality.
 
-    Sampling rate, length, patient, report, and per lead the voltage and signal quality in the first minute.
+    Sampling rate, length, patient, report, and the voltage and signal quality of each lead in the first minute.
 
     Example: dbeta info record.hea
     """
     from dbeta.report.facts import facts_of
     from dbeta.signal.quality import ASSESSED, assess_quality
 
-    options = reading_options(fs, leads, record, units, fix_leads)
+    options = reading.arguments()
     try:
         ecg = read_ecg(file, duration=ASSESSED, keep_identifiers=keep_identifiers, **options)
     except NoSignalError as error:
         if error.duration is None or error.duration <= ASSESSED:
             raise
         raise DBetaError(
-            f"{file}: has no signal in its first {ASSESSED:g} s of {error.duration:.0f} s, which is all that info "
-            "reads; dbeta diagnose --windows finds where there is signal"
+            f"{file}: no signal in the first {ASSESSED:g} of {error.duration:.0f} s, which is all that info "
+            "reads; to find the signal, run dbeta diagnose --windows"
         ) from error
     quality = assess_quality(ecg)
     facts = facts_of(ecg, quality)

@@ -1,37 +1,45 @@
-"""Options that several commands share, and what they turn into: reading options, a loaded model."""
+"""Options shared by several commands, and the reading options and models they select.
+
+A dataclass here is a group of options: a command decorated with `with_groups` takes the whole group as one parameter.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from dbeta.errors import DBetaError
+from dbeta.evaluation.catalog import BENCHMARKS, CORPUS
 
 if TYPE_CHECKING:
     from dbeta.inference.dbeta import DBeta
 
-# Which recordings
+# Selection of recordings
 OneFile = Annotated[Path, typer.Argument(help="A recording")]
-Paths = Annotated[list[Path] | None, typer.Argument(help="Recordings, or folders of recordings")]
+Paths = Annotated[list[Path] | None, typer.Argument(help="Recordings, folders of recordings, or corpora")]
 ListFile = Annotated[
     Path | None,
-    typer.Option("--list", metavar="FILE", help='File with further paths, one per line; "-" reads stdin'),
+    typer.Option("--list", metavar="FILE", help='File with additional paths, one per line; "-" reads stdin'),
 ]
 Shard = Annotated[
     str | None,
-    typer.Option(metavar="I/N", help="Process every N-th recording, starting at the I-th: for N parallel jobs"),
+    typer.Option(metavar="I/N", help="Process every N-th recording, starting at the I-th, for N parallel jobs"),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if any recording fails")]
 
-# How they are read
+# Reading
 SamplingRate = Annotated[float | None, typer.Option("--fs", help="Sampling rate in Hz, if the file does not state it")]
 Leads = Annotated[
     str | None, typer.Option(help='Lead names in file order, "I,II,V1,-,…", if the file does not state them')
 ]
-Record = Annotated[str | None, typer.Option(help="Recording in an HDF5 file: exam_id or row number")]
+Record = Annotated[str | None, typer.Option(help="Recording in HDF5 (exam_id or row number) or a 3-D array")]
 Units = Annotated[
     str | None,
     typer.Option(help='Unit of the samples, if not stated: uV, mV, "1e-4 V", 200/mV, or mV per count'),
@@ -41,7 +49,7 @@ KeepIdentifiers = Annotated[
     bool, typer.Option("--keep-identifiers", help="Show the patient's ID, name and date of birth")
 ]
 
-# The model, and how results are shown
+# Model and output
 Model = Annotated[
     str | None, typer.Option(help="Checkpoint folder, hub ID, tiny or tiny-sim  \\[default: the bundled tiny]")
 ]
@@ -52,16 +60,124 @@ Precision = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
-def reading_options(
-    fs: float | None, leads: str | None, record: str | None, units: str | None, fix_leads: bool
-) -> dict[str, Any]:
-    """Keyword arguments of `read_ecg`."""
-    names = None if leads is None else [name.strip() for name in leads.split(",")]
-    return {"sampling_rate": fs, "leads": names, "record": record, "units": units, "fix_leads": fix_leads}
+# Evaluation
+BenchmarkName = Annotated[
+    str,
+    typer.Argument(help=f"{', '.join(BENCHMARKS)}; or {CORPUS} for every finding of a corpus"),
+]
+Raw = Annotated[Path, typer.Argument(help="The dataset's folder, as downloaded, or a corpus folder")]
+ReportFolder = Annotated[Path, typer.Option(help="Folder for report.md, metrics.json, predictions.parquet and plots")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="Checkpoint folder, hub ID, tiny or tiny-sim; repeat to compare  \\[default: tiny]"),
+]
+Fold = Annotated[int | None, typer.Option(help="PTB-XL test fold  \\[default: 10, or 9 if the data lack it]")]
+SubsetOk = Annotated[bool, typer.Option("--subset-ok", help="Continue if recordings are missing, and report how many")]
+Resamples = Annotated[int, typer.Option(min=10, help="Bootstrap resamples")]
+Protocol = Annotated[str, typer.Option(help="corrected, or merl for MERL's splits and labels as published")]
+SplitFile = Annotated[Path | None, typer.Option(help="MERL's split file for the benchmark, Parquet or CSV")]
+Groups = Annotated[Path | None, typer.Option(help="CSV file with record_id and one column per subgroup")]
+Cache = Annotated[Path | None, typer.Option(help="Folder for cached embeddings  \\[default: the user cache folder]")]
+
+
+@dataclass
+class Reading:
+    """How files are read."""
+
+    fs: SamplingRate = None
+    leads: Leads = None
+    record: Record = None
+    units: Units = None
+    fix_leads: FixLeads = False
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the keyword arguments for `read_ecg`."""
+        leads = None if self.leads is None else [name.strip() for name in self.leads.split(",")]
+        return {
+            "sampling_rate": self.fs,
+            "leads": leads,
+            "record": self.record,
+            "units": self.units,
+            "fix_leads": self.fix_leads,
+        }
+
+
+@dataclass
+class Batch:
+    """Which recordings are processed, and whether all of them must succeed."""
+
+    paths: Paths = None
+    list_file: ListFile = None
+    shard: Shard = None
+    strict: Strict = False
+
+
+@dataclass
+class Evaluated:
+    """The benchmark and the models that are evaluated on it."""
+
+    benchmark: BenchmarkName
+    raw: Raw
+    output: ReportFolder
+    model: Models = None
+    fold: Fold = None
+    subset_ok: SubsetOk = False
+    resamples: Resamples = 1000
+
+
+@dataclass
+class Labels:
+    """Labels and subgroups of evaluations by class."""
+
+    protocol: Protocol = "corrected"
+    split_file: SplitFile = None
+    groups: Groups = None
+
+
+@dataclass
+class Embedding:
+    """How embeddings are computed and cached."""
+
+    cache: Cache = None
+    precision: Precision = None
+
+
+def with_groups(command: Callable[..., None]) -> Callable[..., None]:
+    """Replace the parameters of a command that are groups of options by their options, which Typer understands."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+    parameters = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        options = _options(groups[name]) if name in groups else [parameter.replace(annotation=hints[name])]
+        parameters += [option.replace(kind=inspect.Parameter.KEYWORD_ONLY) for option in options]
+
+    @functools.wraps(command)
+    def run(**values: Any) -> None:
+        made = {}
+        for name, group in groups.items():
+            made[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values, **made)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _options(group: Any) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]
 
 
 def load_model(name: str | None, precision: str | None = None) -> DBeta:
-    """Load the model that a command names; None for the bundled one."""
+    """Load the model given to a command; None loads the bundled one."""
     silence_libraries()
     from dbeta.inference.load import load
 
@@ -80,10 +196,10 @@ def silence_libraries() -> None:
 
 
 def check_output_file(output: Path) -> None:
-    """Check that a file can be written there, before any work is done.
+    """Check that a file can be written there before any work is done.
 
     Raises:
-        DBetaError: its folder does not exist, or it is a folder.
+        DBetaError: its folder does not exist, or the path is a folder.
     """
     if not output.parent.is_dir():
         raise DBetaError(f"{output}: the folder {output.parent} does not exist; create it first")

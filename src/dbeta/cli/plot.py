@@ -7,32 +7,19 @@ from typing import Annotated
 
 import typer
 
-from dbeta.cli.options import (
-    FixLeads,
-    Leads,
-    Model,
-    OneFile,
-    Record,
-    SamplingRate,
-    Units,
-    check_output_file,
-    load_model,
-    reading_options,
-)
+from dbeta.cli.options import Model, OneFile, Reading, check_output_file, load_model, with_groups
 from dbeta.io.read import read_ecg
 from dbeta.report.console import note
 
 
+@with_groups
 def plot(
     file: OneFile,
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", help="Picture to write: .png, .pdf or .svg")],
     findings: Annotated[bool, typer.Option(help="Show the model's findings beside the leads")] = True,
     model: Model = None,
-    fs: SamplingRate = None,
-    leads: Leads = None,
-    record: Record = None,
-    units: Units = None,
-    fix_leads: FixLeads = False,
+    reading: Reading,
 ) -> None:
     """Draw the 12 leads in the clinical layout.
 
@@ -45,6 +32,6 @@ def plot(
     check_output_file(output)
     dbeta = load_model(model) if findings else None
     seconds = max(SHOWN_S, dbeta.processor.duration if dbeta else 0.0)
-    ecg = read_ecg(file, duration=seconds + 1, **reading_options(fs, leads, record, units, fix_leads))
+    ecg = read_ecg(file, duration=seconds + 1, **reading.arguments())
     save_plot(plot_ecg(ecg, dbeta.diagnose(ecg) if dbeta else None), output)
     note(f"{output} written")

@@ -19,14 +19,14 @@ def pretrain(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Override a setting, such as training.num_train_epochs=2"),
     ] = None,
-    output: Annotated[Path | None, typer.Option(help="Checkpoint folder  \\[default: the recipe's]")] = None,
+    output: Annotated[Path | None, typer.Option(help="Checkpoint folder  \\[default: from the recipe]")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Resume an interrupted run")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show the recipe and its parameters, memory, steps and time")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model as a recipe describes.
+    """Train a model according to a recipe.
 
     Example: dbeta pretrain recipes/tiny.yaml --set training.num_train_epochs=2 --output runs/short
 

@@ -8,32 +8,60 @@ from typing import Annotated
 
 import typer
 
-from dbeta.cli.options import AsJson, Precision, load_model
+from dbeta.cli.options import AsJson, Precision, Reading, load_model, with_groups
+from dbeta.errors import DBetaError
+from dbeta.io.detect import is_recording
+from dbeta.io.safety.limits import is_file, is_folder
 from dbeta.report.console import print_hits, print_notice
 
 
+@with_groups
 def search(
-    text: Annotated[str, typer.Argument(help="What to look for, as a report would say it")],
-    index: Annotated[Path, typer.Option("--index", help="Folder that `dbeta index` wrote")],
+    *,
+    query: Annotated[str, typer.Argument(help="What to look for, in the words of a report; or a recording's file")],
+    index: Annotated[Path, typer.Option("--index", help="Index folder written by `dbeta index`")],
     count: Annotated[int, typer.Option("-k", help="Number of recordings to show")] = 10,
     model: Annotated[
         str | None, typer.Option(help="Checkpoint folder or hub ID  \\[default: the index's own model]")
     ] = None,
+    text: Annotated[bool, typer.Option("--text", help="Search for the words, even if they name a file")] = False,
+    reading: Reading,
     precision: Precision = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find the recordings that match a text best.
+    """Find the recordings that match a text best, or that resemble a recording most.
 
     Example: dbeta search "anterior st elevation" --index runs/index -k 10
+
+    Example: dbeta search record.hea --index runs/index
     """
     from dbeta.inference.search import read_about
 
+    options = reading.arguments()
+    file = None if text else _file(query)
+    if file is None and any(options.values()):
+        raise DBetaError(f"{query!r} is searched as words; leave out the options that say how a file is to be read")
     name = read_about(index).get("model") if model is None else model
-    hits = load_model(name, precision).search(text, index, k=count)
+    hits = load_model(name, precision).search(file or query, index, count, **(options if file else {}))
     if as_json:
         from dbeta.inference.findings import to_records
 
         print(json.dumps(to_records(hits), indent=2))
         return
     print_hits(hits)
-    print_notice("score: cosine similarity of text and recording")
+    print_notice(f"score: cosine similarity of {'the two recordings' if file else 'text and recording'}")
+
+
+def _file(query: str) -> Path | None:
+    """The recording that a query names; None if it is words.
+
+    Raises:
+        DBetaError: it is written like a path, but there is no such file.
+    """
+    path = Path(query).expanduser()
+    written = query.startswith(("/", "./", "../", "~")) or is_recording(path) or path.suffix.lower() == ".dat"
+    if is_file(path) or (written and (is_folder(path) or is_file(path.with_name(f"{path.name}.hea")))):
+        return path
+    if written:
+        raise DBetaError(f"{query}: there is no such file; check the path, or add --text to search for these words")
+    return None

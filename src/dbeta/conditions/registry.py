@@ -110,6 +110,22 @@ def find_condition(text: str) -> Condition | None:
     return _by_wording().get(_folded(text))
 
 
+def known_parts(text: str, separators: str = ",") -> list[str]:
+    """Split a list of conditions that is written as one text, such as "AFIB, left bundle branch block".
+
+    Args:
+        text: to be split.
+        separators: the characters between conditions.
+
+    Returns:
+        The parts, if every one of them is a known condition and the text as a whole is none; otherwise nothing.
+    """
+    parts = [part.strip() for part in re.split(f"[{re.escape(separators)}]", text) if part.strip()]
+    if len(parts) < 2 or find_condition(text) or not all(map(find_condition, parts)):
+        return []
+    return parts
+
+
 def super_class_conditions() -> dict[str, Condition]:
     """Map PTB-XL's super-classes to conditions, in the order NORM, MI, STTC, CD, HYP."""
     found = {condition.super_class: condition for condition in _conditions()}

@@ -1,4 +1,4 @@
-"""Corpora: built from raw datasets or simulated, their report texts, tokenizer and hard negatives."""
+"""Corpora: building them from raw datasets or simulation, report texts, tokenizer and hard negatives."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from dbeta.utils.moved import old_child
 
 
 def __getattr__(name: str) -> ModuleType:
-    """Modules that have moved elsewhere (see `dbeta.utils.moved`)."""
+    """Import modules that have moved elsewhere (see `dbeta.utils.moved`)."""
     return old_child(__name__, name)

@@ -1,7 +1,7 @@
 """Builds a corpus from a raw dataset (`dbeta.corpus.store` describes the format).
 
-Shards are written one at a time and get their names only when complete, so an interrupted build resumes at the first
-missing shard. Memory holds the table of records and the few records in progress, never the whole corpus.
+Shards are written one at a time and renamed only when complete, so an interrupted build resumes at the first missing
+shard. Memory holds the table of records and the few records in progress, never the whole corpus.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import shlex
 import shutil
 import warnings
 from collections import Counter
@@ -35,7 +36,7 @@ from dbeta.utils.workers import KILLED, default_workers, map_in_workers
 SHARD_SIZE = 1024
 #: Records per task of a worker.
 CHUNK_SIZE = 16
-#: With fewer records, starting workers takes longer than reading.
+#: Below this many records, starting workers takes longer than reading.
 FEWEST_RECORDS = 32
 #: Default limit in seconds on the stored length of a recording.
 SECONDS = 60.0
@@ -50,6 +51,7 @@ def build_corpus(
     progress: Progress | None = None,
     *,
     seconds: float = SECONDS,
+    reading: Mapping[str, Any] | None = None,
     workers: int | None = None,
     shard_size: int = SHARD_SIZE,
 ) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def build_corpus(
         out: folder to create; written as `out.partial` and renamed when complete.
         progress: called with (records done, total), including records of an interrupted build.
         seconds: longer recordings are cut to this.
+        reading: `sampling_rate`, `leads` and `units` for the files of a manifest, where its own columns are empty.
         workers: reader processes; by default one per core for large datasets, otherwise none.
         shard_size: records per shard.
 
@@ -74,7 +77,7 @@ def build_corpus(
     if source not in SOURCES:
         raise DBetaError(f"{source}: unknown source; choose one of {', '.join(SOURCES)}")
     if not raw.exists():
-        raise DBetaError(f"{raw}: no such file or folder; name the dataset's folder as downloaded, or the manifest")
+        raise DBetaError(f"{raw}: no such file or folder; name the dataset's folder as downloaded, or a manifest file")
     if source != "manifest" and not raw.is_dir():
         raise DBetaError(f"{raw}: is not a folder; name the folder of the dataset as downloaded")
     if out.exists():
@@ -83,11 +86,20 @@ def build_corpus(
         raise DBetaError(f"{out.parent}: no such folder; create it first")
     if not (math.isfinite(seconds) and seconds > 0):
         raise DBetaError(f"the seconds to store must be a positive number, not {seconds}")
+    given = {name: value for name, value in (reading or {}).items() if value is not None}
+    if given and source != "manifest":
+        options = ", ".join(_OPTIONS[name] for name in given)
+        raise DBetaError(f"{options}: {source} states how its files are to be read; leave out {options}")
     content = SOURCES[source](raw)
+    _fill(content.table, given)
     if workers is None:
         workers = default_workers() if len(content.table) >= FEWEST_RECORDS else 0
     build = _Build(source, content, out.with_name(out.name + ".partial"), seconds, shard_size, workers)
-    command = f"dbeta corpus build {source} {raw} {out}" + (f" --seconds {seconds:g}" if seconds != SECONDS else "")
+    words = ["dbeta", "corpus", "build", source, str(raw), str(out)]
+    words += ["--seconds", f"{seconds:g}"] if seconds != SECONDS else []
+    for name, value in given.items():
+        words += [_OPTIONS[name], value if isinstance(value, str) else _in_words(value)]
+    command = shlex.join(words)
     try:
         build.prepare()
         build.read(progress or (lambda done, total: None))
@@ -98,6 +110,21 @@ def build_corpus(
     except OSError as error:
         raise interrupted_write(out, error) from error
     return counts
+
+
+#: Columns that say how a file is to be read → options of the command line.
+_OPTIONS = {"sampling_rate": "--fs", "leads": "--leads", "units": "--units"}
+
+
+def _in_words(value: float | list[str]) -> str:
+    return ",".join(value) if isinstance(value, list) else f"{value:g}"
+
+
+def _fill(table: pd.DataFrame, given: Mapping[str, Any]) -> None:
+    """Put values into the cells of a table that are empty, and into columns that it lacks."""
+    for name, value in given.items():
+        own = table[name] if name in table else [None] * len(table)
+        table[name] = [value if one is None or one != one or not one else one for one in own]
 
 
 @dataclass

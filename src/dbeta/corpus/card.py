@@ -66,7 +66,7 @@ Age: {age}.
 """
 #: Licence of a corpus built from a dataset that others collected.
 THEIRS = (
-    "The recordings, reports and labels are the dataset's own and under its licence: check that before sharing this "
+    "The recordings, reports and labels come from the dataset and are under its licence: check it before sharing this "
     "folder or\na model trained on it."
 )
 

@@ -1,11 +1,11 @@
 """N3S (nearest-neighbour negative sampling, paper section "N3S"): finds the farthest texts of each text.
 
-A plain search for the farthest texts has two flaws (figures: PTB-XL's 8,408 unique reports of folds 1–9, TF-IDF):
+Simply taking the farthest texts has two flaws (figures: PTB-XL's 8,408 unique reports of folds 1–9, TF-IDF):
 - *Hubs.* A few odd texts are the farthest from nearly everything, and a model would learn these texts instead of what
-  negatives say: with plain embeddings 1 % of the texts are 16 % of all negatives, and centring makes it worse. Halfway
-  whitening (`spread`) brings it to 5 %, and 95 % of the texts (instead of 79 %) serve as negatives.
-- *True texts.* "sinus rhythm" is far in words from a long report that also states sinus rhythm. Where findings are
-  known, a text all of whose findings are true, or may be true, of the record is not used as a negative.
+  negatives say: with plain embeddings 1 % of the texts make up 16 % of all negatives, and centring makes it worse.
+  Halfway whitening (`spread`) reduces this to 5 %, and 95 % of the texts (instead of 79 %) serve as negatives.
+- *True texts.* The words "sinus rhythm" are far from a long report that also states sinus rhythm. If the findings are
+  known, a text whose findings are all true, or may all be true, of the record is not used as a negative.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dbeta.errors import DBetaError
 
 #: Negatives per text, as in the paper.
 COUNT = 64
-#: Principal axes used in the search: more cost time and carry little.
+#: Number of principal axes used in the search; more would cost time and add little.
 DIMENSION = 128
 #: Queries per batch of the search.
 _BLOCK = 4096
@@ -51,7 +51,7 @@ def find_negatives(
     Returns:
         The table (see `dbeta.corpus.negatives.Negatives`), and its statistics: `encoder`, `dimension`, `count` (columns
         of the table), `texts`, `may_be_true`
-        (share of the table's entries), `most_used_percent_share` (share of all entries that are among the 1 %
+        (share of the table's entries), `most_used_percent_share` (share of all entries that belong to the 1 %
         most used texts) and `ever_used` (share of the texts that are used at all).
 
     Raises:
@@ -65,7 +65,7 @@ def find_negatives(
     texts = [record_text(row) for row in rows]
     embeddings = spread(embed_texts(texts, encoder, batch_size, lambda done, _: report(done, 2 * n)))
     if not embeddings.shape[1]:
-        raise DBetaError(f"{encoder}: gives every text the same embedding; use another encoder")
+        raise DBetaError(f"{encoder}: embeds all texts identically; use another encoder")
     table, true = _farthest(embeddings, *_finding_bits(rows), count, lambda done: report(n + done, 2 * n))
     used = np.sort(np.bincount(table.ravel(), minlength=n))[::-1]
     return table, {
@@ -143,7 +143,7 @@ def _farthest(
         excluded = (stated & ~possible[block][:, None]).any(-1)
         known = stated.any(-1) & np.any(findings[block], axis=-1, keepdims=True)
         rank = np.where(known & ~excluded, 1, 0)
-        rank[candidates == block[:, None]] = 2  # the text itself, found only where there are few texts
+        rank[candidates == block[:, None]] = 2  # the text itself, found only if there are few texts
         order = np.argsort(rank, axis=1, kind="stable")[:, :columns]
         table[block] = np.take_along_axis(candidates, order, axis=1)
         true += int((np.take_along_axis(rank, order, axis=1) == 1).sum())

@@ -1,7 +1,7 @@
 """The table of N3S negatives of a corpus: for each training text, the farthest others (`negative_search`).
 
-The search runs once and is stored as a table of integers beside the corpus, so drawing a negative in training is one
-look-up.
+The search runs once and its result is stored as a table of integers beside the corpus, so drawing a negative in
+training is a single look-up.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ NEGATIVES_FOLDER = "negatives"
 
 @dataclass
 class Negatives:
-    """The table of negatives and its texts; row numbers of all attributes, and entries of the table, are text ids.
+    """The table of negatives and its texts. Row numbers of all attributes, and entries of the table, are text ids.
 
     Attributes:
-        table: (texts, count) int32, memory-mapped: for each text the ids of its negatives, farthest first; where too
+        table: (texts, count) int32, memory-mapped: for each text the ids of its negatives, farthest first; if too
             few were found, texts that may be true follow, farthest first.
-        reports: the report of each text, empty where the text is made from findings.
-        findings: of the first record with each text.
+        reports: the report of each text, empty if the text was generated from findings.
+        findings: findings of the first record with each text.
         unknown: undecided findings of that record.
         about: content of `negatives.json`: encoder, counts, statistics.
     """
@@ -66,11 +66,11 @@ class Negatives:
             raise DBetaError(f"{corpus}: has no table of negatives; {again}")
         try:
             about = json.loads((folder / "negatives.json").read_text())
-            # A plain view: a memory map's own indexing costs more than the look-up
+            # A plain view: indexing a memory map directly is slower than the look-up
             table = np.load(folder / "table.npy", mmap_mode="r").view(np.ndarray)
             columns = pq.read_table(folder / "reports.parquet")
             reports = columns["report"].to_pylist()
-            # Most texts share their findings with others, and then share a set
+            # Most texts have the same findings as others, and then share a set
             known: dict[tuple[str, ...], frozenset[str]] = {}
             findings, unknown = (
                 [known.setdefault(tuple(one), frozenset(one)) for one in columns[name].to_pylist()]

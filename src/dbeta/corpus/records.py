@@ -18,7 +18,7 @@ from dbeta.io.read import FIX_HINT, read_ecg
 from dbeta.signal.preprocess import HIGHEST_VOLTAGE, check_extent
 
 #: Columns of a source's table that are needed to read a file.
-READ_COLUMNS = ("file", "sampling_rate", "leads")
+READ_COLUMNS = ("file", "sampling_rate", "leads", "units")
 
 
 @dataclass
@@ -26,8 +26,8 @@ class Outcome:
     """The result of reading one record.
 
     Attributes:
-        columns: `signal`, `sampling_rate` and, where the file has them, `report`, `age`, `sex` and `device`; None
-            where the record is rejected.
+        columns: `signal`, `sampling_rate` and, if the file has them, `report`, `age`, `sex` and `device`; None
+            if the record is rejected.
         error: why it is rejected, without the file's name.
         notes: warnings, without the file's name.
     """
@@ -67,6 +67,7 @@ def open_record(record: dict[str, Any], folder: Path, seconds: float) -> ECG:
     options: dict[str, Any] = {
         "sampling_rate": None if rate is None or rate != rate else rate,
         "leads": record.get("leads") or None,
+        "units": record.get("units") or None,
         "record": within or None,
         "duration": seconds,
     }
@@ -93,7 +94,7 @@ def _read(record: dict[str, Any], folder: Path, seconds: float) -> Outcome:
             outcome = Outcome(encode_signal(ecg) | _said(ecg))
         except DBetaError as error:
             outcome = Outcome(None, _without_name(str(error), path))
-        except Exception as error:  # an unforeseen error must not end a build that takes days
+        except Exception as error:  # an unexpected error must not end a build that takes days
             outcome = Outcome(None, f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     notes = [_without_name(str(one.message), path) for one in caught if one.category is DBetaWarning]
     outcome.notes = [note.removesuffix(FIX_HINT) for note in notes]
@@ -113,7 +114,7 @@ def _check(ecg: ECG, name: str) -> None:
     valid = np.nan_to_num(ecg.signal)
     if (np.ptp(valid, axis=1) < FLAT).all():
         raise DBetaError(f"{name}: holds no signal, every lead is flat")
-    # A few high samples may be an artefact, 1 % of all samples are not
+    # A few high samples may be an artefact, but not 1 % of all samples
     if np.abs(valid).max() > HIGHEST_VOLTAGE and np.quantile(np.abs(valid), 0.99) > HIGHEST_VOLTAGE:
         raise DBetaError(
             f"{name}: has voltages beyond {HIGHEST_VOLTAGE:g} mV (wrong unit or an offset); correct it first"
@@ -121,7 +122,7 @@ def _check(ecg: ECG, name: str) -> None:
 
 
 def _said(ecg: ECG) -> dict[str, Any]:
-    """Collect what the file itself holds on patient, device and report."""
+    """Collect what the file itself says about patient, device and report."""
     said = {name: ecg.meta[name] for name in ("age", "sex", "device") if name in ecg.meta}
     return said | ({"report": clean_report(ecg.report)} if ecg.report else {})
 

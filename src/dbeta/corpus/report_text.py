@@ -47,7 +47,7 @@ def clean_report(text: str | Sequence[str | float | None]) -> str:
        however it is wrapped.
     2. Lower case, "ekg" as "ecg", one space between words.
     3. `***`, `=-`, `=`, `--` and the like around the text and around each line are removed.
-    4. Sentences without a finding are dropped: that there is no report ("trace only requested"), who read it
+    4. Sentences without a finding are dropped: no report available ("trace only requested"), who read it
        ("unconfirmed report", PTB-XL's "4.46 unbestätigter bericht") and how ("standard 12-lead ecg", "interpretation
        made without knowing patient's gender/age", "no previous ecgs available for comparison").
     5. PTB-XL's "edit: norm 100, irbbb" and "consensus label derived from: {…}" are dropped through the end of the text:

@@ -1,7 +1,7 @@
 """Writes simulated ECGs as a corpus on disk, with their measurements.
 
-A shard depends only on the seed and its position, so that an interrupted build keeps the shards it has written. Each
-core runs its own process.
+A shard depends only on the seed and its position, so that an interrupted build keeps the shards it has written. One
+process runs per core.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ from dbeta.simulation.simulation import SECONDS, VERSION, Simulation, simulate
 from dbeta.utils.files import replacing, write_text
 from dbeta.utils.workers import default_workers, keep_freed_memory, map_in_workers
 
-#: Records that are simulated at a time.
+#: Number of records simulated at a time.
 BATCH = 256
-#: Fewer records are simulated sooner than workers start.
+#: Below this many records, simulating takes less time than starting workers.
 FEWEST = 2048
 _Batch = tuple[dict[str, list[Any]], list[dict[str, Any]]]
-#: Every so many records one is for validation, and the next one for test.
+#: Of this many consecutive records, one is for validation and the next for test.
 HELD_OUT = 20
-LICENCE = "Everything in this folder was computed from nobody's data; share it under dbeta's licence, Apache-2.0."
+LICENCE = "Everything in this folder is simulated, without patient data; share it under dbeta's licence, Apache-2.0."
 NOTES = (
-    "Nobody's data: every recording was computed by dbeta.simulation from random numbers.",
-    "`measures.parquet` has for each record its rate, QRS duration and axis, measured on the noise-free signal, PR and "
-    "QT, which follow from what was drawn and the measured onset, the causes that it was simulated with, territories "
-    "among them, and what went wrong in recording.",
+    "No patient data: dbeta.simulation computed every recording from random numbers.",
+    "For each record, `measures.parquet` has rate, QRS duration and axis, measured on the noise-free signal; PR and "
+    "QT, computed from simulation parameters and the measured onset; the simulated causes, including "
+    "territories; and recording faults.",
 )
 
 
 def build_simulated(
     out: Path, records: int, seed: int = 0, mix: str = "balanced", progress: Callable[[int, int], None] | None = None
 ) -> dict[str, Any]:
-    """Simulate a corpus, or go on with one that was interrupted.
+    """Simulate a corpus, or resume an interrupted simulation.
 
     Args:
-        out: folder to make; written beside itself, as `out.partial`, and renamed when complete.
-        records: how many.
-        seed: of the simulation.
+        out: folder to create; written as `out.partial` and renamed when complete.
+        records: number of records.
+        seed: seed of the simulation.
         mix: how common diseases are (`dbeta.simulation.diseases.MIXES`).
-        progress: called with (records done, records in all).
+        progress: called with (records done, total).
 
     Returns:
-        What `corpus.json` says.
+        The content of `corpus.json`.
 
     Raises:
-        DBetaError: `out` exists or cannot be written, or a setting is out of its range.
+        DBetaError: `out` exists or cannot be written, or a setting is out of range.
     """
     rows = SimulatedRows(records, seed, mix)
-    out = Path(os.path.normpath(out))  # X/.. has no name to write beside
+    out = Path(os.path.normpath(out))  # the name of X/.. cannot take a suffix
     if out.exists():
         raise DBetaError(f"{out}: already exists; name a new folder or remove this one")
     folder = out.with_name(out.name + ".partial")
@@ -89,7 +89,7 @@ def build_simulated(
             **{"seed": seed, "mix": mix, "simulator": VERSION},
         }
         command = f"dbeta corpus simulate {out} --records {records} --seed {seed} --mix {mix}"
-        rule = f"of every {HELD_OUT} records one is for validation and one for test, by their numbers"
+        rule = f"one in {HELD_OUT} records is for validation and one for test, by record number"
         card = write_card(
             *(counts, tally, []),
             notes=NOTES,
@@ -111,11 +111,11 @@ def build_simulated(
 def _simulated(
     numbers: range, seed: int, mix: str, measures: list[dict[str, Any]], advance: Callable[[int, int], None], total: int
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a shard, and into `measures` what is known besides."""
+    """Simulate the rows of a shard, writing additional facts into `measures`."""
     batches = [range(start, min(start + BATCH, numbers.stop)) for start in range(numbers.start, numbers.stop, BATCH)]
 
     def killed(batch: range) -> _Batch:
-        raise DBetaError(f"simulating records {batch.start} to {batch.stop - 1} ended a process; free some memory")
+        raise DBetaError(f"simulating records {batch.start} to {batch.stop - 1} killed a process; free some memory")
 
     workers = default_workers() if total >= FEWEST else 0
     done = map_in_workers(partial(_batch, seed=seed, mix=mix), batches, workers=workers, ahead=1, killed=killed)
@@ -130,7 +130,7 @@ def _simulated(
 
 
 def _batch(numbers: range, seed: int, mix: str) -> _Batch:
-    """Columns of some records, and what is known of each besides."""
+    """Columns of some records, and additional facts about each."""
     keep_freed_memory()
     simulation = simulate(seed, numbers, mix)
     columns = rows_of(simulation, seed, numbers)

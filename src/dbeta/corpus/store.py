@@ -3,7 +3,7 @@
 A row has
 - `record_id`, `source` (name of the dataset's source) and `file` (path in that dataset);
 - `signal` (int16 microvolts as bytes, leads × samples in the standard order) and `sampling_rate` (Hz);
-- `report`, cleaned (`dbeta.corpus.report_text.clean_report`), empty where there is none;
+- `report`, cleaned (`dbeta.corpus.report_text.clean_report`), empty if there is none;
 - `findings`, English phrases that are true of the record, and `unknown`, phrases of the vocabulary that are undecided;
   every other finding of the vocabulary is absent;
 - `statements`, the source's own codes;
@@ -35,7 +35,7 @@ SPLITS = ("train", "validation", "test")
 
 #: Version of the format; folders of other versions are rejected.
 FORMAT = 2
-#: A batch is written after so many rows or bytes of signal.
+#: A batch is written after this many rows or bytes of signal.
 BATCH_ROWS, BATCH_BYTES = 128, 1 << 26
 
 
@@ -98,20 +98,25 @@ def read_shard(path: Path) -> Any:
         return pa.ipc.open_stream(source).read_all()
 
 
+def is_corpus(path: Path) -> bool:
+    """Tell whether a path is a built corpus."""
+    return (path / "corpus.json").is_file()
+
+
 def read_counts(path: Path) -> dict[str, Any]:
     """Read `corpus.json` of a corpus.
 
     Raises:
         DBetaError: the folder is not a corpus, or a corpus of another version.
     """
-    if not (path / "corpus.json").is_file():
+    if not is_corpus(path):
         raise DBetaError(f"{path}: not a corpus; create one with `dbeta corpus build`")
     try:
         counts = json.loads((path / "corpus.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise DBetaError(f"{path / 'corpus.json'}: cannot be read ({error}); build the corpus again") from error
     if counts.get("format") != FORMAT:
-        raise DBetaError(f"{path}: the format is of another version of dbeta; build the corpus again")
+        raise DBetaError(f"{path}: written by another version of dbeta; build the corpus again")
     return counts
 
 
@@ -133,7 +138,7 @@ def load_corpus(path: Path, split: str | None = None) -> Any:
     # Reading rows instead of the column would read the signals too
     keep = np.flatnonzero(corpus.data.column("split").to_numpy() == split)
     if not len(keep):
-        raise DBetaError(f"{path}: has no records in split {split!r}")
+        raise DBetaError(f"{path}: no records in split {split!r}")
     return corpus.select(keep)
 
 
@@ -141,7 +146,7 @@ class CorpusRecordings(Sequence[ECG]):
     """The recordings of a corpus, each decoded on access; slicing decodes nothing.
 
     Args:
-        path: the corpus's folder.
+        path: folder of the corpus.
         rows: row numbers; None for all.
 
     Raises:
@@ -182,15 +187,15 @@ class CorpusRows:
 
     Args:
         corpus: the whole corpus (`load_corpus`).
-        rows: indices of the rows, (n,) int.
-        folder: of the corpus, where it is stored.
+        rows: (n,) int, indices of the rows.
+        folder: folder of the corpus, if it is stored.
     """
 
-    #: What training reads of a row, besides its signal.
+    #: Columns that training reads, besides the signal.
     COLUMNS = ("sampling_rate", "report", "findings", "unknown")
 
     def __init__(self, corpus: Any, rows: np.ndarray, folder: Path | None = None) -> None:
-        """Keep the columns at hand.
+        """Load the columns into memory.
 
         Raises:
             DBetaError: the folder is not a corpus.
@@ -200,7 +205,7 @@ class CorpusRows:
         self.corpus = corpus
         self.table = corpus.data
         self.rows = rows
-        # A scalar of Arrow's would copy its bytes
+        # An Arrow scalar would copy its bytes
         chunks = corpus.data.column("signal").chunks
         self.ends = np.cumsum([len(chunk) for chunk in chunks])
         self.offsets = [
@@ -209,30 +214,30 @@ class CorpusRows:
         self.bytes = [memoryview(chunk.buffers()[2]) for chunk in chunks]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For worker processes that are not forked: memory views cannot be pickled, so the files are reopened."""
+        """Support workers that are not forked: memory views cannot be pickled, so the files are reopened."""
         return CorpusRows, (self.corpus, self.rows, self.folder)
 
     @classmethod
     def of_folder(cls, folder: Path) -> CorpusRows:
-        """The training records that have a report or findings to learn from; there may be none.
+        """Select the training records that have a report or findings; there may be none.
 
         Raises:
             DBetaError: the folder is not a corpus or lacks a shard.
         """
         corpus = load_corpus(folder)
-        # Columns by themselves: rows would bring their signals along
+        # Columns are read separately, since reading rows would also read their signals
         columns = [corpus.data.column(name).to_pylist() for name in ("split", "report", "findings")]
         worded = [i for i, (split, *texts) in enumerate(zip(*columns, strict=True)) if split == "train" and any(texts)]
         return cls(corpus, np.array(worded, dtype=int), folder)
 
     @property
     def source(self) -> str:
-        """Kind of dataset."""
+        """Name of the dataset."""
         return self.counts["source"]
 
     @property
     def vocabulary(self) -> list[str]:
-        """The findings that the corpus decides."""
+        """Findings annotated in the corpus."""
         return self.counts["vocabulary"]
 
     def texts(self) -> tuple[list[str], list[list[str]]]:
@@ -245,13 +250,13 @@ class CorpusRows:
         return range(0, len(self), max(1, len(self) // count))[:count]
 
     def validation(self) -> Any:
-        """The corpus's validation split (`load_corpus`), or None where it has none."""
+        """The corpus's validation split (`load_corpus`), or None if it has none."""
         if self.folder is None or "validation" not in self.counts["splits"]:
             return None
         return load_corpus(self.folder, "validation")
 
     def describe(self) -> str:
-        """One line for a model card."""
+        """Describe the corpus in one line of a model card."""
         counts = self.counts
         splits = ", ".join(f"{n:,} {split}" for split, n in counts["splits"].items())
         return (
@@ -264,7 +269,7 @@ class CorpusRows:
         return len(self.rows)
 
     def __getitem__(self, wanted: Sequence[int]) -> dict[str, list[Any]]:
-        """Columns of some rows."""
+        """Return the columns of some rows."""
         rows = self.rows[list(wanted)]
         columns = {name: self.table.column(name).take(rows).to_pylist() for name in self.COLUMNS}
         return columns | {"signal": [self._signal(int(row)) for row in rows]}

@@ -1,4 +1,4 @@
-"""Embeds texts by TF-IDF, which needs no download, or by any transformers or D-BETA text encoder."""
+"""Embeds texts with TF-IDF, which needs no download, or with any transformers or D-BETA text encoder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dbeta.errors import DBetaError
 from dbeta.model.embed import embed_texts as embed_dbeta_texts
 
 TFIDF = "tfidf"
-#: Dimension that TF-IDF is reduced to.
+#: Dimension that TF-IDF vectors are reduced to.
 TFIDF_DIMENSION = 128
 #: Longer texts are truncated for a transformer; the longest reports have about 250 tokens.
 MAX_TOKENS = 512
@@ -53,7 +53,7 @@ def embed_texts(
     else:
         embeddings = _by_length(texts, open_encoder(encoder), batch_size, report)
     if not np.isfinite(embeddings).all():
-        raise DBetaError(f"{encoder}: gives embeddings that are not finite; its weights are damaged")
+        raise DBetaError(f"{encoder}: produces embeddings that are not finite; its weights are damaged")
     return embeddings / np.maximum(np.linalg.norm(embeddings, axis=1, keepdims=True), 1e-12)
 
 
@@ -65,7 +65,7 @@ def _tfidf(texts: Sequence[str]) -> np.ndarray:
     vectorizer = TfidfVectorizer(
         ngram_range=(1, 2),
         sublinear_tf=True,
-        # Words of a single text do not relate it to others, and are most of the vocabulary
+        # Words that occur in one text only do not relate it to others, and are most of the vocabulary
         min_df=2 if len(texts) >= 1000 else 1,
         max_features=100_000,
         token_pattern=r"\b\w+\b",  # single letters are leads and waves: "t waves", "lead v"

@@ -17,7 +17,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenize
 
     Args:
         texts: reports.
-        vocab_size: largest number of tokens, including the special ones and the 256 bytes.
+        vocab_size: maximum number of tokens, including the special ones and the 256 bytes.
     """
     tokenizer = Tokenizer(models.BPE(unk_token=UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(

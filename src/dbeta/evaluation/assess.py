@@ -1,4 +1,4 @@
-"""All figures of a model's scores on a benchmark, whether they come from prompts, a probe or a fine-tuned model."""
+"""Computes all figures of a model's scores on a benchmark, whether from prompts, a probe or a fine-tuned model."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Assessment:
         metrics: entries of `metrics.json`: `macro`, `macro_common`, `classes`, `subgroups` and, where they can be
             computed, `within_device`, `among_abnormal`, `calibration`, `challenge_score`.
         resampled: the resampled metrics behind the intervals, for comparisons between models.
-        scores: (test records, classes); the mean over seeds where there are several.
-        probabilities: (test records, classes) after the logistic fit on validation; NaN where it could not be fitted.
+        scores: (test records, classes); the mean over seeds if there are several.
+        probabilities: (test records, classes) after the logistic fit on validation; NaN if it could not be fitted.
     """
 
     metrics: dict[str, Any]
@@ -51,7 +51,7 @@ def assess(
         validation: the validation records, or None.
         validation_scores: scores of the validation records, in the form of `scores`.
         resamples: bootstrap resamples.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
     """
     runs = [np.asarray(scores)] if isinstance(scores, np.ndarray) else list(scores)
     tables = [resample(test.labels, one, test.patients, resamples=resamples, seed=seed) for one in runs]

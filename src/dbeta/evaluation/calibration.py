@@ -1,4 +1,4 @@
-"""Scores → calibrated probabilities, and how well calibrated they are."""
+"""Calibrates scores to probabilities, and measures how well calibrated they are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sklearn.metrics import brier_score_loss
 
 from dbeta.evaluation.benchmarks import Benchmark
 
-#: Bins of the calibration error and of the calibration curve.
+#: Number of bins of the calibration error and the calibration curve.
 BINS = 10
 
 
@@ -19,7 +19,7 @@ def calibrate(labels: np.ndarray, validation_scores: np.ndarray, scores: np.ndar
     """Turn scores into probabilities by a logistic fit per class on validation (Platt 1999).
 
     Args:
-        labels: (validation records, classes) of 1, 0 and −1 where undecided.
+        labels: (validation records, classes) of 1, 0 and −1 for undecided.
         validation_scores: (validation records, classes).
         scores: (test records, classes).
 
@@ -36,7 +36,7 @@ def calibrate(labels: np.ndarray, validation_scores: np.ndarray, scores: np.ndar
             continue
         x = validation_scores[decided, i]
         mean, spread = x.mean(), x.std() or 1.0
-        # Without a mild penalty, a class that a few validation records separate gets probabilities of 0 and 1
+        # Without a mild penalty, a class that a few validation records happen to separate gets probabilities of 0 and 1
         fit = LogisticRegression(C=1.0).fit((x[:, None] - mean) / spread, truth)
         validated[:, i] = fit.predict_proba((validation_scores[:, i, None] - mean) / spread)[:, 1]
         tested[:, i] = fit.predict_proba((scores[:, i, None] - mean) / spread)[:, 1]

@@ -9,7 +9,7 @@ import numpy as np
 from dbeta.evaluation.benchmarks.challenge_2021 import CLASSES, NORMAL
 from dbeta.evaluation.metrics import interval
 
-#: Resamples of the bootstrap; the score has no fast form for many weightings as AUROC has.
+#: Bootstrap resamples; unlike AUROC, the score cannot be computed quickly for many weightings.
 CHALLENGE_RESAMPLES = 200
 
 

@@ -1,4 +1,4 @@
-"""Puts several evaluations into one table, with published figures beside them."""
+"""Compares several evaluations in one table, beside published figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dbeta.errors import DBetaError
 from dbeta.evaluation.markdown import format_interval, format_table, task_name
 from dbeta.evaluation.report import METRICS
 
-#: Row of the baseline with random weights.
+#: Name of the baseline with random weights.
 RANDOM = "random weights"
 
 
@@ -21,10 +21,10 @@ class Published:
     """A published macro AUROC, on a benchmark's official test split or the authors' own.
 
     Attributes:
-        task: "zero-shot", "probe 1%", "probe 100%", "finetune, 12 leads", …; "supervised" is listed with every task.
+        task: "zero-shot", "probe 1%", "probe 100%", "finetune, 12 leads", …; "supervised" is shown with every task.
         benchmark: name in `BENCHMARKS`.
         who: the model and its source.
-        auroc: 0 to 1.
+        auroc: macro AUROC, 0 to 1.
     """
 
     task: str
@@ -60,11 +60,11 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """Read `metrics.json` of an evaluation's folder.
 
     Raises:
-        DBetaError: it is missing, or not written by an evaluation.
+        DBetaError: the file is missing, or was not written by an evaluation.
     """
     file = folder / METRICS if folder.is_dir() else folder
     if not file.is_file():
-        raise DBetaError(f"{folder}: has no {METRICS}; name the --output folder of an evaluation")
+        raise DBetaError(f"{folder}: no {METRICS} there; name the --output folder of an evaluation")
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         if not {"task", "benchmark", "model", "n_records", "protocol"} <= set(found):
@@ -75,14 +75,14 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def compare_runs(folders: Sequence[Path]) -> list[dict[str, Any]]:
-    """Collect a row for each model and task of several evaluations, each task followed by its published figures.
+    """Collect a row for each model and task of several evaluations; published figures follow each task.
 
     Returns:
-        Rows of `task`, `benchmark`, `model`, `auroc` and `auprc` ([value, low, high], or one number where published),
-        `in_domain` (None where not recorded), `records`, `protocol`, `notes`, `source` (folder or "published").
+        Rows of `task`, `benchmark`, `model`, `auroc` and `auprc` ([value, low, high], or one number if published),
+        `in_domain` (None if not recorded), `records`, `protocol`, `notes`, `source` (folder or "published").
 
     Raises:
-        DBetaError: a folder does not hold an evaluation with AUROCs.
+        DBetaError: a folder does not contain an evaluation with AUROCs.
     """
     rows: list[dict[str, Any]] = []
     for folder in folders:
@@ -161,7 +161,11 @@ def render_comparison(rows: Sequence[Mapping[str, Any]]) -> str:
                 "*published; not run here*" if published else row["source"],
             ]
         )
-    runs = {row["source"]: row for row in rows if row["source"] != "published"}
-    said = [f"- {source}: {' '.join([row['protocol'] + '.', *row['notes']])}" for source, row in runs.items()]
     header = ["task", "model", "macro AUROC", "macro AUPRC", "test records", "from"]
-    return "\n\n".join([format_table(header, lines), "\n".join(said)])
+    return "\n\n".join([format_table(header, lines), "\n".join(f"- {line}" for line in comparison_notes(rows))])
+
+
+def comparison_notes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say for each run in the rows how it was evaluated, and its caveats."""
+    runs = {row["source"]: row for row in rows if row["source"] != "published"}
+    return [f"{source}: {' '.join([row['protocol'] + '.', *row['notes']])}" for source, row in runs.items()]

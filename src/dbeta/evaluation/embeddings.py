@@ -1,4 +1,4 @@
-"""Embeds a benchmark's recordings: each is read once for all models, and each embedding is computed once and cached.
+"""Embeds a benchmark's recordings, reading each once for all models and caching the embeddings.
 
 The cache is keyed by the prepared samples and by the model (weights, configuration, precision), so an embedding is
 recomputed exactly when one of them changes.
@@ -35,8 +35,8 @@ class Embedded:
     """Embeddings of the readable records of a benchmark.
 
     Attributes:
-        benchmark: the records that could be read.
-        embeds: model's name → (records, D) float32, not normalised.
+        benchmark: the benchmark, reduced to the records that could be read.
+        embeds: name of a model → (records, D) float32, not normalised.
         digests: hash of each record's samples; equal for copies of the same recording.
         unread: record id → why it could not be read.
     """
@@ -64,7 +64,7 @@ def embed_benchmark(
 
     Args:
         models: by name.
-        benchmark: with the splits that are needed.
+        benchmark: benchmark with the splits that are needed.
         cache: folder in which embeddings are cached between runs; None for no cache.
         progress: called with (records done, total).
         workers: reader processes; by default one per core for large benchmarks, otherwise none.
@@ -101,7 +101,7 @@ def read_signals(
     """Prepare every record of a benchmark into a memory-mapped file.
 
     Args:
-        benchmark: with the splits that are needed.
+        benchmark: benchmark with the splits that are needed.
         wanted: the model's input format.
         file: to write; 2 bytes per sample.
         progress: as for `embed_benchmark`.

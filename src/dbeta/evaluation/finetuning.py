@@ -48,10 +48,10 @@ def evaluate_finetune(
         benchmark: with train, validation and test records.
         output: folder for the fine-tuned encoders (`MODEL-12-leads`, …); an interrupted run is resumed.
         leads: lead sets to fine-tune the first model on, separately; the first one gives the main figures.
-        settings: of fine-tuning.
+        settings: settings of fine-tuning.
         scratch: also train the first model's architecture from random weights, as a baseline.
         resamples: bootstrap resamples.
-        bar: opens progress bars.
+        bar: opens progress bars (see `tasks`).
 
     Raises:
         DBetaError: there are no training or validation records, no test record is readable, a lead set is unknown, or

@@ -1,4 +1,4 @@
-"""Pieces of the Markdown reports: values with intervals, tables, names of tasks."""
+"""Formats parts of the Markdown reports: values with intervals, tables, names of tasks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def format_interval(value: Sequence[float] | None, digits: int = 3) -> str:
-    """Format [value, low, high] as in "0.874 (0.851–0.897)"; a dash where there is no value."""
+    """Format [value, low, high] as "0.874 (0.851–0.897)", or a dash if there is no value."""
     if value is None:
         return "–"
     one, low, high = (f"{x:.{digits}f}" for x in value)
@@ -22,5 +22,5 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
 
 
 def task_name(task: str, in_domain: bool | None) -> str:
-    """Name a task: ranking by text on a dataset that the model was pretrained on is not called zero-shot."""
-    return "words alone, in-domain" if task == "zero-shot" and in_domain else task
+    """Name a task; zero-shot on a dataset that the model was pretrained on is not called zero-shot."""
+    return "text prompts, in-domain" if task == "zero-shot" and in_domain else task

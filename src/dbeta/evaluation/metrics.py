@@ -19,7 +19,7 @@ FEW_POSITIVES = 10
 #: Weights (resamples × records) per batch: 64 MB.
 _CHUNK = 8_000_000
 
-#: Metric → (1 + resamples, classes): the value, then that of each resample; NaN where undefined.
+#: Metric → (1 + resamples, classes): the value, then one per resample; NaN if undefined.
 Resampled = dict[str, np.ndarray]
 
 
@@ -35,12 +35,12 @@ def score_labels(
     """Compute AUROC and AUPRC per label and their unweighted means, each with a 95 % interval.
 
     Args:
-        labels: (records, labels) of 1, 0 and −1 where undecided; such records are left out of that label.
+        labels: (records, labels) of 1, 0 and −1 for undecided; undecided records are left out of that label.
         scores: (records, labels), higher means more likely.
         names: (labels,) names.
         patients: (records,) patient ids.
         resamples: bootstrap resamples.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         The summary described at `summarize`.
@@ -101,7 +101,7 @@ def _patient_weights(patients: Sequence[Any] | np.ndarray, resamples: int, seed:
 def weighted_metrics(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Compute AUROC and average precision for many sets of weights, equal to scikit-learn's with `sample_weight`.
 
-    scikit-learn takes one set at a time, which takes minutes for a bootstrap of many classes.
+    scikit-learn takes one set of weights at a time, which takes minutes for a bootstrap of many classes.
 
     Args:
         truth: (records,) bool.
@@ -109,7 +109,7 @@ def weighted_metrics(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray)
         weights: (sets, records), at least 0.
 
     Returns:
-        AUROC (sets,) and average precision (sets,); NaN where all positives or all negatives have weight 0.
+        AUROC (sets,) and average precision (sets,); NaN if all positives or all negatives have weight 0.
     """
     order = np.argsort(-scores, kind="stable")
     descending = scores[order]
@@ -164,7 +164,7 @@ def summarize(
 
 
 def macro(table: np.ndarray) -> np.ndarray:
-    """Average over the labels that have a value: (1 + resamples, labels) → (1 + resamples,); NaN where none has."""
+    """Average over the labels that have a value: (1 + resamples, labels) → (1 + resamples,); NaN if none has."""
     usable = table[:, ~np.isnan(table[0])]
     there = ~np.isnan(usable)
     with np.errstate(invalid="ignore"):
@@ -184,7 +184,7 @@ def interval(values: np.ndarray, lowest: float = 0.0, highest: float = 1.0) -> l
         highest: upper bound of the metric.
 
     Returns:
-        [value, low, high]; None where the value is NaN.
+        [value, low, high]; None if the value is NaN.
     """
     if np.isnan(values[0]):
         return None

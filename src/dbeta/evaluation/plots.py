@@ -1,4 +1,4 @@
-"""Draws the pictures of an evaluation's report."""
+"""Plots for an evaluation's report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-#: Colours of the model, other models and baselines.
+#: Colours of the evaluated model, other models and baselines.
 COLORS = ("#1f4e9c", "#c44e00", "#8a8a8a", "#b9b9b9", "#d0a000")
 _POINT: dict[str, Any] = {"capsize": 2, "markersize": 4, "linewidth": 1.2, "fmt": "o"}
 
@@ -19,13 +19,13 @@ Row = tuple[str, Sequence[float] | None]
 
 
 def draw(metrics: Mapping[str, Any]) -> dict[str, bytes]:
-    """Draw the pictures that an evaluation has data for.
+    """Draw the plots that an evaluation has data for.
 
     Args:
         metrics: the content of `metrics.json`.
 
     Returns:
-        The name of each picture ("classes", "prompts", …) → its PNG file.
+        The name of each plot ("classes", "prompts", …) → its PNG file.
     """
     drawn = {}
     for name, (there, make) in _PICTURES.items():
@@ -45,7 +45,7 @@ def series_of(metrics: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def _classes(metrics: Mapping[str, Any]) -> Figure:
-    """Draw the AUROC of every class, of models and baselines."""
+    """Draw the AUROC of every class for models and baselines."""
     series = series_of(metrics)
     names = [name for name, one in metrics["classes"].items() if one["auroc"] is not None]
     figure = Figure(figsize=(8.5, 1.6 + 0.26 * max(4, len(names))), layout="constrained")
@@ -142,7 +142,7 @@ def _curves(series: Mapping[str, Mapping[str, Sequence[float] | None]], axes: Ax
 
 
 def _labels(metrics: Mapping[str, Any]) -> Figure:
-    """Draw the AUROC by the share of training labels, and by the number of labelled positives."""
+    """Draw the AUROC against the share of training labels, and against the number of labelled positives."""
     with_fractions = {name: one for name, one in series_of(metrics).items() if "fractions" in one}
     shots = {name: one for name, one in with_fractions.items() if one.get("few_shot", {}).get("shots")}
     figure = Figure(figsize=(10 if shots else 5.5, 4), layout="constrained")

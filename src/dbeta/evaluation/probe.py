@@ -1,4 +1,4 @@
-"""Linear probing: classifiers on a frozen encoder's embeddings, from all or few labels, and metadata baselines."""
+"""Linear probing: classifiers on frozen embeddings, from all or few labels, and metadata baselines."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def few_shot(benchmark: Benchmark, embeds: np.ndarray, *, resamples: int = RESAM
     `SEEDS` draws. The penalty is fixed, since with few labels there is no validation set to choose it on.
 
     Returns:
-        `{"classes": […], "shots": {"1": {"auroc": [value, low, high]}, …}}`; no shots where no class has positives.
+        `{"classes": […], "shots": {"1": {"auroc": [value, low, high]}, …}}`; no shots if no class has enough positives.
     """
     train, test = benchmark.rows("train"), benchmark.rows("test")
     scaler = Scaler.of(embeds[train])  # needs no labels
@@ -149,12 +149,12 @@ def _shots(labels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarr
 
 
 def demographic_features(records: pd.DataFrame, train: np.ndarray) -> np.ndarray | None:
-    """Make features of age (cubic splines, and a flag where unknown) and sex.
+    """Make features of age (cubic splines, and a flag if unknown) and sex.
 
     The splines' knots, and the mean that replaces an unknown age, are computed on the training rows.
 
     Returns:
-        (records, D) float32; None where neither age nor sex is known.
+        (records, D) float32; None if neither age nor sex is known.
     """
     age = records["age"].to_numpy(float)
     sex = records["sex"].to_numpy(str)
@@ -171,7 +171,7 @@ def demographic_features(records: pd.DataFrame, train: np.ndarray) -> np.ndarray
 
 
 def device_features(records: pd.DataFrame) -> np.ndarray | None:
-    """One-hot encode the recording device: (records, D) float32; None where there is only one."""
+    """One-hot encode the recording device: (records, D) float32; None if there is only one."""
     devices = records["device"].to_numpy(str)
     names = np.unique(devices)
     return (devices[:, None] == names).astype(np.float32) if len(names) > 1 else None
@@ -181,7 +181,7 @@ def without_recording(benchmark: Benchmark, resamples: int = RESAMPLES) -> dict[
     """Evaluate baselines that do not look at the ECG: age and sex alone, and the recording device alone.
 
     Returns:
-        "age and sex" and "device", where known → `macro`, `macro_common` and `classes`.
+        "age and sex" and "device", if known → `macro`, `macro_common` and `classes`.
     """
     found: dict[str, Any] = {}
     if not len(benchmark.rows("train")) or not len(benchmark.rows("validation")):

@@ -1,4 +1,4 @@
-"""Writes an evaluation: `report.md` and pictures to read, `metrics.json` and `predictions.parquet` for programs."""
+"""Writes an evaluation: `report.md` and plots for people, `metrics.json` and `predictions.parquet` for programs."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def check_output(output: Path) -> None:
 
 
 def write_report(result: Result, output: Path, command: str) -> None:
-    """Write all files of an evaluation; `metrics.json` is written last, so that it implies the others.
+    """Write all files of an evaluation; `metrics.json` is written last, so that its presence means all are there.
 
     Args:
-        result: of a task.
-        output: folder; created where missing, and files of an earlier evaluation are replaced.
-        command: the command line, for the report.
+        result: result of a task.
+        output: folder; created if missing, and files of an earlier evaluation are replaced.
+        command: command line, for the report.
     """
     check_output(output)
     output.mkdir(parents=True, exist_ok=True)
     metrics = result.metrics | {"provenance": result.metrics["provenance"] | {"command": command}}
-    # An error while rendering keeps the files of an earlier evaluation
+    # Rendered first, so that an error keeps the files of an earlier evaluation
     pictures = draw(metrics)
     files = {f"{name}.png": picture for name, picture in pictures.items()}
     if len(result.predictions):

@@ -29,7 +29,7 @@ class Result:
 
     Attributes:
         metrics: the content of `metrics.json`.
-        predictions: a row for each model and test record: labels, scores and, where calibrated, probabilities.
+        predictions: one row per model and test record: labels, scores and, if calibrated, probabilities.
     """
 
     metrics: dict[str, Any]
@@ -81,7 +81,7 @@ def describe(
 
 
 def in_domain(model: DBeta, benchmark: Benchmark) -> bool | None:
-    """Tell whether a model was pretrained on a benchmark's dataset; None where that was not recorded."""
+    """Whether a model was pretrained on a benchmark's dataset; None if that was not recorded."""
     known = model.model.config.trained_on
     if known is None or (not set(known) & benchmark.sources and UNKNOWN in known):
         return None

@@ -1,7 +1,7 @@
 """Retrieval of ECGs by report and of reports by ECG, on held-out pairs.
 
-Reports repeat ("sinus rhythm. normal ecg."), so any record with the same report counts as a hit, and chance is given
-beside every figure, since with repeated reports it is not 1 / n.
+Reports repeat ("sinus rhythm. normal ecg."), so any record with the same report counts as a hit. With repeated reports
+chance is not 1 / n, so it is given beside every figure.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def render(metrics: Mapping[str, Any], pictures: Iterable[str]) -> str:
 
     Args:
         metrics: the content of `metrics.json`.
-        pictures: names of the pictures (`PICTURES`) that lie beside the report as NAME.png.
+        pictures: names of the pictures (`PICTURES`) that are stored beside the report as NAME.png.
     """
     sections = [
         _head(metrics),

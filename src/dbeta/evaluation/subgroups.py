@@ -1,4 +1,4 @@
-"""Figures by subgroup (sex, age, device, …), within a device, and among abnormal records."""
+"""Metrics by subgroup (sex, age, device, …), within devices, and among abnormal records."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The evaluation tasks from embedding to `Result`: zero-shot, probe, retrieval, identification.
+"""The evaluation tasks, from models and a benchmark to a `Result`: zero-shot, probe, retrieval, identification.
 
-Each takes models by name, of which the first is evaluated and the others are compared with it. Fine-tuning is in
+Each takes models by name; the first is evaluated and the others are compared with it. Fine-tuning is in
 `dbeta.evaluation.finetuning`, and `dbeta.evaluation.report` writes a `Result`.
 """
 
@@ -26,7 +26,7 @@ from dbeta.evaluation.zero_shot import random_twin, zero_shot, zero_shot_baselin
 from dbeta.inference.dbeta import DBeta
 
 RANDOM = "random"
-#: Names of baselines in reports, which no model may have.
+#: Names of baselines in reports, which are not allowed as names of models.
 RESERVED = (RANDOM, "normality", "age and sex", "device", "readers", "frozen", "chance")
 #: Resamples for points of curves.
 FEW_RESAMPLES = 200
@@ -51,7 +51,7 @@ def evaluate_zero_shot(
     """Evaluate how well text prompts alone rank a benchmark's test records.
 
     Args:
-        models: by name; the first is evaluated, others are compared with it.
+        models: models by name; the first is evaluated, others are compared with it.
         benchmark: records and classes.
         cache: folder for cached embeddings (see `embed_benchmark`).
         resamples: bootstrap resamples.
@@ -178,10 +178,10 @@ def evaluate_identification(
 
 
 def check_models(models: Mapping[str, Any]) -> None:
-    """Check that no model has the name of a baseline.
+    """Check that no model is named like a baseline.
 
     Raises:
-        DBetaError: one has.
+        DBetaError: one is.
     """
     for name in models:
         if name in RESERVED:
@@ -189,10 +189,10 @@ def check_models(models: Mapping[str, Any]) -> None:
 
 
 def check_measurable(benchmark: Benchmark) -> None:
-    """Check that at least one class can be measured.
+    """Check that at least one class has positive and negative test records.
 
     Raises:
-        DBetaError: no class has both positive and negative test records.
+        DBetaError: no class has both.
     """
     labels = benchmark.labels[benchmark.rows("test")]
     if not (((labels == 1).any(axis=0)) & ((labels == 0).any(axis=0))).any():

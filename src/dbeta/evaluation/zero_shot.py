@@ -1,7 +1,7 @@
-"""Zero-shot classification: ranks recordings by text prompts alone, of four kinds, beside baselines.
+"""Zero-shot classification: ranks recordings by text prompts alone, with four kinds of prompt and with baselines.
 
 The baselines are encoders with random weights, which already rank some conditions well, and the model's negated score
-for a normal ECG, since a model that only tells normal from abnormal ranks every abnormality well.
+for a normal ECG, since a model that only distinguishes normal from abnormal ranks every abnormality well.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from dbeta.model import DBetaModel
 PROMPTS = {
     "ensemble": "the mean over name, synonyms and description",
     "name": "its name only",
-    "description": "what its tracing shows",
+    "description": "what the tracing shows",
     "pairs": "observations for it minus observations against it",
 }
 #: The kind that gives the main figures.
@@ -42,7 +42,7 @@ def random_twin(model: DBeta, seed: int = 0) -> DBeta:
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    """Scale rows to unit length; rows of zeros stay."""
+    """Scale rows to unit length; zero rows stay zero."""
     return x / np.linalg.norm(x, axis=-1, keepdims=True).clip(1e-12)
 
 
@@ -51,7 +51,7 @@ def direction(model: DBeta, condition: Condition, prompts: str) -> np.ndarray:
 
     Args:
         model: its text encoder embeds the prompts.
-        condition: to embed.
+        condition: condition to embed.
         prompts: one of `PROMPTS`.
 
     Returns:
@@ -88,7 +88,8 @@ def zero_shot(
         resamples: bootstrap resamples.
 
     Returns:
-        All figures of the default kind; kind of prompt → `what` it is, `macro`, `macro_common`, `classes`.
+        All figures of the default kind; and kind of prompt → its description (`what`), `macro`, `macro_common` and
+        `classes`.
     """
     rows, validation = benchmark.rows("test"), benchmark.rows("validation")
     test = benchmark.take(rows)
@@ -128,7 +129,7 @@ def zero_shot_baselines(
         resamples: bootstrap resamples.
 
     Returns:
-        Figures of "random", "normality" where the benchmark has a class of normal ECGs, and "readers" where it has
+        Figures of "random", "normality" if the benchmark has a class of normal ECGs, and "readers" if it has
         human readers.
     """
     rows = benchmark.rows("test")
@@ -156,10 +157,10 @@ def normality(scores: np.ndarray, conditions: Mapping[str, Condition]) -> np.nda
 
     Args:
         scores: (records, classes).
-        conditions: of the classes; a normal ECG, or else sinus rhythm, keeps its own score.
+        conditions: conditions of the classes; a normal ECG, or else sinus rhythm, keeps its own score.
 
     Returns:
-        (records, classes); None where there is no such class.
+        (records, classes); None if the benchmark has no such class.
     """
     keys = [condition.key for condition in conditions.values()]
     normal = next((keys.index(key) for key in ("normal_ecg", "sinus_rhythm") if key in keys), None)

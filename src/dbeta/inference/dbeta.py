@@ -6,6 +6,7 @@ Each score comes with its percentile in a reference panel, recordings whose embe
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,18 +16,20 @@ import pandas as pd
 import torch
 from torch.nn.functional import normalize
 
-from dbeta.conditions.registry import Condition, default_conditions, find_condition
+from dbeta.conditions.registry import Condition, default_conditions, find_condition, known_parts
 from dbeta.ecg import ECG
-from dbeta.errors import DBetaError
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.inference.cross_modal import CrossModalInference, rerank
 from dbeta.inference.embed import Embedded, Group, Watch
 from dbeta.inference.few_leads import LeadPanels, needed_leads
 from dbeta.inference.findings import Question, tabulate
 from dbeta.inference.loader import prepare_files
 from dbeta.inference.search import Index
+from dbeta.io.safety.limits import is_file
 from dbeta.model.dual_encoder import DualEncoder
 from dbeta.model.embed import embed_signals, embed_texts
 from dbeta.model.processor import DBetaProcessor
+from dbeta.signal.quality import UNUSABLE
 from dbeta.signal.windows import warn_all
 from dbeta.utils.fingerprints import checkpoint_fingerprint, ecg_embedding_fingerprint
 
@@ -96,11 +99,9 @@ class DBeta(CrossModalInference):
         embeds = [one.embedding[None] for one in self._usable(ecgs)]
         return np.concatenate([np.zeros((0, self.model.config.hidden_size), np.float32), *embeds])
 
-    def _usable(
-        self, ecgs: ECG | str | Path | Iterable[ECG | str | Path], compute: Compute | None = None
-    ) -> Iterator[Embedded]:
+    def _usable(self, ecgs: ECG | str | Path | Iterable[ECG | str | Path], **options: Any) -> Iterator[Embedded]:
         """Embed recordings, passing on their warnings and raising their errors."""
-        for one in self.embed_files([ecgs] if isinstance(ecgs, ECG | str | Path) else ecgs, compute=compute):
+        for one in self.embed_files([ecgs] if isinstance(ecgs, ECG | str | Path) else ecgs, **options):
             warn_all(one.notes)
             if one.error is not None:
                 raise DBetaError(one.error)
@@ -242,31 +243,45 @@ class DBeta(CrossModalInference):
         warn_all(filter(None, map(question.note, recordings)))
         return tabulate(question, recordings, windows=windows)
 
-    def search(self, text: str, index: Index | str | Path, k: int = 10, *, rerank_first: int = 0) -> pd.DataFrame:
-        """Find the recordings of an index that match a text best.
+    def search(
+        self, query: str | ECG | Path, index: Index | str | Path, k: int = 10, *, rerank_first: int = 0, **options: Any
+    ) -> pd.DataFrame:
+        """Find the recordings of an index that match a text, or resemble a recording, best.
 
         Args:
-            text: what to look for; a condition in `conditions.yaml` is searched in all its wordings.
+            query: text, of which a condition in `conditions.yaml` is searched in all its wordings; or a recording, as
+                an `ECG` or a `Path`.
             index: a folder that `dbeta index` wrote, or a loaded `Index`.
             k: number of recordings to return.
             rerank_first: number of recordings with the best scores that are read again and sorted by the probability
                 that the text belongs to them (see `match`); 0 for none.
+            **options: keyword arguments of `read_ecg`, if the query is a file.
 
         Returns:
             Columns `file`, `record`, `windows`, `warnings` and `score` (cosine of the embeddings), best first. With
             `rerank_first`, also `match`, the probability, best first among those.
 
         Raises:
-            DBetaError: the folder is not an index, it was built with another model, or the text is empty; with
-                `rerank_first`, the model has no fusion half, or a recording is not where it was.
+            DBetaError: the folder is not an index, it was built with another model, the text is empty, or the recording
+                cannot be used; with `rerank_first`, the query is no text, the model has no fusion half, or a recording
+                of the index is not where it was.
         """
         found = index if isinstance(index, Index) else Index.load(index)
         found.check(self.checkpoint_fingerprint())
+        if isinstance(query, ECG | Path):
+            if rerank_first:
+                raise DBetaError("re-ranking compares recordings with a text; search for words, or leave it out")
+            (one,) = self._usable(query, **options)
+            if one.quality == UNUSABLE:
+                raise DBetaError(f"{one.name}: has no usable signal to search for; give another recording")
+            return found.nearest(_unit(one.embedding), k)
+        if is_file(Path(query)):
+            message = f"{query} is a file but is searched as words; for recordings like it, pass a Path"
+            warnings.warn(message, DBetaWarning, stacklevel=2)
         if rerank_first < 1:
-            return found.nearest(self.embed_condition(text), k)
+            return found.nearest(self.embed_condition(query), k)
         self.model.require_fusion()
-        hits = found.nearest(self.embed_condition(text), max(k, rerank_first))
-        return rerank(self, hits, text, rerank_first).head(k)
+        return rerank(self, found.nearest(self.embed_condition(query), max(k, rerank_first)), query, rerank_first)[:k]
 
     def ask(self, conditions: str | Sequence[str] | None = None) -> Question:
         """Embed conditions, and score the reference panel for them (see `diagnose`).
@@ -280,6 +295,10 @@ class DBeta(CrossModalInference):
             raise DBetaError("no condition was named; name at least one, such as 'atrial fibrillation'")
         if any(not isinstance(one, str | Condition) for one in asked):
             raise DBetaError("a condition must be text, such as 'atrial fibrillation'")
+        for one in asked:
+            if isinstance(one, str) and (parts := known_parts(one, ",;")):
+                message = f"{one!r} is taken as one condition; for several, pass a list: {parts}"
+                warnings.warn(message, DBetaWarning, stacklevel=3)
         names = [one if isinstance(one, str) else one.name for one in asked]
         directions = np.stack([self.embed_condition(one) for one in asked])  # (C, D)
         panel = None if self.panel is None else np.sort(self.panel.numpy() @ directions.T, axis=0)  # (panel, C)

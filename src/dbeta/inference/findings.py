@@ -10,14 +10,13 @@ import numpy as np
 import pandas as pd
 
 from dbeta.ecg import LEADS
+from dbeta.inference.columns import COLUMN_NAMES, PEAKS
 from dbeta.inference.embed import Embedded
 from dbeta.inference.few_leads import can_show
 from dbeta.signal.quality import UNUSABLE
 
-#: Columns that tell something only of recordings with several windows.
-PEAKS = ["peak", "peak_at"]
 #: Conditions that a note names.
-SHOWN = 3
+NAMED = 3
 
 
 @dataclass
@@ -87,7 +86,7 @@ class Question:
         if one.quality == UNUSABLE or (answered := self.answered(one.leads)).all():
             return ""
         names = [name for name, there in zip(self.names, answered, strict=True) if not there]
-        listed = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+        listed = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         missing = [lead for lead, there in zip(self.leads, one.leads, strict=True) if not there]
         return f"{one.name or 'recording'}: without {', '.join(missing)} it cannot show {listed}; not answered"
 
@@ -112,11 +111,10 @@ def tabulate(
         if unusable or one.quality != UNUSABLE
     ]
     if not tables:
-        start = ["start"] if windows else []
-        return pd.DataFrame(columns=["record", *start, "condition", "score", "percentile", "quality"])
+        return pd.DataFrame(columns=[name for name in COLUMN_NAMES[windows] if name not in PEAKS])
     table = pd.concat(tables, ignore_index=True)
     if all(len(one.starts) == 1 for one in recordings):
-        table = table.drop(columns=PEAKS, errors="ignore")
+        table = table.drop(columns=list(PEAKS), errors="ignore")
     return table
 
 
@@ -130,8 +128,9 @@ def findings_of(question: Question, one: Embedded, name: str, *, windows: bool =
         without usable signal has one row without condition, score and percentile.
     """
     if one.quality == UNUSABLE:
-        row = {"record": name, "condition": None, "score": None, "percentile": None, "quality": UNUSABLE}
-        return pd.DataFrame([row])
+        # As a recording with one window has them
+        row = dict.fromkeys(name for name in COLUMN_NAMES[False] if name not in PEAKS)
+        return pd.DataFrame([row | {"record": name, "quality": UNUSABLE}])
     used = one.qualities != UNUSABLE
     embeds, starts, qualities = one.windows[used], one.starts[used], one.qualities[used]  # (n, D), (n,), (n,)
     each = question.scores(embeds)  # (n, C)
@@ -141,22 +140,21 @@ def findings_of(question: Question, one: Embedded, name: str, *, windows: bool =
     scores = question.scores(embeds)
     percentiles = question.percentiles(scores, one.leads if len(one.leads) else None)
     answered = question.answered(one.leads)
-    each, scores, percentiles = (np.where(answered, table, np.nan) for table in (each, scores, percentiles))
+    scores, percentiles = (np.where(answered, table, np.nan) for table in (scores, percentiles))
     order = np.argsort(np.where(answered, -scores, np.inf), axis=1, kind="stable")
+    best = each.argmax(axis=0)[order[0]]  # (C,)
+    peak = np.where(answered, each.max(axis=0), np.nan)[order[0]]
     columns: dict[str, Any] = {
         "record": name,
+        "start": np.repeat(starts, len(question.names)) if windows else None,
         "condition": np.array(question.names, object)[order].ravel(),
         "score": np.take_along_axis(scores, order, 1).ravel().astype(float),
         "percentile": np.take_along_axis(percentiles, order, 1).ravel().astype(float),
         "quality": np.repeat(qualities, len(question.names)).astype(object),
+        "peak": None if windows else peak.astype(float),
+        "peak_at": None if windows else np.where(np.isnan(peak), np.nan, starts[best]),
     }
-    table = pd.DataFrame(columns)
-    if windows:
-        table.insert(1, "start", np.repeat(starts, len(question.names)))
-        return table
-    best = np.where(answered, each, -np.inf).argmax(axis=0)[order[0]]
-    peak_at = np.where(answered[order[0]], starts[best], np.nan)
-    return table.assign(peak=each.max(axis=0)[order[0]].astype(float), peak_at=peak_at)
+    return pd.DataFrame({name: columns[name] for name in COLUMN_NAMES[windows]})
 
 
 def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:

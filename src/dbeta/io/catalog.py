@@ -9,21 +9,25 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from dbeta.io.formats.base import Options, Recording, known_lead
-from dbeta.io.formats.binary_tables import read_npy, read_parquet
+from dbeta.io.formats.binary_tables import npy_records, read_npy, read_parquet
 from dbeta.io.formats.clinical import read_aecg, read_mfer, read_mortara, read_muse, read_philips, read_scp
-from dbeta.io.formats.code_hdf5 import read_hdf5
+from dbeta.io.formats.code_hdf5 import hdf5_records, read_hdf5
+from dbeta.io.formats.columns import split_unit
 from dbeta.io.formats.dicom import read_dicom
 from dbeta.io.formats.holter import read_edf, read_ishne
+from dbeta.io.formats.kardia import ATC_SIGNATURE, is_kardia, read_atc, read_kardia
 from dbeta.io.formats.matlab import read_matlab
-from dbeta.io.formats.text_layout import separator_of
+from dbeta.io.formats.text_layout import looks_like_table, separator_of, split_line
 from dbeta.io.formats.text_tables import read_csv
-from dbeta.io.formats.wfdb_records import SIGNAL_LINE, read_wfdb
+from dbeta.io.formats.watch import is_watch, read_watch
+from dbeta.io.formats.wfdb_header import SIGNAL_LINE
+from dbeta.io.formats.wfdb_records import read_wfdb
 from dbeta.io.head import FileHead
 from dbeta.io.safety.hdf5 import check_hdf5
 from dbeta.io.safety.limits import (
@@ -51,8 +55,10 @@ class Format:
         suspect: whether some parser could take a file for this format; its check then applies even if the file is
             recognised as another, because one file can be valid in two formats. None: as `recognise`.
         largest: bytes that the parser accepts; infinite if it reads in parts or maps the file.
+        records: names the recordings of a file that may hold several, for `read_ecg(record=…)`; none if it holds one.
         endings: of file names, used by no other kind of file.
         shared_endings: of file names, used by other kinds of files as well.
+        raw: whether the reader can return raw numbers (`Options.raw_gain`).
     """
 
     name: str
@@ -61,8 +67,10 @@ class Format:
     check: Callable[[Path], None] | None = None
     suspect: Callable[[FileHead], bool] | None = None
     largest: float = LARGEST_FILE
+    records: Callable[[Path], list[str]] | None = None
     endings: tuple[str, ...] = ()
     shared_endings: tuple[str, ...] = ()
+    raw: bool = False
 
     def suspected(self, head: FileHead) -> bool:
         """Whether some parser could take the file for this format."""
@@ -73,7 +81,7 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 #: A record line and a line of a signal or segment, after comments.
 _WFDB_HEADER = re.compile(
-    rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*+[-\w]+(?:/\d+)?[ \t]+\d+(?:[ \t][^\n]*)?\n(?:#[^\n]*\n|\s)*+\S+[ \t]+\d"
+    rb"(?:\xef\xbb\xbf)?(?:\s*#[^\n]*\n|\s)*+[^\s/]+(?:/\d+)?[ \t]+\d+(?:[ \t][^\n]*)?\n(?:#[^\n]*\n|\s)*+\S+[ \t]+\d"
 )
 
 
@@ -160,7 +168,7 @@ def _is_wfdb(head: FileHead) -> bool:
     if head.suffix == ".hea":
         return True
     lines = head.lines
-    if not lines or not re.fullmatch(r"[-\w]+(/\d+)?\s+\d+(\s+[\d.]+\S*.*)?", lines[0]):
+    if not lines or not re.fullmatch(r"[-.\w]+(/\d+)?\s+\d+(\s+[\d.]+\S*.*)?", lines[0]):
         return False
     return "/" in lines[0].split()[0] or (len(lines) > 1 and SIGNAL_LINE.fullmatch(lines[1]) is not None)
 
@@ -170,7 +178,7 @@ def _may_be_wfdb(head: FileHead) -> bool:
 
 
 def _is_table(head: FileHead) -> bool:
-    if head.text is None or head.text.lstrip().startswith("<"):
+    if head.text is None or head.text.lstrip().startswith(("<", "{")):
         return False
     if head.suffix in (".csv", ".tsv"):
         return True
@@ -178,19 +186,19 @@ def _is_table(head: FileHead) -> bool:
     if len(lines) < 2:
         return False
     separator = separator_of(lines)
-    first, second = ([cell.strip() for cell in line.split(separator)] for line in lines)
-    if not 1 < len(first) == len(second):
-        return False
-    names = [re.split(r"[(\[/]", cell)[0].strip().strip('"') for cell in first]
-    return sum(known_lead(name) is not None for name in names) > 1 or all(map(_is_number, first))
+    first, second = (split_line(line, separator) for line in lines)
+    names = [split_unit(cell)[0].strip('"') for cell in first]
+    if 1 < len(first) == len(second) and sum(known_lead(name) is not None for name in names) > 1:
+        return True
+    return looks_like_table(head.lines)
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell.replace(",", "."))
-    except ValueError:
-        return False
-    return True
+def _is_watch(head: FileHead) -> bool:
+    return head.text is not None and not head.text.lstrip().startswith(("<", "{")) and is_watch(head.text)
+
+
+def _is_kardia(head: FileHead) -> bool:
+    return head.text is not None and head.text.startswith("{") and is_kardia(head.long_text)
 
 
 def _may_be_table(head: FileHead) -> bool:
@@ -218,7 +226,16 @@ def _may_be_mfer(head: FileHead) -> bool:
     return head.data[:1] == b"@" and head.data[2:5] == b"MFR"
 
 
-HDF5 = Format("HDF5", _is_hdf5, read_hdf5, check_hdf5, suspect=_may_be_hdf5, largest=math.inf, endings=(".h5", ".hdf5"))
+HDF5 = Format(
+    "HDF5",
+    _is_hdf5,
+    read_hdf5,
+    check_hdf5,
+    suspect=_may_be_hdf5,
+    largest=math.inf,
+    records=hdf5_records,
+    endings=(".h5", ".hdf5"),
+)
 PARQUET = Format(
     "a Parquet table",
     _starts_with(b"PAR1"),
@@ -235,6 +252,7 @@ DICOM = Format(
     suspect=_may_be_dicom,
     largest=LARGEST_DICOM,
     endings=(".dcm", ".dicom"),
+    raw=True,
 )
 CSV = Format(
     "a text table",
@@ -258,7 +276,14 @@ FORMATS = (
     HDF5,
     Format("a MATLAB file", _is_matlab_5, read_matlab, check_matlab, suspect=_may_be_matlab, shared_endings=(".mat",)),
     PARQUET,
-    Format("a NumPy array", _starts_with(b"\x93NUMPY"), read_npy, largest=math.inf, endings=(".npy",)),
+    Format(
+        "a NumPy array",
+        _starts_with(b"\x93NUMPY"),
+        read_npy,
+        largest=math.inf,
+        records=npy_records,
+        endings=(".npy",),
+    ),
     Format(
         "ISHNE",
         _starts_with(b"ISHNE1.0"),
@@ -266,8 +291,9 @@ FORMATS = (
         suspect=_starts_with(b"ISHNE"),
         largest=math.inf,
         shared_endings=(".ecg",),
+        raw=True,
     ),
-    Format("EDF or BDF", _is_edf, read_edf, suspect=_may_be_edf, largest=math.inf, endings=(".edf", ".bdf")),
+    Format("EDF or BDF", _is_edf, read_edf, suspect=_may_be_edf, largest=math.inf, endings=(".edf", ".bdf"), raw=True),
     _xml("HL7 aECG", _has_root("AnnotatedECG"), read_aecg),
     _xml("Philips XML", _has_root("restingecgdata"), read_philips),
     _xml("GE MUSE XML", _has_root("RestingECG"), read_muse),
@@ -280,10 +306,14 @@ FORMATS = (
         suspect=_may_be_wfdb,
         largest=LARGEST_HEADER,
         endings=(".hea",),
+        raw=True,
     ),
+    Format("Kardia's JSON", _is_kardia, read_kardia, largest=LARGEST_XML),
+    Format("a Kardia ATC file", _starts_with(ATC_SIGNATURE), read_atc, endings=(".atc",)),
+    Format("a watch's CSV", _is_watch, read_watch, check_table, largest=LARGEST_TABLE),
     CSV,
     Format("a MATLAB 4 file", _is_matlab_4, read_matlab, check_matlab, suspect=_may_be_matlab),
-    Format("DICOM", _is_bare_dicom, read_dicom, check_dicom, suspect=_may_be_dicom, largest=LARGEST_DICOM),
+    replace(DICOM, recognise=_is_bare_dicom, endings=()),
     Format("SCP-ECG", _is_scp, read_scp, check_scp, suspect=_may_be_scp, largest=LARGEST_SCP, endings=(".scp",)),
     MFER,
 )

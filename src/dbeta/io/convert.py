@@ -10,9 +10,12 @@ import numpy as np
 
 from dbeta.ecg import ECG, LEADS, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
-from dbeta.io.formats.base import NO_LEAD, SLOWEST, Options, Recording, known_lead
+from dbeta.io.amplitude import Sizes, measure
+from dbeta.io.formats.base import NO_LEAD, OPENING, SLOWEST, Options, Recording, known_lead
 from dbeta.io.safety.limits import check_values, shown
-from dbeta.io.units import BELIEVABLE, beat_amplitude, millivolts
+from dbeta.io.units import millivolts
+from dbeta.signal.calibration import find_pulses
+from dbeta.signal.limb_leads import GAINS_CONTRADICT, UNDETERMINED, VOLTAGES, gains_contradict
 
 #: Amplitude in any unit up to which a signal is flat but for rounding.
 ROUNDING = 1e-6
@@ -34,40 +37,66 @@ def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     Warns:
         DBetaWarning: what the reader noted; the amplitude cannot be that of an ECG.
     """
-    rows, others = _standard_rows(recording.names, options.leads)
+    rows, others, renamed = _standard_rows(recording.names, options.leads)
     rate = _sampling_rate(recording, options)
     held = len(recording.signal[rows[0][0]])
     total = recording.total or held
-    begin, end = options.stretch(rate, total)
-    if recording.total is not None:
-        begin, end = 0, held  # the reader has cut it already
-    signal = _cut(recording, [row for row, _ in rows], begin, end, options.units)
+    stretch = options.stretch(rate, total)
+    # Readers that return only a part have cut it already
+    begin, end = stretch if recording.total is None else (0, held)
+    chosen = [row for row, _ in rows]
+    signal = _cut(recording, chosen, begin, end, options.units)
     _check_extent(signal, rate, total)
-    notes = [*recording.notes, *_check_amplitude(signal, rate, recording.unit_assumed)]
-    for note in notes:
-        warnings.warn(f"{source}: {note}", DBetaWarning, stacklevel=3)
+    notes = [*recording.notes, *renamed, *_overruled_units(recording, chosen, options.units)]
+    leads = [lead for _, lead in rows]
+    signal, total, cut = _without_pulses(signal, rate, leads, stretch, total)
+    notes += cut
+    if recording.unit_assumed and not options.units:
+        notes += _judge_unit(recording.sizes or measure(_opening(recording, chosen, rate, signal), rate))
+        recording.meta["unit"] = "mV (assumed)"
+    else:
+        notes += _check_amplitude(measure(signal, rate))
     # Texts from the file end up on terminals and in logs
     meta = {key: shown(value) if isinstance(value, str) else value for key, value in recording.meta.items()}
     meta |= {"source": source, "duration": total / rate}
+    if recording.gains and not options.raw_gain:
+        gains = np.array([recording.gains[row] for row in chosen])
+        if gains_contradict(signal, leads, gains):
+            meta |= {VOLTAGES: UNDETERMINED}
+            notes.append(GAINS_CONTRADICT)
+    for note in notes:
+        warnings.warn(f"{source}: {shown(note)}", DBetaWarning, stacklevel=3)
+    if notes:
+        meta["notes"] = [shown(note) for note in notes]
+    if options.raw_gain:
+        meta["raw_gain"] = options.raw_gain
     if options.start > 0:
         meta["start"] = options.start
     if others:
         meta["other_channels"] = [shown(name, 60) for name in others]
-    return ECG(signal, rate, [lead for _, lead in rows], shown(recording.report, 20_000), None, meta)
+    return ECG(signal, rate, leads, shown(recording.report, 20_000), None, meta)
 
 
-def _standard_rows(names: Sequence[str], given: Sequence[str] | None) -> tuple[list[tuple[int, str]], list[str]]:
-    """The channels that are standard leads, as (row, lead), and the names of the others."""
+def _standard_rows(
+    names: Sequence[str], given: Sequence[str] | None
+) -> tuple[list[tuple[int, str]], list[str], list[str]]:
+    """The channels that are standard leads, as (row, lead), the names of the others, and warnings."""
     leads = [known_lead(name) for name in names]
+    notes = []
     if given is not None:
         stated = [None if name == NO_LEAD else standard_lead_name(name) for name in given]
         if len(stated) != len(names):
             raise DBetaError(
                 f"has {len(names)} leads but --leads names {len(stated)}; name each once, in order, and {NO_LEAD} for "
-                "a channel that is none of the twelve"
+                "a channel to leave out"
             )
-        if any(own not in (None, other) for own, other in zip(leads, stated, strict=True)):
+        # A name that the file has twice is wrong at least once
+        changed = [row for row, lead in enumerate(leads) if stated[row] and lead not in (None, stated[row])]
+        if any(leads.count(leads[row]) < 2 for row in changed):
             raise DBetaError(f"names its leads {', '.join(map(str, names))}; leave out --leads")
+        notes = [
+            f"its channel {row + 1}, named {names[row]}, is read as {stated[row]} as --leads says" for row in changed
+        ]
         leads = stated
     if all(lead is None for lead in leads):
         has = ", ".join(map(str, names[:20])) or "none"
@@ -75,8 +104,15 @@ def _standard_rows(names: Sequence[str], given: Sequence[str] | None) -> tuple[l
             f"holds none of the leads {', '.join(LEADS)}, and has {has}; give an ECG or, if only the names are "
             f"unusual, the standard ones in order with --leads, and {NO_LEAD} for any other channel"
         )
+    twice = next((lead for lead in leads if lead and leads.count(lead) > 1), None)
+    if twice:
+        places = [str(row + 1) for row, lead in enumerate(leads) if lead == twice]
+        raise DBetaError(
+            f"has lead {twice} twice, as channels {' and '.join(places)} of {len(names)}; name all channels in order "
+            f"with --leads, and {NO_LEAD} for one to leave out"
+        )
     others = [str(name) for name, lead in zip(names, leads, strict=True) if lead is None]
-    return [(row, lead) for row, lead in enumerate(leads) if lead is not None], others
+    return [(row, lead) for row, lead in enumerate(leads) if lead is not None], others, notes
 
 
 def _sampling_rate(recording: Recording, options: Options) -> float:
@@ -108,17 +144,26 @@ def _cut(recording: Recording, rows: list[int], begin: int, end: int, units: str
 
 
 def _millivolts(recording: Recording, row: int, given: str | None) -> float:
-    """A channel's unit in mV, from the file or else from the caller."""
-    unit = (recording.units[row] if recording.units else "mV") or given or ""
+    """A channel's unit in mV, from the caller or else from the file."""
+    unit = given or (recording.units[row] if recording.units else "mV")
     factor = millivolts(unit)
     if factor is None:
         raise DBetaError(
-            f"has lead {recording.names[row]} in {unit or 'no unit'!r}; convert it to uV, mV or V, or state the unit "
-            "with --units"
+            f"has lead {recording.names[row]} in {unit or 'no unit'!r}, which is not a unit of voltage; state the unit "
+            "with --units, as uV or mV"
         )
-    if given and not math.isclose(factor, millivolts(given) or 0, rel_tol=1e-3):
-        raise DBetaError(f"is in {unit}, not in {given}; leave out --units")
     return factor
+
+
+def _overruled_units(recording: Recording, rows: Sequence[int], given: str | None) -> list[str]:
+    """A warning if the caller's unit differs from one that the file states in a way that is understood."""
+    if not given or not recording.units:
+        return []
+    stated = {recording.units[row]: millivolts(recording.units[row]) for row in rows}
+    other = [
+        unit for unit, size in stated.items() if size and not math.isclose(size, millivolts(given) or 0, rel_tol=1e-3)
+    ]
+    return [f"states its unit as {', '.join(other[:3])}, but is read in {given} as --units says"] if other else []
 
 
 def _check_extent(signal: np.ndarray, rate: float, total: int) -> None:
@@ -131,11 +176,70 @@ def _check_extent(signal: np.ndarray, rate: float, total: int) -> None:
         raise DBetaError(f"holds only {extent}; get or export the recording again")
 
 
-def _check_amplitude(signal: np.ndarray, rate: float, unit_assumed: bool) -> list[str]:
-    """A note if the beats cannot be those of an ECG in mV; an error if that unit was only assumed."""
-    amplitude = beat_amplitude(signal, rate)
-    if amplitude <= ROUNDING or BELIEVABLE[0] <= amplitude <= BELIEVABLE[1]:
+def _without_pulses(
+    signal: np.ndarray, rate: float, leads: list[str], stretch: tuple[int, int], total: int
+) -> tuple[np.ndarray, int, list[str]]:
+    """Without calibration pulses at the ends: the signal, the samples of the whole recording, and notes.
+
+    In a part of a recording they become NaN, so that the times of other parts remain right.
+    """
+    notes, whole = [], stretch == (0, total)
+    first, last = 0, signal.shape[1]
+    for pulse in find_pulses(signal, rate, leads):
+        at_start = pulse.begin == 0
+        if stretch[0] > 0 if at_start else stretch[1] < total:
+            continue  # not at an end of the recording
+        if pulse.end - pulse.begin == signal.shape[1]:
+            continue
+        where = "beginning" if at_start else "end"
+        seconds = (pulse.end - pulse.begin) / rate
+        notes.append(
+            f"a calibration pulse of {pulse.height:.2g} mV and {pulse.width:.2g} s at its {where} is left out, "
+            f"{seconds:.2g} s with the flat line around it"
+        )
+        if whole:
+            first, last = (pulse.end, last) if at_start else (first, pulse.begin)
+        else:
+            signal[:, pulse.begin : pulse.end] = np.nan
+    return signal[:, first:last], total - (signal.shape[1] - (last - first)), notes
+
+
+def _opening(recording: Recording, rows: list[int], rate: float, signal: np.ndarray) -> np.ndarray:
+    """What an unstated unit is judged by: the recording's first minute if it is at hand, else the signal."""
+    count = round(OPENING * rate)
+    if recording.opening is not None:
+        return np.stack([recording.opening[row] for row in rows])
+    if recording.total is None:
+        return np.stack([np.asarray(recording.signal[row][:count], np.float64) for row in rows])
+    return signal
+
+
+def _judge_unit(found: Sizes) -> list[str]:
+    """A note that an unstated unit is taken to be mV.
+
+    Raises:
+        DBetaError: it cannot be, or another power of ten is as likely.
+    """
+    if found.size <= ROUNDING:
+        return ["states no unit and holds hardly any signal; it is taken to be in mV"]
+    if found.possible_units() == [1.0]:
+        return [f"states no unit; taken to be in mV, as its QRS complexes measure {found.size:.2g}"]
+    if found.believable():
+        raise DBetaError(
+            f"states no unit, and its QRS complexes measure {found.size:.2g}, which leaves it open: state it, "
+            f"{found.in_each_unit()}"
+        )
+    raise DBetaError(
+        f"states no unit, and its QRS complexes measure {found.size:.2g}, which cannot be mV; state their unit with "
+        f"--units: they would be {found.in_each_unit() or 'no heart in any power of ten'}"
+    )
+
+
+def _check_amplitude(found: Sizes) -> list[str]:
+    """A note if the beats cannot be those of an ECG in mV."""
+    if found.size <= ROUNDING or found.believable():
         return []
-    if unit_assumed:
-        raise DBetaError(f"has beats of {amplitude:.3g}, which cannot be mV; state their unit with --units, as uV")
-    return [f"its beats measure {amplitude:.3g} mV, which no heart produces; gain, unit or signal is wrong"]
+    return [
+        f"its QRS complexes measure {found.size:.3g} mV, unlike those of 99.9 % of recordings; gain, unit or signal is "
+        "wrong"
+    ]

@@ -25,7 +25,7 @@ _UNCLEAR_ROOTS = {"", "html", "ECG"}
 
 # Never opened in search of recordings.
 _OTHER = re.compile(
-    r"\.(atr|avi|bmp|bz2|c|cpp|css|docx?|gif|gz|html?|ini|ipynb|jpe?g|js|jsonl?|log|md|mp4|npz|pdf|pickle|pkl|png|ps|pt"
+    r"\.(atr|avi|bmp|bz2|c|cpp|css|docx?|gif|gz|html?|ini|ipynb|jpe?g|js|jsonl|log|md|mp4|npz|pdf|pickle|pkl|png|ps|pt"
     r"|pyc?|qrs|r|rar|rst|safetensors|sh|svg|tar|tiff?|toml|ttf|xlsx?|xz|ya?ml|zip)"
 )
 

@@ -23,7 +23,7 @@ import numpy as np
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.io import detect
-from dbeta.io.catalog import HDF5
+from dbeta.io.catalog import FORMATS
 from dbeta.io.convert import to_ecg
 from dbeta.io.formats.base import Options
 from dbeta.io.safety.limits import is_file, is_folder, links_outside, readable_name, shown
@@ -33,6 +33,8 @@ from dbeta.signal import lead_checks
 
 #: Ends the warning about an error of the leads that can be repaired.
 FIX_HINT = "; --fix-leads repairs it"
+# Endings of formats that hold one recording
+_SINGLE = {ending for one in FORMATS if one.records is None for ending in (*one.endings, *one.shared_endings)}
 
 
 def read_ecg(
@@ -44,6 +46,7 @@ def read_ecg(
     start: float = 0.0,
     duration: float | None = None,
     units: str | None = None,
+    raw_gain: str | None = None,
     keep_identifiers: bool = False,
     fix_leads: bool = False,
 ) -> ECG:
@@ -61,14 +64,18 @@ def read_ecg(
         sampling_rate: Hz, for files that do not state it (`--fs`): needed for `.npy`, and for tables without a column
             of times; 400 is the default for HDF5. A value that contradicts the file is an error.
         leads: lead names in the file's order, for files that do not name them (`--leads`): needed for `.npy` and for
-            tables without a header row, either way round. "-" marks a channel to leave out. Names that contradict
-            the file's are an error.
-        record: the recording to read from an HDF5 file (`--record`): an exam_id, or else a row number from 0.
+            tables without a header row, either way round. "-" marks a channel to leave out, also one of a known name.
+            Names that contradict the file's are an error, unless the file has that name twice.
+        record: the recording to read from a file that holds several (`--record`): of HDF5 an exam_id, or else a row
+            number from 0 ("row 3" is never an exam_id); of an array with three axes, its number from 0. It may also
+            follow the path, as in "exams.hdf5#17".
         start: seconds to skip. Of WFDB, EDF, ISHNE, HDF5 and `.npy` files only the requested stretch is loaded.
         duration: seconds to read; None for all.
         units: unit of the samples, for files that do not state it (`--units`): "uV", "1e-4 V", a gain as "200/mV", or a
             number, which is mV per count. Without it, arrays and tables of floating-point numbers are taken to be in
-            mV if that is plausible; whole numbers need it. A unit that contradicts the file is an error.
+            mV if that is plausible; whole numbers need it. It overrules a unit in the file, with a warning.
+        raw_gain: unit of the raw numbers in the file ("uV", "1000/mV", or mV per count) in place of the gains and
+            offsets that its header states wrongly (`--raw-gain`). For WFDB, EDF, BDF, DICOM and ISHNE.
         keep_identifiers: return the patient's id as `patient_id`, name and birth date in `meta` (`patient_name`,
             `birth_date`), and the report unchanged. By default they are left out, and names, ids, signatures and the
             birth date are removed from the report as far as the file states them.
@@ -77,7 +84,9 @@ def read_ecg(
     Returns:
         The recording. `meta` has `source` (file name), `duration` (full length in seconds, also when only a part was
         read), `start` (seconds skipped, if any) and, if known, `age` (years), `sex` ("male" or "female"),
-        `dx` (codes), `device` and `record`. `report` is the file's own interpretation.
+        `dx` (codes), `device` and `record`. `notes` has the warnings about what was changed, left out or assumed;
+        `voltages` is "undetermined" where the gains in the file contradict the limb-lead equations. `report` is the
+        file's own interpretation.
 
     Warns:
         DBetaWarning: the voltages are implausible; leads are exchanged, inverted, copies of others, or shown one after
@@ -96,11 +105,18 @@ def read_ecg(
             raise DBetaError(f"the sampling rate (--fs) must be a positive number of Hz, not {sampling_rate}")
         if units is not None and millivolts(units) is None:
             raise DBetaError(f"the unit (--units) {units!r} is not a unit of voltage; write uV, mV, 1e-4 V or 200/mV")
-        file = _find_file(path)
+        named, record = split_record(path, record)
+        file = _find_file(named)
+        if raw_gain is not None and millivolts(raw_gain) is None:
+            raise DBetaError(f"the raw gain (--raw-gain) {raw_gain!r} is not understood; write uV, 1000/mV or 0.001")
+        if raw_gain is not None and units is not None:
+            raise DBetaError("takes either --units, of the values, or --raw-gain, of the raw numbers; leave out one")
         kind = detect.choose_format(file)
-        if record is not None and kind is not HDF5:
-            raise DBetaError("holds a single recording; leave out --record, which only applies to HDF5 files")
-        options = Options(sampling_rate, leads, record, start, duration, units)
+        if raw_gain is not None and not kind.raw:
+            raise DBetaError(f"is {kind.name}, of which --raw-gain cannot be stated; leave it out, or give --units")
+        if record is not None and kind.records is None:
+            raise DBetaError("holds a single recording; leave out --record")
+        options = Options(sampling_rate, leads, record, start, duration, units, raw_gain)
         with np.errstate(all="ignore"):  # values that overflow become NaN below
             recording = kind.read(file, options)
         if keep_identifiers:
@@ -132,6 +148,33 @@ def _checked(ecg: ECG, *, fix: bool) -> ECG:
         message = f"{ecg.meta['source']}: {error.message}{fixable if error.repair else ''}"
         warnings.warn(message, DBetaWarning, stacklevel=3)
     return lead_checks.fix_leads(ecg, errors) if fix else ecg
+
+
+def split_record(path: Path, record: str | int | None = None) -> tuple[Path, str | int | None]:
+    """File and recording of a path such as `exams.hdf5#17`, unless there is a file of just that name."""
+    name, mark, number = path.name.rpartition("#")
+    if record is not None or not (mark and name and number) or is_file(path):
+        return path, record
+    file = path.with_name(name)
+    return (file, number) if is_file(file) else (path, None)
+
+
+def recordings_of(file: Path) -> list[Path]:
+    """The recordings of a file that holds several, as `exams.hdf5#17`; the file itself if it holds one or is unreadable.
+
+    Files with the ending of a format that holds one recording are not opened.
+    """
+    if file.suffix.lower() in _SINGLE or not is_file(file):
+        return [file]
+    try:
+        kind = detect.detect(file)
+        if kind is None or kind.records is None:
+            return [file]
+        refuse_hostile(file)
+        names = kind.records(file)
+    except (DBetaError, OSError):
+        return [file]  # reading it reports what is wrong
+    return [file.with_name(f"{file.name}#{name}") for name in names] if len(names) > 1 else [file]
 
 
 def as_ecg(ecg: ECG | str | Path, *, duration: float | None = None) -> ECG:

@@ -1,12 +1,11 @@
-"""Units of voltage in their usual spellings, and the amplitude of beats."""
+"""Units of voltage in their usual spellings."""
 
 from __future__ import annotations
 
 import re
 
-import numpy as np
-
 _MILLIVOLTS = {"nv": 1e-6, "uv": 1e-3, "µv": 1e-3, "μv": 1e-3, "mv": 1.0, "v": 1e3}
+_MILLIVOLTS |= {"мкв": 1e-3, "мв": 1.0, "微伏": 1e-3, "毫伏": 1.0}
 _MILLIVOLTS |= {"nanovolt": 1e-6, "microvolt": 1e-3, "millivolt": 1.0, "volt": 1e3}
 
 _NUMBER = r"(?P<number>\d*\.?\d+(?:e[-+]?\d+)?)"
@@ -17,9 +16,6 @@ _COUNT = r"(?:bit|lsb|count|counts|adc|adu|digit)"
 _VALUE = re.compile(rf"(?:{_NUMBER}\s*[*x·]?\s*)?{_UNIT}(?:\s*(?:/|per)\s*{_COUNT})?")
 _GAIN = re.compile(rf"{_NUMBER}\s*{_COUNT}?\s*/\s*{_UNIT}")
 _PLAIN = re.compile(_NUMBER)
-
-#: Plausible median R peaks, mV; beyond these, unit or gain is wrong.
-BELIEVABLE = (0.05, 20.0)
 
 
 def millivolts(unit: str) -> float | None:
@@ -42,27 +38,3 @@ def millivolts(unit: str) -> float | None:
     else:
         return None
     return factor if 0 < factor < float("inf") else None
-
-
-def beat_amplitude(signal: np.ndarray, sampling_rate: float) -> float:
-    """Median R peak: the largest deviation in any lead within 1.5 s, long enough for a beat, as median over time.
-
-    Args:
-        signal: (leads, samples), mV; NaN where samples are missing.
-        sampling_rate: Hz.
-
-    Returns:
-        mV; 0 for a constant signal or one without valid samples.
-    """
-    size = min(signal.shape[1], max(2, round(1.5 * sampling_rate)))
-    count = signal.shape[1] // size
-    peaks = []
-    # 200 windows are enough for a recording of any length
-    for window in np.unique(np.linspace(0, count - 1, 200).astype(int)):
-        part = signal[:, window * size : (window + 1) * size]
-        part = part[np.isfinite(part).any(axis=1)]
-        if len(part):
-            mean = np.nanmean(part, axis=1, keepdims=True)
-            peaks.append(max(np.nanmax(part - mean), np.nanmax(mean - part)))
-    peaks = [peak for peak in peaks if peak > 0]
-    return float(np.median(peaks)) if peaks else 0.0

@@ -1,4 +1,4 @@
-"""The model and nothing else: configuration, encoders, fusion, heads, losses."""
+"""The network itself: configuration, encoders, fusion, heads, losses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DBetaConfig", "DBetaModel", "DBetaOutput"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the whole model when it is asked for: `PreTrainedModel` takes seconds, which the encoders do not need."""
+    """Import the full model on first access: importing `PreTrainedModel` takes seconds, and the encoders do without."""
     if name not in __all__:
         raise AttributeError(f"module 'dbeta.model' has no attribute {name!r}")
     return getattr(importlib.import_module("dbeta.model.modeling"), name)

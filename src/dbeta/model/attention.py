@@ -12,12 +12,12 @@ class Attention(nn.Module):
 
     Args:
         dim: width of queries, keys, values and output.
-        heads: attention heads.
+        heads: number of attention heads.
         dropout: dropout of the attention weights.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float = 0.0) -> None:
-        """Make the four projections."""
+        """Create the four projections."""
         super().__init__()
         if heads < 1 or dim % heads:
             raise ValueError(f"a width of {dim} cannot be split among {heads} heads")
@@ -32,9 +32,9 @@ class Attention(nn.Module):
         """Attend from `x` (B, N, D) to `source` (B, M, D), by default `x` itself.
 
         Args:
-            x: queries.
-            source: what keys and values are made of.
-            mask: (B, M) bool, True where the source may be seen.
+            x: query tokens.
+            source: tokens that keys and values are computed from.
+            mask: (B, M) bool, True for source tokens that may be attended to.
 
         Returns:
             (B, N, D)

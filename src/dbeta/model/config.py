@@ -11,56 +11,57 @@ from typing import Any, ClassVar
 from transformers import PretrainedConfig, T5Config
 
 from dbeta.ecg import LEADS
+from dbeta.model.losses import LOSSES
 
-#: Which parts of the model a checkpoint holds.
+#: Which parts of the model a checkpoint contains.
 PARTS = ("all", "encoders", "ecg")
 MEM_TARGETS = ("full", "lead_masked")
 
 
 class DBetaConfig(PretrainedConfig):
-    """Configuration of D-BETA (Pham, Saeed, Ma, ICML 2025), defaults of paper size.
+    """Configuration of D-BETA (Pham, Saeed, Ma, ICML 2025); the defaults are the paper's sizes.
 
     Args:
         sampling_rate: Hz of the model's input.
         n_samples: samples of the model's input per lead (10 s at 500 Hz).
         leads: lead names in the order the model reads them.
         signal_scale: "mv" feeds millivolts; "lead_zscore" standardises each lead over the recording.
-        conv_layers: (channels, kernel, stride) of each convolution; the product of strides is the samples per token.
+        conv_layers: (channels, kernel, stride) of each convolution; the strides' product is the samples per token.
         conv_pos_kernel: kernel of the convolutional position embedding (even kernels drop the last output).
-        conv_pos_groups: its groups.
+        conv_pos_groups: groups of that convolution.
         hidden_size: width of the ECG encoder, the fusion and the embedding.
         ecg_layers: transformer layers of the ECG encoder.
-        ecg_heads: its attention heads.
-        ecg_intermediate_size: its feed-forward width.
-        text_config: a `T5Config` or its dictionary; by default Flan-T5-base's encoder.
-        max_text_tokens: longer texts are cut.
+        ecg_heads: attention heads of the ECG encoder.
+        ecg_intermediate_size: feed-forward width of the ECG encoder.
+        text_config: a `T5Config` or its dictionary; Flan-T5-base's encoder by default.
+        max_text_tokens: longer texts are truncated.
         text_attention_mask: whether T5 sees the padding mask (in the published code only the fusion does).
-        fusion_layers: two-way fusion layers.
-        fusion_heads: their attention heads.
-        fusion_intermediate_size: their feed-forward width.
+        fusion_layers: number of two-way fusion layers.
+        fusion_heads: attention heads of the fusion layers.
+        fusion_intermediate_size: feed-forward width of the fusion layers.
         mem_layer: the MEM head reads the ECG stream before this fusion layer.
         mem_hidden_size: width of the MEM decoder.
-        mem_layers: its layers.
-        mem_heads: its attention heads.
+        mem_layers: layers of the MEM decoder.
+        mem_heads: attention heads of the MEM decoder.
         mem_target: "full" predicts the recording; "lead_masked" predicts what the encoder was shown (published code).
-        voltage: whether the encoder is told each lead's amplitude, which its GroupNorm takes away (`Voltage`).
-        reconstruct_misaligned: whether MLM and MEM also learn from pairs that do not belong together (the published
-            code), where what is hidden cannot follow from the other modality.
+        voltage: whether the encoder is given each lead's amplitude, which its GroupNorm removes (`Voltage`).
+        reconstruct_misaligned: whether MLM and MEM are also trained on misaligned pairs (the published code), where the
+            hidden part cannot be inferred from the other modality.
         hidden_dropout: dropout of every sub-layer.
         attention_dropout: dropout of the ECG encoder's attention weights.
         ecg_mask_ratio: share of ECG tokens hidden from the encoder in pretraining.
         text_mask_ratio: share of text tokens replaced in pretraining.
         lead_mask_prob: probability that a lead of the input is zeroed in pretraining.
-        ets_full_view: whether ETS reads the embedding of all ECG tokens and the unreplaced text, as inference does
-            (the published code: of the tokens that masking left); zeroed leads stay zeroed.
-        ets_cosine: whether ETS compares unit vectors with a learnt scale and bias (sigmoid loss as in SigLIP,
+        ets_full_view: whether ETS compares embeddings of all ECG tokens and the unmasked text, as inference does
+            (published code: embeddings of the tokens left by masking); zeroed leads stay zeroed.
+        ets_cosine: whether ETS compares unit vectors with a learned scale and bias (sigmoid loss as in SigLIP,
             arXiv 2303.15343) instead of raw inner products.
-        loss_weights: weight of each of the losses "mlm", "mem", "etm" and "ets".
-        initializer_range: standard deviation of new weights.
-        parts: "all" is the model of the paper; "encoders" leaves out the fusion and the heads, and so learns by ETS
-            alone; "ecg" is the ECG encoder with its projection and pooler alone, which embeds and is not pretrained.
-        trained_on: kinds of dataset that the weights were trained on (`source` of their corpora), so that an evaluation
-            can say whether a benchmark is foreign to the model; None where nobody recorded it.
+        loss_weights: weight of each of the losses "mlm", "mem", "etm" and "ets"; 1 if left out.
+        initializer_range: standard deviation of initial weights.
+        parts: "all" is the model of the paper; "encoders" leaves out the fusion and the heads and is trained with ETS
+            alone; "ecg" is the ECG encoder with its projection and pooler, for embedding only.
+        trained_on: names of the datasets the weights were trained on (`source` of their corpora), so that evaluations
+            can say whether a benchmark is out-of-domain; None if this is unknown.
     """
 
     model_type = "dbeta"
@@ -107,20 +108,23 @@ class DBetaConfig(PretrainedConfig):
     ) -> None:
         """Store the values; a dictionary for `text_config` becomes a `T5Config`."""
         if parts not in PARTS:
-            raise ValueError(f"parts is one of {', '.join(PARTS)}, not {parts!r}")
+            raise ValueError(f"parts must be one of {', '.join(PARTS)}, not {parts!r}")
         shares = {
-            **{"ecg_mask_ratio": ecg_mask_ratio, "text_mask_ratio": text_mask_ratio, "lead_mask_prob": lead_mask_prob},
-            **{"hidden_dropout": hidden_dropout, "attention_dropout": attention_dropout},
+            "ecg_mask_ratio": ecg_mask_ratio,
+            "text_mask_ratio": text_mask_ratio,
+            "lead_mask_prob": lead_mask_prob,
+            "hidden_dropout": hidden_dropout,
+            "attention_dropout": attention_dropout,
         }
         for name, share in shares.items():
             if not isinstance(share, int | float) or not 0 <= share <= 1:
-                raise ValueError(f"{name} should lie between 0 and 1, not {share!r}")
+                raise ValueError(f"{name} must lie between 0 and 1, not {share!r}")
         if mem_target not in MEM_TARGETS:
-            raise ValueError(f"mem_target is one of {', '.join(MEM_TARGETS)}, not {mem_target!r}")
+            raise ValueError(f"mem_target must be one of {', '.join(MEM_TARGETS)}, not {mem_target!r}")
         if text_config is not None and not isinstance(text_config, dict | T5Config):
-            raise TypeError(f"text_config holds settings of T5, not {text_config!r}")
+            raise TypeError(f"text_config must be a mapping of T5 settings or a T5Config, not {text_config!r}")
         if voltage and signal_scale != "mv":
-            raise ValueError(f'voltage needs signal_scale="mv"; with {signal_scale!r} set voltage to false')
+            raise ValueError(f'voltage needs signal_scale="mv"; with {signal_scale!r}, set voltage to false')
         if text_config is None:
             text_config = FLAN_T5_BASE
         if isinstance(text_config, dict):
@@ -156,7 +160,7 @@ class DBetaConfig(PretrainedConfig):
         self.lead_mask_prob = lead_mask_prob
         self.ets_full_view = ets_full_view
         self.ets_cosine = ets_cosine
-        self.loss_weights = {"mlm": 1.0, "mem": 1.0, "etm": 1.0, "ets": 1.0} | (loss_weights or {})
+        self.loss_weights = {name: loss.weight for name, loss in LOSSES.items()} | (loss_weights or {})
         self.initializer_range = initializer_range
         self.parts = parts
         self.trained_on = None if trained_on is None else list(trained_on)
@@ -164,7 +168,7 @@ class DBetaConfig(PretrainedConfig):
 
     @property
     def samples_per_token(self) -> int:
-        """Input samples that one ECG token stands for: the product of the convolutions' strides."""
+        """Input samples per ECG token: the product of the convolutions' strides."""
         product = 1
         for _, _, stride in self.conv_layers:
             product *= stride
@@ -172,7 +176,7 @@ class DBetaConfig(PretrainedConfig):
 
     @property
     def n_tokens(self) -> int:
-        """ECG tokens of a recording, without the class token."""
+        """Number of ECG tokens of a recording, without the class token."""
         length = self.n_samples
         for _, kernel, stride in self.conv_layers:
             length = (length - kernel) // stride + 1
@@ -180,17 +184,17 @@ class DBetaConfig(PretrainedConfig):
 
     @property
     def n_kept_tokens(self) -> int:
-        """ECG tokens left visible by masking."""
+        """Number of ECG tokens left visible by masking."""
         return int(self.n_tokens * (1 - self.ecg_mask_ratio))
 
     @classmethod
     def base(cls, *, faithful: bool = False, **changes: Any) -> DBetaConfig:
-        """The paper's sizes: a 62.0 M ECG encoder, 321.4 M parameters in all.
+        """The paper's sizes: an ECG encoder of 62.0 M parameters, 321.4 M in total.
 
         Args:
-            faithful: also take over what the published code does where this project does better by default
-                (T5 without its mask, lead-masked MEM target, no voltage, reconstruction of misaligned pairs, ETS of
-                the masked views on raw inner products).
+            faithful: reproduce the published code where this project corrects it by default (T5 without a padding
+                mask, lead-masked MEM target, no voltage, reconstruction of misaligned pairs, ETS of the masked views on
+                raw inner products).
             **changes: any other argument of `DBetaConfig`.
         """
         return cls(**(PUBLISHED_SWITCHES | changes if faithful else changes))
@@ -200,7 +204,7 @@ class DBetaConfig(PretrainedConfig):
         """2 M parameters in the encoders: 500 Hz input, 160 ms per token, a small T5 encoder trained from scratch.
 
         Args:
-            faithful: switches as in the published code (see `base`).
+            faithful: set the switches as in the published code (see `base`).
             **changes: any other argument of `DBetaConfig`.
         """
         sizes: dict[str, Any] = {

@@ -1,7 +1,7 @@
 """Gathering and averaging across processes for the losses; each function is a no-op in a single process.
 
-Gradients flow through gathered tensors and means are over all processes' items, so that DDP, which averages the
-processes' gradients, gets the gradient of the joint batch.
+Gradients flow through gathered tensors, and means are taken over the items of all processes, so that DDP, which
+averages the processes' gradients, computes the gradient of the joint batch.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from torch import Tensor
 
 
 def world_size() -> int:
-    """Processes that train together."""
+    """Number of processes that train together."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """Which of them this is."""
+    """Number of this process, from 0."""
     return dist.get_rank() if world_size() > 1 else 0
 
 
 class _Gather(torch.autograd.Function):
-    """All processes' tensors, one after another; backwards, each gets the sum of what came back for its own."""
+    """Concatenates the tensors of all processes; the backward pass sums each process's gradients over all of them."""
 
     @staticmethod
     def forward(ctx: torch.autograd.function.FunctionCtx, x: Tensor) -> Tensor:
@@ -40,16 +40,16 @@ class _Gather(torch.autograd.Function):
 
 
 def gather(x: Tensor) -> Tensor:
-    """The rows of all processes, in the order of their ranks, with gradients: (B, …) → (processes · B, …)."""
+    """Concatenate the rows of all processes in rank order, with gradients: (B, …) → (processes · B, …)."""
     return x if world_size() == 1 else _Gather.apply(x)
 
 
 def mean_over_all(total: Tensor, count: Tensor) -> Tensor:
-    """A process's share of a mean over all processes' items: the mean of these shares is that mean.
+    """This process's share of a mean over the items of all processes; the mean of the shares is that mean.
 
     Args:
         total: scalar, sum over this process's items.
-        count: scalar, how many they are; no items at all give 0.
+        count: scalar, number of this process's items; the result is 0 if no process has any.
     """
     processes = world_size()
     if processes > 1:

@@ -1,7 +1,7 @@
-"""The ECG and the text tower, which make embeddings: all of the model that embedding keeps in memory.
+"""ECG tower and text tower, which compute embeddings: the only parts of the model that embedding loads.
 
-Module names are those of `DBetaModel`, so a tower reads its tensors directly from a checkpoint and leaves fusion, heads
-and the other tower on disk until they are needed. The position convolution's weight norm is folded at load, and nothing here imports
+Module names are those of `DBetaModel`, so a tower reads its tensors directly from a checkpoint without loading fusion,
+heads or the other tower; `FusionHalf` is read the same way. The position convolution's weight norm is folded at load time. Nothing here imports
 `PreTrainedModel`, which would take longer than embedding an ECG.
 """
 
@@ -29,14 +29,14 @@ class ECGTower(nn.Module):
     """ECG encoder, projection and uni-modal pooler (paper section 3.2)."""
 
     def __init__(self, config: DBetaConfig) -> None:
-        """Build it with fresh weights."""
+        """Build the tower with fresh weights."""
         super().__init__()
         self.ecg_encoder = ECGEncoder(config)
         self.ecg_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.ecg_pooler = Pooler(config.hidden_size)
 
     def forward(self, ecg: Tensor) -> Tensor:
-        """The embedding of recordings (B, leads, samples): (B, D)."""
+        """Embed recordings (B, leads, samples): (B, D)."""
         return self.ecg_pooler(self.ecg_proj(self.ecg_encoder.class_feature(ecg)))
 
     def for_inference(self, dtype: torch.dtype) -> None:
@@ -50,14 +50,14 @@ class TextTower(nn.Module):
     """Text encoder, projection and uni-modal pooler."""
 
     def __init__(self, config: DBetaConfig) -> None:
-        """Build it with fresh weights."""
+        """Build the tower with fresh weights."""
         super().__init__()
         self.text_encoder = TextEncoder(config.text_config, use_mask=config.text_attention_mask)
         self.text_proj = nn.Linear(config.text_config.d_model, config.hidden_size)
         self.text_pooler = Pooler(config.hidden_size)
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The embedding of tokenised texts (B, T): (B, D)."""
+        """Embed tokenised texts (B, T): (B, D)."""
         return self.text_pooler(self.text_proj(self.text_encoder(input_ids, attention_mask)))
 
     def for_inference(self, dtype: torch.dtype) -> None:
@@ -69,33 +69,33 @@ Tower = TypeVar("Tower", ECGTower, TextTower, FusionHalf)
 
 
 class _Unfilled(TorchFunctionMode):
-    """Makes modules without fresh weights: memory that is never touched costs nothing.
+    """Creates modules without initialising their weights; memory that is never touched costs nothing.
 
-    Not `torch.device("meta")`: there, the weight norm makes torch load its compiler, which takes seconds.
+    Not `torch.device("meta")`: with it, weight norm makes torch load its compiler, which takes seconds.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Leave out what `torch.nn.init` would do."""
+        """Skip the functions of `torch.nn.init`."""
         if getattr(func, "__module__", "") == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
         return func(*args, **(kwargs or {}))
 
 
 class Misfit(ValueError):
-    """A checkpoint's tensors are not those of its configuration."""
+    """A checkpoint's tensors do not match its configuration."""
 
 
 def load_tower(kind: type[Tower], config: DBetaConfig, weights: Path, dtype: torch.dtype = torch.float32) -> Tower:
-    """Read one tower from a checkpoint, and nothing else of it.
+    """Read one tower from a checkpoint without loading the rest.
 
     Args:
-        kind: which one.
-        config: the checkpoint's.
-        weights: its `model.safetensors`.
-        dtype: what to compute in.
+        kind: class of the tower.
+        config: configuration of the checkpoint.
+        weights: the checkpoint's `model.safetensors`.
+        dtype: precision to compute in.
 
     Raises:
-        Misfit: tensors are missing or of another shape.
+        Misfit: tensors are missing or have another shape.
         safetensors.SafetensorError: the file is damaged.
     """
     with _Unfilled():
@@ -104,11 +104,11 @@ def load_tower(kind: type[Tower], config: DBetaConfig, weights: Path, dtype: tor
     parts = dict(tower.named_children())
     with safe_open(weights, framework="pt") as file:
         stored = {name for name in file.keys() if name.partition(".")[0] in parts}  # noqa: SIM118
-        _complain("has further tensors", stored - set(wanted))
+        _complain("has unexpected tensors", stored - set(wanted))
         _complain("lacks tensors", (name for name in wanted if name not in stored))
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in wanted}
         _complain(
-            "has tensors of another shape", (name for name, tensor in wanted.items() if tensor.shape != shapes[name])
+            "has tensors of different shapes", (name for name, tensor in wanted.items() if tensor.shape != shapes[name])
         )
         state = {name: file.get_tensor(name).float() for name in wanted}
     tower.load_state_dict(state, assign=True)
@@ -118,17 +118,18 @@ def load_tower(kind: type[Tower], config: DBetaConfig, weights: Path, dtype: tor
 
 
 def check_names(weights: Path, known: Iterable[str]) -> None:
-    """Refuse tensors that belong to no part of the model.
+    """Reject a checkpoint with tensors that belong to no part of the model.
 
     Args:
         weights: a checkpoint's `model.safetensors`.
         known: names of the model's parts.
 
     Raises:
-        Misfit: some do not.
+        Misfit: some tensors belong to none.
     """
     with safe_open(weights, framework="pt") as file:
-        _complain("has further tensors", (name for name in file.keys() if name.partition(".")[0] not in set(known)))  # noqa: SIM118
+        unknown = (name for name in file.keys() if name.partition(".")[0] not in set(known))  # noqa: SIM118
+        _complain("has unexpected tensors", unknown)
 
 
 def _complain(problem: str, names: Any) -> None:
@@ -138,17 +139,17 @@ def _complain(problem: str, names: Any) -> None:
 
 
 class DualEncoder(CrossModal):
-    """Both towers of a checkpoint; the text tower and the fusion half are read when they are first needed.
+    """Both towers of a checkpoint; the text tower and the fusion half are loaded when first used.
 
     Args:
-        config: the checkpoint's.
-        weights: its `model.safetensors`.
-        device: where to compute.
-        dtype: what to compute in.
+        config: configuration of the checkpoint.
+        weights: the checkpoint's `model.safetensors`.
+        device: device to compute on.
+        dtype: precision to compute in.
     """
 
     def __init__(self, config: DBetaConfig, weights: Path, device: torch.device, dtype: torch.dtype) -> None:
-        """Read the ECG tower."""
+        """Load the ECG tower."""
         self.config = config
         self.weights = weights
         self.device = device
@@ -157,21 +158,21 @@ class DualEncoder(CrossModal):
 
     @functools.cached_property
     def text_tower(self) -> TextTower:
-        """The text tower, read on first use.
+        """The text tower, loaded on first use.
 
         Raises:
-            DBetaError: the checkpoint has none.
+            DBetaError: the checkpoint has no text encoder.
         """
         if self.config.parts == "ecg":
-            raise DBetaError("this model has no text encoder, so it can embed recordings but no words")
+            raise DBetaError("this model has no text encoder, so it can embed recordings but not text")
         return load_tower(TextTower, self.config, self.weights, self.dtype).to(self.device)
 
     def embed_ecg(self, ecg: Tensor) -> Tensor:
-        """The embedding of recordings (B, leads, samples): (B, D)."""
+        """Embed recordings (B, leads, samples): (B, D)."""
         return self.ecg_tower(ecg)
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The embedding of tokenised texts (B, T): (B, D)."""
+        """Embed tokenised texts (B, T): (B, D)."""
         return self.text_tower(input_ids, attention_mask)
 
     @functools.cached_property

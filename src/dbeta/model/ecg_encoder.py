@@ -22,7 +22,7 @@ class ConvTokens(nn.Module):
     """Strided convolutions: (B, leads, samples) → (B, tokens, channels)."""
 
     def __init__(self, config: DBetaConfig) -> None:
-        """Make one convolution for each entry of `config.conv_layers`."""
+        """Create one convolution per entry of `config.conv_layers`."""
         super().__init__()
         channels = [len(config.leads), *(layer[0] for layer in config.conv_layers)]
         self.convs = nn.ModuleList(
@@ -33,9 +33,9 @@ class ConvTokens(nn.Module):
         self.dtype_after_norm: torch.dtype | None = None
 
     def forward(self, ecg: Tensor) -> Tensor:
-        """Tokens of (B, leads, samples) as (B, tokens, channels)."""
+        """Tokenise (B, leads, samples) to (B, tokens, channels)."""
         first, *others = self.convs
-        ecg = ecg.to(self.norm.weight.dtype)  # the processor gives float32, whatever the model's weights
+        ecg = ecg.to(self.norm.weight.dtype)  # the processor returns float32 whatever the precision of the weights
         x = nn.functional.gelu(self.norm(first(ecg)))
         if self.dtype_after_norm is not None:
             x = x.to(self.dtype_after_norm)
@@ -58,7 +58,7 @@ class ConvPositions(nn.Module):
     """Convolutional position embedding (Baevski et al. 2020, wav2vec 2.0, section 2)."""
 
     def __init__(self, config: DBetaConfig) -> None:
-        """Make the weight-normed grouped convolution."""
+        """Create the weight-normed grouped convolution."""
         super().__init__()
         width, kernel = config.hidden_size, config.conv_pos_kernel
         conv = nn.Conv1d(width, width, kernel, padding=kernel // 2, groups=config.conv_pos_groups)
@@ -68,28 +68,28 @@ class ConvPositions(nn.Module):
         self.surplus = 1 - kernel % 2
 
     def fold(self) -> None:
-        """Multiply the weight norm out, once and for all; for inference."""
+        """Replace the weight norm by its product, for inference."""
         remove_parametrizations(self.conv, "weight")
-        self.conv._load_state_dict_pre_hooks.clear()  # weight norm's, for old checkpoints; it could not be pickled
+        self.conv._load_state_dict_pre_hooks.clear()  # weight norm's hook for old checkpoints cannot be pickled
 
     def forward(self, x: Tensor) -> Tensor:
-        """Position embedding of tokens (B, N, D), same shape."""
+        """Position embedding of tokens (B, N, D); same shape."""
         y = self.conv(x.transpose(1, 2))
         y = y[..., : y.shape[-1] - self.surplus]
         return nn.functional.gelu(y).transpose(1, 2)
 
 
-#: Windows that a recording is cut into for its amplitude; of 10 s each has at least a beat above 30 a minute.
+#: Windows in which a recording's amplitude is measured; in 10 s, each has a beat if the rate is above 30/min.
 AMPLITUDE_WINDOWS = 5
 #: mV below which a deflection is noise.
 LOWEST_AMPLITUDE = 0.01
 
 
 def log_amplitude(ecg: Tensor) -> Tensor:
-    """How far each lead swings up and down: log millivolts, (B, 2·leads) float32, first all up, then all down.
+    """Largest upward and downward deflection of each lead: log millivolts, (B, 2·leads) float32, upward ones first.
 
-    A recording is cut into five windows and the second largest deflection from the window's mean counts, so that a
-    single artefact does not, nor a recording of which half is padding. A flat lead gives log 0.01.
+    Each recording is cut into five windows, and the second largest deflection from a window's mean is used, so that
+    neither a single artefact nor a half-padded recording changes it. A flat lead gives log 0.01.
 
     Args:
         ecg: (B, leads, samples) in mV.
@@ -105,17 +105,17 @@ def log_amplitude(ecg: Tensor) -> Tensor:
 class Voltage(nn.Module):
     """Each lead's amplitude in millivolts → a shift of the class token, (B, leads, samples) → (B, D).
 
-    GroupNorm over time makes the tokens the same for a recording of ten times the voltage, yet hypertrophy and low
-    voltage are defined by it (Sokolow and Lyon 1949: S in V1 and R in V5).
+    GroupNorm over time makes tokens independent of the overall voltage, yet hypertrophy and low voltage are defined by
+    it (Sokolow and Lyon 1949: S in V1 and R in V5).
     """
 
     def __init__(self, config: DBetaConfig) -> None:
-        """Make the projection."""
+        """Create the projection."""
         super().__init__()
         self.project = nn.Linear(2 * len(config.leads), config.hidden_size)
 
     def forward(self, ecg: Tensor, dtype: torch.dtype) -> Tensor:
-        """The shift, computed in `dtype`, the weights' own (a quantised layer does not tell it)."""
+        """Compute the shift in `dtype`, that of the weights (a quantised layer does not expose it)."""
         return self.project(log_amplitude(ecg).to(dtype))
 
 
@@ -123,7 +123,7 @@ class EncoderLayer(nn.Module):
     """A post-norm transformer layer with exact GELU."""
 
     def __init__(self, config: DBetaConfig) -> None:
-        """Make attention, feed-forward and their norms."""
+        """Create attention, feed-forward and their norms."""
         super().__init__()
         width, dropout = config.hidden_size, config.hidden_dropout
         self.attention = Attention(width, config.ecg_heads, config.attention_dropout)
@@ -134,16 +134,16 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
-        """(B, N, D) → (B, N, D); `source` (B, M, D) is what is attended to where that is not `x` itself."""
+        """(B, N, D) → (B, N, D), attending to `source` (B, M, D) if given, else to `x`."""
         x = self.attention_norm(x + self.dropout(self.attention(x, source)))
         return self.norm(x + self.dropout(self.fc2(nn.functional.gelu(self.fc1(x)))))
 
 
 class ECGEncoder(nn.Module):
-    """Recordings → a class token and time tokens, all of them or those that masking leaves."""
+    """Recordings → a class token and time tokens, either all or those left visible by masking."""
 
     def __init__(self, config: DBetaConfig) -> None:
-        """Make the encoder."""
+        """Create the encoder."""
         super().__init__()
         channels, width = config.conv_layers[-1][0], config.hidden_size
         self.n_kept = config.n_kept_tokens
@@ -156,7 +156,7 @@ class ECGEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.ecg_layers))
         self.dropout = nn.Dropout(config.hidden_dropout)
-        # Both names are what `PreTrainedModel.gradient_checkpointing_enable` sets
+        # `PreTrainedModel.gradient_checkpointing_enable` sets both
         self.gradient_checkpointing = False
         self._gradient_checkpointing_func: Any = None
 
@@ -171,10 +171,10 @@ class ECGEncoder(nn.Module):
         """Run the transformer over embedded tokens.
 
         Args:
-            tokens: (B, N, D) of `embed`.
-            ecg: (B, leads, samples) that they were made of, for its voltage.
-            ids_restore: (B, N) int64; the inverse of a permutation whose first tokens stay visible, the others are
-                hidden (MAE, He et al. 2022, section 3). None: all are visible.
+            tokens: (B, N, D) from `embed`.
+            ecg: (B, leads, samples), the recordings the tokens come from, for their voltage.
+            ids_restore: (B, N) int64; the inverse of a permutation whose first tokens stay visible while the others are
+                hidden (MAE, He et al. 2022, section 3). None leaves all visible.
             n_kept: number of tokens that stay visible; by default that of pretraining.
 
         Returns:
@@ -192,7 +192,7 @@ class ECGEncoder(nn.Module):
         return x
 
     def class_feature(self, ecg: Tensor) -> Tensor:
-        """The class token's output alone, (B, 1, D): the last layer computes nothing else."""
+        """Output of the class token alone, (B, 1, D); the last layer computes nothing else."""
         x = self._with_class_token(self.embed(ecg), ecg)
         *layers, last = self.layers
         for layer in layers:

@@ -1,4 +1,4 @@
-"""Embeds prepared signals or texts with a loaded model, as arrays: for inference, training and corpora."""
+"""Embeds prepared signals or texts with a loaded model, returning arrays; used by inference, training and corpora."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def embed_texts(
     """Embed texts: (n, D) float32.
 
     Raises:
-        DBetaError: a text is empty, or the model reads no text.
+        DBetaError: a text is empty, or the model has no text encoder.
     """
     batches = []
     for start in range(0, len(texts), batch_size):

@@ -1,6 +1,6 @@
-"""Two-way fusion of the text and the ECG stream.
+"""Two-way fusion of the text stream and the ECG stream.
 
-In each layer both modalities read the *inputs* of that layer, not the other's fresh output.
+In each layer both modalities attend to the other's *input* to that layer, not to its updated output.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class FusionLayer(nn.Module):
     """Self-attention, cross-attention and feed-forward for one modality, post-norm (BERT, eps 1e-12)."""
 
     def __init__(self, config: DBetaConfig) -> None:
-        """Make the three sub-layers; the same dropout falls on attention weights and sub-layer outputs."""
+        """Create the three sub-layers; the same dropout rate applies to attention weights and sub-layer outputs."""
         super().__init__()
         width, inner, dropout = config.hidden_size, config.fusion_intermediate_size, config.hidden_dropout
         self.attention = Attention(width, config.fusion_heads, dropout)
@@ -33,7 +33,7 @@ class FusionLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, other: Tensor, mask: Tensor | None, other_mask: Tensor | None) -> Tensor:
-        """(B, N, D) informed by the other modality (B, M, D); masks are True where a token may be seen."""
+        """Update (B, N, D) with the other modality (B, M, D); masks are True for tokens that may be attended to."""
         x = self.attention_norm(x + self.dropout(self.attention(x, mask=mask)))
         x = self.cross_norm(x + self.dropout(self.cross(x, other, mask=other_mask)))
         return self.norm(x + self.dropout(self.fc2(nn.functional.gelu(self.fc1(x)))))
@@ -43,7 +43,7 @@ class Fusion(nn.Module):
     """Modality embeddings and the stack of two-way layers."""
 
     def __init__(self, config: DBetaConfig) -> None:
-        """Make `config.fusion_layers` layers per modality."""
+        """Create `config.fusion_layers` layers per modality."""
         super().__init__()
         self.mem_layer = config.mem_layer
         self.modality = nn.Embedding(2, config.hidden_size)
@@ -58,7 +58,7 @@ class Fusion(nn.Module):
         Args:
             text: projected text tokens.
             ecg: projected ECG tokens, class token first.
-            text_mask: (B, T) bool, True where there is text.
+            text_mask: (B, T) bool, False at padding.
 
         Returns:
             Text (B, T, D), ECG (B, N, D), and the ECG stream (B, N, D) as it enters fusion layer `mem_layer`.
@@ -85,7 +85,7 @@ class Pooler(nn.Module):
     """The first token through a linear layer and tanh."""
 
     def __init__(self, width: int) -> None:
-        """Make the linear layer."""
+        """Create the linear layer."""
         super().__init__()
         self.dense = nn.Linear(width, width)
 

@@ -1,4 +1,4 @@
-"""What pretraining predicts: masked text (MLM), masked ECG (MEM), whether the pair belongs together (ETM)."""
+"""Pretraining heads: masked text (MLM), masked ECG (MEM), and whether ECG and text match (ETM)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class MLMHead(nn.Module):
     """Text tokens (B, T, D) → vocabulary logits (B, T, V)."""
 
     def __init__(self, width: int, vocab_size: int) -> None:
-        """Make the transform and the decoder."""
+        """Create the transform and the decoder."""
         super().__init__()
         self.dense = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=1e-12)
@@ -30,7 +30,7 @@ class ETMHead(nn.Module):
     """Class features of both modalities → logits of (misaligned, aligned)."""
 
     def __init__(self, width: int) -> None:
-        """Make the classifier."""
+        """Create the classifier."""
         super().__init__()
         self.classifier = nn.Linear(2 * width, 2)
 
@@ -43,7 +43,7 @@ class DecoderBlock(nn.Module):
     """A pre-norm transformer block with QuickGELU (x·σ(1.702x))."""
 
     def __init__(self, width: int, heads: int) -> None:
-        """Make attention and an MLP of four times the width."""
+        """Create attention and an MLP of four times the width."""
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
         self.attention = Attention(width, heads)
@@ -59,10 +59,10 @@ class DecoderBlock(nn.Module):
 
 
 class MEMHead(nn.Module):
-    """Visible ECG tokens → the signal of every token: the decoder of a masked auto-encoder."""
+    """Visible ECG tokens → the signal of every token: the decoder of a masked autoencoder."""
 
     def __init__(self, config: DBetaConfig) -> None:
-        """Make the decoder."""
+        """Create the decoder."""
         super().__init__()
         width = config.mem_hidden_size
         self.shape = (len(config.leads), config.samples_per_token)
@@ -77,7 +77,7 @@ class MEMHead(nn.Module):
 
         Args:
             x: (B, 1 + kept, D), class token first.
-            ids_restore: (B, tokens) of the masking, or None where all tokens are there, in order.
+            ids_restore: (B, tokens), the inverse permutation of the masking; None if all tokens are present, in order.
 
         Returns:
             (B, tokens, leads, samples per token)

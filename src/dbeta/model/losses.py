@@ -1,13 +1,21 @@
-"""The four losses of pretraining, each a plain function of tensors (paper section 3.3).
+"""The losses of pretraining, each a plain function of tensors (paper section 3.3), and `LOSSES`, the table of them.
 
-With several processes, a mean is over the items of all of them (`distributed`).
+To add a loss, write its function, a row of `LOSSES` and a field of `LossOutput`; weights, the training log and its
+picture follow from these. New logits or targets are made in `DBetaModel.forward`.
+
+With several processes, means are taken over the items of all of them (`distributed`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers.utils import ModelOutput
 
 from dbeta.model.distributed import mean_over_all, rank
 
@@ -23,19 +31,19 @@ def mlm_loss(logits: Tensor, labels: Tensor) -> Tensor:
         labels: (B, T) int64, −100 where nothing was replaced.
 
     Returns:
-        Scalar; 0 where no token of the batch was replaced.
+        Scalar; 0 if the batch has no replaced token.
     """
     total = F.cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
     return mean_over_all(total, (labels != IGNORED).sum().float())
 
 
 def mem_targets(ecg: Tensor, n_tokens: int, samples_per_token: int) -> Tensor:
-    """What MEM predicts: the signal, standardised per lead over the tokenised samples (unbiased variance, eps 1e-6).
+    """MEM targets: the signal, standardised per lead over the tokenised samples (unbiased variance, eps 1e-6).
 
     Args:
         ecg: (B, leads, samples).
-        n_tokens: tokens of a recording; samples after the last whole token have no target.
-        samples_per_token: samples of a token.
+        n_tokens: tokens per recording; samples after the last whole token have no target.
+        samples_per_token: samples per token.
 
     Returns:
         (B, tokens, leads, samples per token)
@@ -46,7 +54,7 @@ def mem_targets(ecg: Tensor, n_tokens: int, samples_per_token: int) -> Tensor:
 
 
 def token_mask(ids_restore: Tensor, n_kept: int) -> Tensor:
-    """Which tokens masking hides: (B, tokens) bool, True where hidden."""
+    """Mask of the hidden tokens: (B, tokens) bool, True where hidden."""
     return ids_restore >= n_kept
 
 
@@ -59,7 +67,7 @@ def mem_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
         mask: (B, tokens) bool, True where hidden.
 
     Returns:
-        Scalar; 0 where nothing is hidden.
+        Scalar; 0 if nothing is hidden.
     """
     error = (prediction.float() - target.float()).square().mean(dim=(-2, -1))  # (B, tokens)
     weight = mask.to(error.dtype)
@@ -77,7 +85,7 @@ def ets_labels(aligned: Tensor, n_texts: int | None = None) -> Tensor:
 
     Args:
         aligned: (B,) bool or int, whether text i belongs to ECG i.
-        n_texts: how many texts there are, this process's own after those of the processes before it; default B.
+        n_texts: number of texts; this process's own follow those of the lower ranks. B by default.
 
     Returns:
         (B, n_texts) float32 of +1 and −1; rows are ECGs, columns are texts.
@@ -94,8 +102,73 @@ def ets_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
     Args:
         logits: (B, T) similarities, rows ECGs, columns texts.
-        labels: (B, T) of +1, −1, or 0 where the pair says nothing.
+        labels: (B, T) of +1, −1, or 0 for pairs that are left out.
     """
     weight = (labels != 0).float()
     loss = F.softplus(-labels * logits.float()) * weight
     return mean_over_all(loss.sum(), weight.sum())
+
+
+class Loss(NamedTuple):
+    """A row of `LOSSES`.
+
+    Attributes:
+        function: of the logits and the targets, in this order.
+        logits: field of the model's output.
+        targets: names of what the logits are compared with; without one of them there is no such loss.
+        weight: its default weight in the sum.
+    """
+
+    function: Callable[..., Tensor]
+    logits: str
+    targets: tuple[str, ...]
+    weight: float = 1.0
+
+
+#: Name of each loss → how it is computed; `NAME_loss` is its field of the output and its entry of the training log.
+LOSSES = {
+    "mlm": Loss(mlm_loss, "mlm_logits", ("mlm_labels",)),
+    "mem": Loss(mem_loss, "mem_logits", ("mem_target", "mem_hidden")),
+    "etm": Loss(etm_loss, "etm_logits", ("aligned",)),
+    "ets": Loss(ets_loss, "ets_logits", ("ets_labels",)),
+}
+#: Their fields of the output.
+LOSS_FIELDS = tuple(f"{name}_loss" for name in LOSSES)
+
+
+@dataclass
+class LossOutput(ModelOutput):
+    """The losses of a forward pass; a loss is None where its targets were not given.
+
+    Attributes:
+        loss: weighted sum of the losses below.
+        mlm_loss: masked language modelling.
+        mem_loss: masked ECG modelling.
+        etm_loss: ECG-text matching.
+        ets_loss: ECG-text sigmoid contrast.
+    """
+
+    loss: Tensor | None = None
+    mlm_loss: Tensor | None = None
+    mem_loss: Tensor | None = None
+    etm_loss: Tensor | None = None
+    ets_loss: Tensor | None = None
+
+
+def add_losses(out: LossOutput, targets: Mapping[str, Tensor | None], weights: Mapping[str, float]) -> None:
+    """Compute every loss whose logits and targets there are, and their weighted sum, into `out`.
+
+    Args:
+        out: holds the logits.
+        targets: what `LOSSES` names; None where it was not given.
+        weights: of each loss in the sum.
+    """
+    weighted = []
+    for name, (function, logits, needed, _) in LOSSES.items():
+        parts = [out.get(logits), *(targets.get(one) for one in needed)]
+        if all(part is not None for part in parts):
+            loss = function(*parts)
+            out[f"{name}_loss"] = loss
+            weighted.append(weights[name] * loss)
+    if weighted:
+        out.loss = torch.stack(weighted).sum()

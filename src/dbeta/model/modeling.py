@@ -1,7 +1,7 @@
 """DBetaModel: encoders, poolers, fusion, heads and losses in one `PreTrainedModel`.
 
-Masking is decided by the caller (the collator passes `ids_restore`, replaced tokens and labels), so that a forward pass
-depends on its inputs and dropout alone.
+The caller decides the masking (the collator passes `ids_restore`, replaced tokens and labels), so that a forward pass
+depends only on its inputs and dropout.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.utils import ModelOutput
 
 from dbeta.errors import DBetaError
 from dbeta.model import losses
@@ -25,35 +24,25 @@ from dbeta.model.fusion import Fusion, Pooler
 from dbeta.model.heads import ETMHead, MEMHead, MLMHead
 from dbeta.model.text_encoder import TextEncoder
 
-#: Groups of similar length in which many texts are embedded.
+#: Large batches of texts are embedded in this many groups of similar length.
 TEXT_GROUPS = 4
 
 
 @dataclass
-class DBetaOutput(ModelOutput):
-    """Everything a forward pass computes; a loss is None where its targets were not given.
+class DBetaOutput(losses.LossOutput):
+    """Everything a forward pass computes: the losses, and what they are computed from.
 
     Attributes:
-        loss: weighted sum of the losses below.
-        mlm_loss: masked language modelling.
-        mem_loss: masked ECG modelling.
-        etm_loss: ECG-text matching.
-        ets_loss: ECG-text sigmoid contrast.
         ecg_embeds: (B, D) uni-modal ECG embeddings.
         text_embeds: (B, D) uni-modal text embeddings.
         fused_features: (B, 2·D) multi-modal class features, text first.
         mlm_logits: (B, T, V).
         mem_logits: (B, tokens, leads, samples per token).
         etm_logits: (B, 2) of (misaligned, aligned).
-        ets_logits: (B, texts), rows ECGs, columns texts: the batch's, those of other processes among them in
-            training, then `prompt_ids`.
+        ets_logits: (B, texts), rows ECGs, columns texts: those of the batch (in training, of all processes'
+            batches), then `prompt_ids`.
     """
 
-    loss: Tensor | None = None
-    mlm_loss: Tensor | None = None
-    mem_loss: Tensor | None = None
-    etm_loss: Tensor | None = None
-    ets_loss: Tensor | None = None
     ecg_embeds: Tensor | None = None
     text_embeds: Tensor | None = None
     fused_features: Tensor | None = None
@@ -64,14 +53,14 @@ class DBetaOutput(ModelOutput):
 
 
 class DBetaModel(CrossModal, PreTrainedModel):
-    """D-BETA: a contrastive masked auto-encoder of ECGs and their reports (Pham, Saeed, Ma, ICML 2025)."""
+    """D-BETA: a contrastive masked autoencoder of ECGs and their reports (Pham, Saeed, Ma, ICML 2025)."""
 
     config_class = DBetaConfig
     base_model_prefix = "dbeta"
     main_input_name = "ecg"
     _supports_sdpa = True
     supports_gradient_checkpointing = True
-    #: What FSDP shards one by one.
+    #: Modules that FSDP shards individually.
     _no_split_modules: ClassVar[list[str]] = ["EncoderLayer", "FusionLayer", "T5Block", "DecoderBlock"]
 
     def __init__(self, config: DBetaConfig) -> None:
@@ -119,7 +108,7 @@ class DBetaModel(CrossModal, PreTrainedModel):
         elif isinstance(module, MEMHead):
             nn.init.normal_(module.mask_token, std=std)
         elif isinstance(module, DBetaModel) and module.config.ets_cosine:
-            # unlike SigLIP's −10: with entailment labels positives are common, so cosine 1/2 is where the sign changes
+            # SigLIP starts at −10; entailment labels make positives common, so the sign changes at cosine 1/2 here
             nn.init.constant_(module.ets_log_scale, math.log(10.0))
             nn.init.constant_(module.ets_bias, -5.0)
 
@@ -136,20 +125,20 @@ class DBetaModel(CrossModal, PreTrainedModel):
         return self
 
     def embed_ecg(self, ecg: Tensor) -> Tensor:
-        """The embedding of recordings (B, leads, samples): (B, D)."""
+        """Embed recordings (B, leads, samples): (B, D)."""
         return self.ecg_pooler(self.ecg_proj(self.ecg_encoder.class_feature(ecg)))
 
     def embed_text(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
-        """The embedding of tokenised texts (B, T): (B, D).
+        """Embed tokenised texts (B, T): (B, D).
 
         Raises:
             DBetaError: the model was built without a text encoder.
         """
         if self.config.parts == "ecg":
-            raise DBetaError("this model has no text encoder, so it can embed recordings but no words")
+            raise DBetaError("this model has no text encoder, so it can embed recordings but not text")
         if attention_mask is None or len(input_ids) < 2 * TEXT_GROUPS or not self.config.text_attention_mask:
             return self.text_pooler(self.text_proj(self.text_encoder(input_ids, attention_mask)))
-        # Short texts need not be computed at the length of the longest
+        # Groups of similar length: short texts are not padded to the longest
         lengths = attention_mask.sum(dim=1)
         order = lengths.argsort()
         parts = []
@@ -160,7 +149,7 @@ class DBetaModel(CrossModal, PreTrainedModel):
         return torch.cat(parts)[order.argsort()]
 
     def similarity(self, ecg_embeds: Tensor, text_embeds: Tensor) -> Tensor:
-        """ETS logits of every ECG (B, D) with every text (C, D): (B, C)."""
+        """ETS logits for every pair of ECG (B, D) and text (C, D): (B, C)."""
         if not self.config.ets_cosine:
             return ecg_embeds @ text_embeds.T
         cosine = nn.functional.normalize(ecg_embeds, dim=-1) @ nn.functional.normalize(text_embeds, dim=-1).T
@@ -181,40 +170,39 @@ class DBetaModel(CrossModal, PreTrainedModel):
         prompt_ids: Tensor | None = None,
         prompt_mask: Tensor | None = None,
     ) -> DBetaOutput:
-        """Both encoders, the fusion, and every loss whose targets are given; of ECGs or texts alone, their embedding.
+        """Run both encoders, the fusion, and every loss whose targets are given; with one modality only, embed it.
 
-        A model of `parts="encoders"` has ETS alone.
+        A model with `parts="encoders"` computes only the ETS loss.
 
         Args:
-            ecg: (B, leads, samples), what the encoder sees (leads may be zeroed).
-            input_ids: (B, T) int64, what the text encoder sees (tokens may be replaced).
-            attention_mask: (B, T), 1 where there is text.
-            ids_restore: (B, tokens) int64 masking of the ECG tokens (`ECGEncoder.encode`); gives the MEM loss.
-            mlm_labels: (B, T) int64, −100 where nothing is to be predicted; gives the MLM loss.
-            aligned: (B,) whether text i belongs to ECG i; gives the ETM and the ETS loss.
-            ets_labels: (B, texts) of +1, −1 and 0 (no say) in place of those that follow from `aligned`.
-            target_ecg: (B, leads, samples) the whole recording, for `mem_target="full"`; default `ecg`.
+            ecg: (B, leads, samples), the encoder's input (leads may be zeroed).
+            input_ids: (B, T) int64, the text encoder's input (tokens may be replaced).
+            attention_mask: (B, T), 1 for text, 0 for padding.
+            ids_restore: (B, tokens) int64 masking of the ECG tokens (`ECGEncoder.encode`); enables the MEM loss.
+            mlm_labels: (B, T) int64, −100 for tokens that are not predicted; enables the MLM loss.
+            aligned: (B,) whether text i belongs to ECG i; enables the ETM and ETS losses.
+            ets_labels: (B, texts) of +1, −1 and 0 (ignored), replacing those derived from `aligned`.
+            target_ecg: (B, leads, samples) the unmasked recording, for `mem_target="full"`; default `ecg`.
             target_ids: (B, T) int64 the text before tokens were replaced, for `ets_full_view`; default `input_ids`.
-            prompt_ids: (K, T') int64 further texts for ETS; with them `ets_labels` must be given.
+            prompt_ids: (K, T') int64 additional texts for ETS; require `ets_labels`.
             prompt_mask: (K, T') their padding mask.
 
         Returns:
-            Losses, logits and embeddings; `ecg_embeds` or `text_embeds` alone where the other input is missing.
+            Losses, logits and embeddings; only `ecg_embeds` or `text_embeds` if the other input is missing.
 
         Raises:
-            DBetaError: there is neither an ECG nor a text, or the model was built without its text encoder.
+            DBetaError: neither an ECG nor a text is given, or the model was built without a text encoder.
         """
         if ecg is None or input_ids is None:
             return self._embed_one_side(ecg, input_ids, attention_mask)
         config = self.config
         if config.parts == "ecg":
-            raise DBetaError("this model has no text encoder, so it has no losses; use embed_ecg")
+            raise DBetaError("this model has no text encoder, so it cannot compute losses; use embed_ecg")
         if config.parts == "encoders":
             whole = input_ids if target_ids is None else target_ids
             out = DBetaOutput(ecg_embeds=self.embed_ecg(ecg), text_embeds=self.embed_text(whole, attention_mask))
-            self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask)
-            if out.ets_loss is not None:
-                out.loss = config.loss_weights["ets"] * out.ets_loss
+            targets = {"ets_labels": self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask)}
+            losses.add_losses(out, targets, config.loss_weights)
             return out
         out = DBetaOutput()
         text_mask = None if attention_mask is None else attention_mask.bool()
@@ -231,7 +219,7 @@ class DBetaModel(CrossModal, PreTrainedModel):
             out.text_embeds = self.embed_text(target_ids, attention_mask)
         else:
             out.text_embeds = self.text_pooler(text_stream)
-        self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask)
+        signs = self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask)
 
         text_fused, ecg_fused, before_mem = self.fusion(text_stream, ecg_stream, text_mask)
         text_class, ecg_class = self.fused_text_pooler(text_fused), self.fused_ecg_pooler(ecg_fused)
@@ -244,19 +232,20 @@ class DBetaModel(CrossModal, PreTrainedModel):
             teaches = aligned.bool()
         if mlm_labels is not None:
             mlm_labels = mlm_labels.masked_fill(~teaches[:, None], losses.IGNORED)
-            out.mlm_loss = losses.mlm_loss(out.mlm_logits, mlm_labels)
+        mem_target = mem_hidden = None
         if ids_restore is not None:
             out.mem_logits = self.mem_head(before_mem, ids_restore)
             whole = target_ecg if target_ecg is not None and config.mem_target == "full" else ecg
-            target = losses.mem_targets(whole, config.n_tokens, config.samples_per_token)
-            hidden = losses.token_mask(ids_restore, config.n_kept_tokens) & teaches[:, None]
-            out.mem_loss = losses.mem_loss(out.mem_logits, target, hidden)
-        if aligned is not None:
-            out.etm_loss = losses.etm_loss(out.etm_logits, aligned)
-
-        parts = {name: out.get(f"{name}_loss") for name in ("mlm", "mem", "etm", "ets")}
-        weighted = [config.loss_weights[name] * loss for name, loss in parts.items() if loss is not None]
-        out.loss = torch.stack(weighted).sum() if weighted else None
+            mem_target = losses.mem_targets(whole, config.n_tokens, config.samples_per_token)
+            mem_hidden = losses.token_mask(ids_restore, config.n_kept_tokens) & teaches[:, None]
+        targets = {
+            "mlm_labels": mlm_labels,
+            "mem_target": mem_target,
+            "mem_hidden": mem_hidden,
+            "aligned": aligned,
+            "ets_labels": signs,
+        }
+        losses.add_losses(out, targets, config.loss_weights)
         return out
 
     def _contrast(
@@ -266,20 +255,20 @@ class DBetaModel(CrossModal, PreTrainedModel):
         ets_labels: Tensor | None,
         prompt_ids: Tensor | None,
         prompt_mask: Tensor | None,
-    ) -> None:
-        """ETS of the embeddings in `out`, in place."""
+    ) -> Tensor | None:
+        """Compute ETS for the embeddings in `out`, in place; the sign of each pair, None without `aligned`."""
         assert out.ecg_embeds is not None and out.text_embeds is not None
         texts = gather(out.text_embeds) if self.training else out.text_embeds
         if prompt_ids is not None:
             texts = torch.cat([texts, self.embed_text(prompt_ids, prompt_mask)])
         out.ets_logits = self.similarity(out.ecg_embeds, texts)
-        if aligned is not None:
-            signs = losses.ets_labels(aligned, len(texts)) if ets_labels is None else ets_labels
-            out.ets_loss = losses.ets_loss(out.ets_logits, signs)
+        if aligned is None:
+            return None
+        return losses.ets_labels(aligned, len(texts)) if ets_labels is None else ets_labels
 
     def _embed_one_side(self, ecg: Tensor | None, input_ids: Tensor | None, mask: Tensor | None) -> DBetaOutput:
         if ecg is not None:
             return DBetaOutput(ecg_embeds=self.embed_ecg(ecg))
         if input_ids is not None:
             return DBetaOutput(text_embeds=self.embed_text(input_ids, mask))
-        raise DBetaError("the model has no input; give it `ecg`, `input_ids` or both, as DBetaProcessor does")
+        raise DBetaError("the model needs an input; pass `ecg`, `input_ids` or both, as DBetaProcessor does")

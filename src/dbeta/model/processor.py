@@ -1,13 +1,13 @@
-"""DBetaProcessor: an ECG of any rate, length and lead order → what the model reads; a text → tokens.
+"""DBetaProcessor: turns ECGs of any rate, length and lead order into model input, and texts into tokens.
 
-Saved beside the weights (`preprocessor_config.json`, `tokenizer.json`), so that a checkpoint carries its own
+It is saved beside the weights (`preprocessor_config.json`, `tokenizer.json`), so that a checkpoint carries its own
 preprocessing.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,21 +25,41 @@ if TYPE_CHECKING:
     from dbeta.model.config import DBetaConfig
 
 
-#: Which files are meant, where several revisions are on the hub or in its cache; the tokenizer's are those of the rest.
+#: Arguments that select files on the hub or in its cache; the tokenizer must come from the same revision as the rest.
 _HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only", "force_download", "proxies")
+
+
+def _recordings(given: Any) -> list[ECG]:
+    """The recordings among an argument, one or several.
+
+    Raises:
+        DBetaError: it is none, or holds anything else; the message names the right call.
+    """
+    several = list(given) if isinstance(given, Sequence | Iterator) and not isinstance(given, str) else [given]
+    for one in several:
+        if isinstance(one, str | os.PathLike):
+            raise DBetaError(f"{one}: the processor takes recordings, not files; write dbeta.read_ecg({str(one)!r})")
+        if not isinstance(one, ECG):
+            raise DBetaError(
+                f"the processor takes recordings, not {type(one).__name__}; write dbeta.ECG(signal, sampling_rate), "
+                "with the signal in mV as (leads, samples)"
+            )
+    if not several:
+        raise DBetaError("no recording was given; give at least one dbeta.ECG")
+    return several
 
 
 class DBetaProcessor(FeatureExtractionMixin):
     """Turns ECGs and texts into model input.
 
     Args:
-        tokenizer: tokenizer of the model's text encoder; None where only ECGs are to be processed.
+        tokenizer: tokenizer of the model's text encoder; None to process ECGs only.
         sampling_rate: Hz of the model's input.
-        n_samples: samples of the model's input; longer recordings are cut to their first, shorter ones padded.
+        n_samples: samples of the model's input; longer recordings are truncated, shorter ones padded.
         leads: lead names in the order the model reads them.
-        signal_scale: "mv" leaves millivolts; "lead_zscore" standardises each lead over the recording.
-        max_text_tokens: longer texts are cut.
-        lower_case: texts are lower-cased, as in pretraining.
+        signal_scale: "mv" keeps millivolts; "lead_zscore" standardises each lead over the recording.
+        max_text_tokens: longer texts are truncated.
+        lower_case: lower-case texts, as in pretraining.
     """
 
     model_input_names: ClassVar[list[str]] = ["ecg", "input_ids", "attention_mask"]
@@ -57,7 +77,7 @@ class DBetaProcessor(FeatureExtractionMixin):
     ) -> None:
         """Store the settings."""
         if signal_scale not in ("mv", "lead_zscore"):
-            raise DBetaError(f'signal_scale is "mv" or "lead_zscore", not {signal_scale!r}')
+            raise DBetaError(f'signal_scale must be "mv" or "lead_zscore", not {signal_scale!r}')
         self._tokenizer = tokenizer
         self._tokenizer_source: str | os.PathLike[str] | None = None
         self._tokenizer_options: dict[str, Any] = {}
@@ -71,7 +91,7 @@ class DBetaProcessor(FeatureExtractionMixin):
 
     @classmethod
     def of_model(cls, config: DBetaConfig, tokenizer: PreTrainedTokenizerBase | None = None) -> DBetaProcessor:
-        """The processor that makes what a model of this configuration reads."""
+        """Make the processor for a model of this configuration."""
         return cls(
             tokenizer,
             sampling_rate=config.sampling_rate,
@@ -83,17 +103,17 @@ class DBetaProcessor(FeatureExtractionMixin):
 
     @property
     def duration(self) -> float:
-        """Seconds of the model's input."""
+        """Length of the model's input in seconds."""
         return self.input_format.duration
 
     @property
     def input_format(self) -> InputFormat:
-        """What `signal` makes of a recording."""
+        """Rate, length, leads and scale of what `signal` returns."""
         return InputFormat(self.sampling_rate, self.n_samples, tuple(self.leads), self.signal_scale)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase | None:
-        """The text encoder's tokenizer, loaded when first asked for: embedding ECGs needs none.
+        """The text encoder's tokenizer, loaded on first use, since embedding ECGs does not need it.
 
         Raises:
             DBetaError: its files cannot be read.
@@ -102,7 +122,7 @@ class DBetaProcessor(FeatureExtractionMixin):
             from transformers import AutoTokenizer
 
             try:
-                # An empty configuration, else the library would read the model's to find that it says nothing
+                # With an empty configuration; the library would otherwise read the model's, which has nothing about it
                 self._tokenizer = AutoTokenizer.from_pretrained(
                     self._tokenizer_source, config=PretrainedConfig(), **self._tokenizer_options
                 )
@@ -124,26 +144,27 @@ class DBetaProcessor(FeatureExtractionMixin):
             **kwargs: ignored, for pipelines that pass more.
 
         Returns:
-            `ecg` (B, leads, samples) float32, `input_ids` and `attention_mask` (B, T) int64, as far as asked for.
+            `ecg` (B, leads, samples) float32, `input_ids` and `attention_mask` (B, T) int64, for the inputs given.
 
         Raises:
-            DBetaError: a recording cannot be used (see `signal`), or a text is empty.
+            DBetaError: `ecg` is a file or an array instead of an `ECG`, a recording cannot be used (see `signal`), or a
+                text is empty.
         """
         batch: dict[str, Any] = {}
         if ecg is not None:
-            ecgs = [ecg] if isinstance(ecg, ECG) else list(ecg)
-            batch["ecg"] = torch.from_numpy(np.stack([self.signal(one) for one in ecgs]))
+            batch["ecg"] = torch.from_numpy(np.stack([self.signal(one) for one in _recordings(ecg)]))
         if text is not None:
             batch |= self.tokens([text] if isinstance(text, str) else list(text))
         return BatchFeature(batch)
 
     def signal(self, ecg: ECG) -> np.ndarray:
-        """One recording as the model reads it: (leads, samples), float32 (see `prepare_signal`).
+        """Convert one recording to model input: (leads, samples), float32 (see `prepare_signal`).
 
         Raises:
             DBetaError: the recording cannot be used.
         """
-        return prepare_signal(ecg, self.input_format)
+        (one,) = _recordings(ecg)
+        return prepare_signal(one, self.input_format)
 
     def tokens(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
         """Tokenise texts: `input_ids` and `attention_mask`, each (B, T) int64.
@@ -162,7 +183,7 @@ class DBetaProcessor(FeatureExtractionMixin):
         return {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"]}
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings that `preprocessor_config.json` holds; the tokenizer has its own files."""
+        """The settings stored in `preprocessor_config.json`; the tokenizer has its own files."""
         settings = {key: value for key, value in super().to_dict().items() if not key.startswith("_")}
         return settings | {"processor_class": type(self).__name__}
 
@@ -172,20 +193,20 @@ class DBetaProcessor(FeatureExtractionMixin):
         """Write `preprocessor_config.json` and the tokenizer's files into a folder.
 
         Args:
-            save_directory: the folder; made where it is missing.
-            push_to_hub: also upload them, to `repo_id` or to the user's repository of the folder's name.
+            save_directory: the folder; created if it does not exist.
+            push_to_hub: also upload them, to `repo_id` or to the user's repository with the folder's name.
             **kwargs: `repo_id` and the other arguments of `push_to_hub`.
         """
         files = super().save_pretrained(save_directory)
         if self.tokenizer is not None:
             files = [*files, *self.tokenizer.save_pretrained(save_directory)]
-        if push_to_hub:  # not by the library's own method, which would upload before there is a tokenizer
+        if push_to_hub:  # the library's own method would upload before the tokenizer is saved
             self.push_to_hub(kwargs.pop("repo_id", Path(save_directory).name), **kwargs)
         return files
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> DBetaProcessor:
-        """Load what `save_pretrained` wrote, from a folder or a hub id."""
+        """Load a processor saved by `save_pretrained`, from a folder or a hub id."""
         processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         processor._tokenizer_options = {name: kwargs[name] for name in _HUB_OPTIONS if name in kwargs}
         folder = Path(pretrained_model_name_or_path)

@@ -1,1 +1,1 @@
-"""What people see of results: the 12-lead picture and tables on the console."""
+"""Presentation of results: the 12-lead plot and console tables."""

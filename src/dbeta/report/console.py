@@ -1,4 +1,4 @@
-"""Prints what the command line shows: tables on stdout; progress, notes and errors on stderr."""
+"""Prints command line output: tables on stdout; progress, notes and errors on stderr."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dbeta.errors import DBetaError
+from dbeta.inference.columns import COLUMNS, SHOWN
 from dbeta.utils.notice import NOTICE
 
 if TYPE_CHECKING:
@@ -36,20 +37,20 @@ if TYPE_CHECKING:
 
 
 class Failures:
-    """Files that could not be processed, reported at the end so that they do not hold up the others."""
+    """Files that could not be processed, reported at the end so that the others are processed first."""
 
     def __init__(self) -> None:
         """Start empty."""
         self.messages: list[str] = []
 
     def add(self, file: str | Path, message: str) -> None:
-        """Add a file and what is wrong with it."""
+        """Add a file and its error."""
         if str(file) not in message:
             message = f"{file}: {message.removeprefix(f'{Path(file).name}: ')}"
         self.messages.append(message)
 
     def end(self) -> None:
-        """Print the failures and exit with 1, if there are any."""
+        """Print the failures, if any, and exit with 1."""
         for message in self.messages:
             complain(message)
         if self.messages:
@@ -58,31 +59,40 @@ class Failures:
 
 def print_findings(table: pd.DataFrame) -> None:
     """Print the findings of one recording."""
-    long = "peak" in table
+    shown = [name for name in SHOWN if name in table]
     view = Table(title=escape(str(table["record"].iloc[0])), title_justify="left", title_style="bold")
-    view.add_column("condition")
-    for column in ("score", "percentile", *(("strongest at", "with score") if long else ())):
-        view.add_column(column, justify="right")
-    view.add_column("signal")
+    for name in shown:
+        view.add_column(COLUMNS[name].heading, justify="right" if COLUMNS[name].number else "left")
     for row in table.to_dict("records"):
-        peak = (_clock(row["peak_at"]), _score(row["peak"])) if long else ()
-        percentile = _percent(row["percentile"])
-        view.add_row(escape(row["condition"]), _score(row["score"]), percentile, *peak, row["quality"])
+        view.add_row(*(_cell(str(name), row[name]) for name in shown))
     Console().print(view)
 
 
+def _cell(name: str, value: Any) -> str:
+    """A value of a finding as the terminal shows it."""
+    if name == "percentile":
+        return _percent(value)
+    if name == "peak_at":
+        return _clock(value)
+    return _score(value) if COLUMNS[name].number else escape(str(value))
+
+
 def print_hits(table: pd.DataFrame) -> None:
-    """Print the recordings that a search found."""
+    """Print the recordings that a search found, with their ids where files hold several."""
     view = Table()
-    for column in ("file", "record", "score"):
-        view.add_column(column, justify="right" if column == "score" else "left", overflow="fold")
-    for row in table.to_dict("records"):
-        view.add_row(escape(row["file"]), escape(row["record"]), f"{row['score']:+.3f}")
+    rows = table.to_dict("records")
+    ids = any(row["record"] != Path(row["file"]).name for row in rows)
+    matched = ("match",) if "match" in table else ()
+    for column in ("file", *(("record",) if ids else ()), "score", *matched):
+        view.add_column(column, justify="right" if column in ("score", "match") else "left", overflow="fold")
+    for row in rows:
+        match = [_percent(100 * row[name]) for name in matched]
+        view.add_row(escape(row["file"]), *((escape(row["record"]),) if ids else ()), f"{row['score']:+.3f}", *match)
     Console().print(view)
 
 
 def print_notice(explanation: str) -> None:
-    """Print what a table's numbers mean, and that they are for research only."""
+    """Print what a table's numbers mean, and the research-only notice."""
     Console().print(f"[dim]{escape(explanation)}. {NOTICE}[/]")
 
 
@@ -124,25 +134,25 @@ def print_facts(facts: dict[str, Any]) -> None:
 
 
 def print_quality(quality: Quality, peak_to_peak: dict[str, float | None]) -> None:
-    """Print the signal quality of each lead."""
-    view = Table(title="signal", title_justify="left", title_style="bold")
+    """Print the signal quality of each lead: the verdict with its problems, then the measures."""
+    view = Table(title="signal (peak to peak in mV; noise, mains and wander in µV)", title_justify="left")
+    view.title_style = "bold"
     view.add_column("lead")
     view.add_column("quality")
-    columns = {"beats": "beats/rest", "noise": "noise µV", "mains": "mains µV", "wander": "wander µV"}
-    for column in ("peak to peak mV", *columns.values()):
-        view.add_column(column, justify="right")
-    view.add_column("problems")
+    columns = ("beats", "noise", "mains", "wander")
+    for column in ("peak to\npeak", "beats/\nrest", "noise", "mains", "wander"):
+        view.add_column(column, justify="right", no_wrap=True)
     for row in quality.rows():
         size = peak_to_peak.get(row["lead"])
         values = [row[name] if name == "beats" or row[name] is None else 1000 * row[name] for name in columns]
         texts = ["–" if value is None else f"{value:.{int(i == 0)}f}" for i, value in enumerate(values)]
-        problems = ", ".join(row["problems"])
-        view.add_row(row["lead"], row["quality"], "–" if size is None else f"{size:.2f}", *texts, problems)
+        verdict = ": ".join(part for part in (row["quality"], ", ".join(row["problems"])) if part)
+        view.add_row(row["lead"], verdict, "–" if size is None else f"{size:.2f}", *texts)
     Console().print(view)
 
 
 #: Conditions per line of `print_windows`.
-SHOWN = 3
+BEST = 3
 
 
 def print_windows(table: pd.DataFrame) -> None:
@@ -153,7 +163,7 @@ def print_windows(table: pd.DataFrame) -> None:
     view.add_column("condition")
     view.add_column("signal")
     for start, rows in table.groupby("start", sort=False):
-        best = rows.head(SHOWN).to_dict("records")
+        best = rows.head(BEST).to_dict("records")
         texts = [f"{row['condition']} {_score(row['score'])} ({_percent(row['percentile'])})" for row in best]
         view.add_row(_clock(float(str(start))), escape(", ".join(texts)), best[0]["quality"])
     Console().print(view)
@@ -168,65 +178,11 @@ def _percent(percentile: float) -> str:
 
 
 def _clock(seconds: float) -> str:
-    """Hours, minutes and seconds, as in 3:20:10."""
+    """Format seconds as hours, minutes and seconds, such as 3:20:10."""
     if seconds != seconds:
         return "–"
     minutes, rest = divmod(int(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-def print_metrics(result: dict[str, Any]) -> None:
-    """Print an evaluation's figures, with those of each class beside the baselines'."""
-    console = Console()
-    title = f"{result['task']} on {result['benchmark']}: {result['n_records']} test records"
-    if "classes" in result:
-        console.print(_class_table(result, title))
-    else:
-        console.print(_figure_table(result, title))
-    console.print(f"[dim]{escape(result['protocol'])}. {NOTICE}[/]")
-    for line in result["notes"]:
-        note(line)
-    if result["missing"]:
-        note(f"{result['missing']} recordings are missing and were left out")
-    if result["unread"]:
-        note(f"{len(result['unread'])} recordings could not be read and were left out: see metrics.json")
-
-
-def _text(figure: list[float] | None) -> str:
-    return "–" if figure is None else f"{figure[0]:.3f} ({figure[1]:.3f}–{figure[2]:.3f})"
-
-
-def _class_table(result: dict[str, Any], title: str) -> Table:
-    view = Table(title=title, title_justify="left", title_style="bold")
-    view.add_column("class")
-    # A terminal has room for these two; the report has all
-    baselines = {name: one for name, one in result["baselines"].items() if name in ("random", "normality")}
-    beside = {**result.get("others", {}), **baselines}
-    for column in ("positives", "AUROC (95 % interval)", "AUPRC", *map(escape, beside)):
-        view.add_column(column, justify="right", no_wrap=column.startswith("AUROC"))
-    for name, one in result["classes"].items():
-        others = [one["auprc"], *(other["classes"][name]["auroc"] for other in beside.values())]
-        view.add_row(escape(name), str(one["positives"]), _text(one["auroc"]), *(_text(other)[:5] for other in others))
-    view.add_section()
-    macro = result["macro"]
-    others = [macro["auprc"], *(other["macro"]["auroc"] for other in beside.values())]
-    view.add_row("macro", "", _text(macro["auroc"]), *(_text(other)[:5] for other in others))
-    return view
-
-
-def _figure_table(result: dict[str, Any], title: str) -> Table:
-    """Figures that do not belong to classes: [value, low, high] by name, grouped or not."""
-    view = Table(title=title, title_justify="left", title_style="bold")
-    for column in ("", "value (95 % interval)", "chance"):
-        view.add_column(column, justify="left" if not column else "right")
-    chance = result["chance"]
-    for name, one in result.items():
-        if name == "accuracy@1":
-            view.add_row(name, _text(one), f"{chance:.3f}")
-        elif isinstance(chance, dict) and name in chance:
-            for figure, value in one.items():
-                view.add_row(f"{name.replace('_', ' ')}, {figure}", _text(value), f"{chance[name][figure]:g}")
-    return view
 
 
 def print_estimate(found: dict[str, Any]) -> None:
@@ -245,11 +201,11 @@ def print_estimate(found: dict[str, Any]) -> None:
         ("training records", text(figures["records"], "{:,}")),
         ("records per step", f"{figures['batch']:,}"),
         ("steps", text(figures["steps"], "{:,}")),
-        ("arithmetic per record", f"{figures['flops_per_record'] / 1e9:.1f} GFLOP"),
+        ("computation per record", f"{figures['flops_per_record'] / 1e9:.1f} GFLOP"),
         ("weights, gradients, Adam", f"{figures['state_gib']:.2f} GiB"),
-        ("a step's activations", f"about {figures['activations_gib']:.1f} GiB a device"),
+        ("activations per step", f"about {figures['activations_gib']:.1f} GiB per device"),
         ("time per step", f"{figures['seconds_per_step']:.2f} s on {figures['device']}"),
-        ("time in all", text(figures["hours"], "about {:.1f} h, without evaluation")),
+        ("total time", text(figures["hours"], "about {:.1f} h, without evaluation")),
     ):
         view.add_row(*row)
     Console().print(view)
@@ -261,7 +217,7 @@ class Rate(ProgressColumn):
     """Items per second."""
 
     def render(self, task: Task) -> Text:
-        """As in "12.3/s"; empty until the first item is done."""
+        """Format as "12.3/s"; empty until the first item is done."""
         speed = task.finished_speed or task.speed
         return Text("" if speed is None else f"{speed:.1f}/s")
 

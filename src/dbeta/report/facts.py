@@ -1,4 +1,4 @@
-"""The facts about a recording that `dbeta info` shows."""
+"""Collects the facts about a recording that `dbeta info` shows."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _LEAD_LISTS = ("other_channels", "missing_leads", "fixed_leads")
 
 
 def facts_of(ecg: ECG, quality: Quality) -> dict[str, Any]:
-    """What a recording contains, as JSON.
+    """Describe a recording as JSON-compatible values.
 
     Args:
         ecg: the first minute of a recording.
-        quality: of its signal.
+        quality: quality of its signal.
 
     Returns:
         Durations in seconds, sampling rate in Hz, voltages in mV; `missing` is the fraction of missing samples.

@@ -164,7 +164,7 @@ def _draw_calibration(axes: Axes, baseline: float) -> None:
 
 
 def _mark(quality: Quality, lead: str) -> tuple[str, str]:
-    """The problems of a lead's signal and the colour to write them in; "" if there are none."""
+    """Describe the problems of a lead's signal, with the colour to write them in; "" if there are none."""
     if quality.leads[lead] == GOOD or quality.problems[lead] == ["missing"]:
         return "", _GREY
     text = ": ".join(part for part in (quality.leads[lead], ", ".join(quality.problems[lead])) if part)
@@ -186,7 +186,7 @@ def _draw_lead(axes: Axes, ecg: ECG, lead: str, row: int, start: float, width: f
         last = int((start + width) / MM_PER_S * ecg.sampling_rate) + 2
         part = signal[first:last]
         x = _TRACE_LEFT + np.arange(first, first + len(part)) / ecg.sampling_rate * MM_PER_S
-        # Not up to the next row's baseline, where a cut-off trace could be taken for that row's own.
+        # Clipped before the next row's baseline, where a cut-off trace could be mistaken for that row's own.
         floor = _BASELINES[row + 1] + 5 if row + 1 < len(_BASELINES) else _BOTTOM
         ceiling = _BASELINES[row - 1] - 5 if row else _TOP
         y = baseline + part * MM_PER_MV
@@ -212,7 +212,7 @@ def _centred(ecg: ECG, lead: str) -> np.ndarray | None:
 
 
 def _top_findings(findings: pd.DataFrame) -> list[tuple[str, float]]:
-    """The conditions to list with their percentiles, as many as fit, in the order given."""
+    """Return the conditions to list with their percentiles, as many as fit, in the order given."""
     missing = [column for column in ("condition", "score", "percentile") if column not in findings.columns]
     if missing:
         raise DBetaError(f"the findings need the columns condition, score and percentile; {', '.join(missing)} missing")

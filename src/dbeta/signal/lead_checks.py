@@ -16,7 +16,7 @@ import numpy as np
 from dbeta.ecg import ECG, LEADS
 from dbeta.signal.lead_errors import EIGHT, LeadError, repair_matrix
 from dbeta.signal.lead_prediction import likeliest_error, prediction
-from dbeta.signal.limb_leads import COPIED, limb_error
+from dbeta.signal.limb_leads import COPIED, UNDETERMINED, VOLTAGES, limb_error
 from dbeta.signal.preprocess import fill_gaps
 from dbeta.signal.quality import ASSESSED, FLAT_SECOND
 from dbeta.signal.waves import spectrum
@@ -31,7 +31,8 @@ def check_leads(ecg: ECG) -> list[LeadError]:
     """Find errors in the leads, from the first minute of a recording.
 
     Args:
-        ecg: any leads. Computed leads cannot contradict the others, so pass the recording as it was read.
+        ecg: any leads. Computed leads cannot contradict the others, so pass the recording as it was read. If
+            `meta["voltages"]` is "undetermined", leads are not compared with one another but for copies.
 
     Returns:
         The errors, to be repaired in this order (`fix_leads`); at most one about the columns of the limb leads, and
@@ -48,9 +49,13 @@ def check_leads(ecg: ECG) -> list[LeadError]:
             products = change @ products @ change.T
             alive[[LEADS.index(lead) for lead, parts in error.repair.items() if not parts]] = False
 
-    note(limb_error(products.sum(axis=0), alive))
+    comparable = ecg.meta.get(VOLTAGES) != UNDETERMINED
+    if comparable:
+        note(limb_error(products.sum(axis=0), alive))
     for error in _copies(products, alive):
         note(error)
+    if not comparable:
+        return errors
     # Limb leads with an error that cannot be repaired do not predict the others
     if all(error.repair for error in errors):
         note(likeliest_error(products, alive))
@@ -125,7 +130,7 @@ def _copies(products: np.ndarray, alive: np.ndarray) -> list[LeadError]:
 
 
 def _same_place(products: np.ndarray, alive: np.ndarray) -> LeadError | None:
-    """A limb lead almost without voltage, whose electrodes are probably at one place."""
+    """Find a limb lead with almost no voltage, whose two electrodes are probably in the same place."""
     if not alive[:2].all() or not alive[6:].any():
         return None
     size = np.sqrt(np.diag(products)[:3])

@@ -7,6 +7,7 @@ in `dbeta.signal.lead_prediction`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -21,6 +22,13 @@ CONTRADICTED, BROKEN = 2e-3, 2e-2
 EXPLAINED = 0.2
 #: RMS difference of two leads, relative to the larger, below which one is a copy of the other.
 COPIED = 0.005
+#: Key and value in an ECG's `meta`: its leads have their own unknown scales, so that they cannot be compared.
+VOLTAGES, UNDETERMINED = "voltages", "undetermined"
+#: The warning about it.
+GAINS_CONTRADICT = (
+    "the gains in its header contradict the limb-lead equations, which hold for its raw numbers: voltages, axis and "
+    "hypertrophy mean nothing as they are; state the size of a raw number with --raw-gain, as uV"
+)
 #: Projection onto the part of the six limb leads that the equations exclude.
 _CONTRADICTION = np.eye(6) - LIMBS @ np.linalg.pinv(LIMBS)
 #: Each limb lead from two others.
@@ -105,3 +113,31 @@ def difference(products: np.ndarray, i: int, j: int) -> float:
     """RMS difference of two leads, relative to the larger."""
     squares = products[i, i] + products[j, j] - 2 * products[i, j]
     return float(np.sqrt(max(squares, 0) / max(products[i, i], products[j, j], 1e-12)))
+
+
+def gains_contradict(signal: np.ndarray, leads: Sequence[str], gains: np.ndarray) -> bool:
+    """Whether the limb leads obey the equations only without the gains in the file's header.
+
+    So it is where each lead was scaled to the same amplitude, as in LUDB.
+
+    Args:
+        signal: (leads, samples), mV.
+        leads: names of the rows.
+        gains: of each row, counts per unit.
+    """
+    rows = [row for row, lead in enumerate(leads) if lead in LIMB_LEADS]
+    if len(rows) < 3 or np.ptp(gains[rows]) < 1e-3 * np.abs(gains[rows]).max():
+        return False
+    x = signal[rows, : 2**16].astype(np.float64)
+    x = x[:, np.isfinite(x).all(axis=0)]
+    if x.shape[1] < 2:
+        return False
+    x -= x.mean(axis=1, keepdims=True)
+    design = np.array([LIMB_LEADS[leads[row]] for row in rows])
+    excluded = np.eye(len(rows)) - design @ np.linalg.pinv(design)
+
+    def contradiction(values: np.ndarray) -> float:
+        return float(np.square(excluded @ values).sum() / max(np.square(values).sum(), 1e-12))
+
+    stated, raw = contradiction(x), contradiction(x * gains[rows, None])
+    return stated > CONTRADICTED and raw < min(CONTRADICTED, EXPLAINED * stated)

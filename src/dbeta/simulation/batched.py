@@ -1,7 +1,7 @@
 """Slices and concatenates nested tensors (B, …) by record.
 
-Signals are computed for a few records at a time, to stay within a processor's cache; small tensors for all records at
-once, since the cost per operation dominates.
+Signals are computed for a few records at a time, so that they fit in the processor's cache, but small tensors for all
+records at once, since there the overhead per operation dominates.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Batched = TypeVar("Batched")
 
 
 def taken(value: Batched, rows: Tensor | slice) -> Batched:
-    """Some records of a tensor (B, …), or of dictionaries and dataclasses of such."""
+    """Select records from a tensor (B, …), or from dictionaries and dataclasses of such tensors."""
 
     def part(one: Any) -> Any:
         if isinstance(one, Tensor):
@@ -30,7 +30,7 @@ def taken(value: Batched, rows: Tensor | slice) -> Batched:
 
 
 def together(parts: Sequence[Batched]) -> Batched:
-    """The records of several values of the same kind, one after the other."""
+    """Concatenate several values of the same kind along the record axis."""
 
     def whole(some: Sequence[Any]) -> Any:
         first = some[0]

@@ -1,4 +1,4 @@
-"""Infarcts, ischemia and injury of simulated patients, where their tracings show them.
+"""Decides infarcts, ischemia and injury of simulated patients from their causes and what the tracing shows.
 
 Source: Thygesen et al. 2018, the fourth universal definition of myocardial infarction.
 """
@@ -13,7 +13,7 @@ from dbeta.simulation.measures import Measures
 from dbeta.simulation.patients import Patients
 from dbeta.simulation.signs import Findings, any_and_two, grouped, in_lead, numbers_of, wide_q
 
-#: Infarcts and ischemias that readers call by each other's names: those that share a territory.
+#: Infarcts and ischemias that readers confuse because they share a territory.
 KIN = {
     "anterior": ("anteroseptal", "anterolateral"),
     "anteroseptal": ("anterior",),
@@ -25,14 +25,14 @@ KIN = {
     "inferoposterolateral": ("inferior", "inferolateral", "inferoposterior", "posterior"),
     "posterior": ("inferoposterior", "inferoposterolateral"),
 }
-#: Leads that look at a wall of the left ventricle.
+#: Leads that face each wall of the left ventricle.
 SEEN_BY = {
     "anterior": ("V1", "V2", "V3", "V4"),
     "lateral": ("I", "aVL", "V5", "V6"),
     "inferior": ("II", "III", "aVF"),
     "posterior": ("V1", "V2"),
 }
-#: Places of ischemia and subendocardial injury → the walls whose leads show them.
+#: Location of ischemia and subendocardial injury → the walls whose leads show it.
 WALLS = {
     "anterior": ("anterior",),
     "anteroseptal": ("anterior",),
@@ -44,10 +44,10 @@ WALLS = {
 
 
 def _scars(m: Measures) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What a reader would call a scar, and what might be one, by territory (see `TERRITORIES`): (B,) bool each."""
+    """Definite and possible scars by territory (see `TERRITORIES`), as a reader would judge: (B,) bool each."""
     sure, maybe = wide_q(m, 0.028, 0.20), wide_q(m, 0.022, 0.15)
     two, three, four = (in_lead(m.r, name) for name in ("V2", "V3", "V4"))
-    # No Q wave is normal in V2 to V4 (Thygesen et al. 2018: 20 ms are enough in V2 and V3), nor an R wave that shrinks
+    # Q waves are never normal in V2 to V4 (Thygesen et al. 2018: 20 ms suffice in V2 and V3), nor is a shrinking R wave
     early = any_and_two(wide_q(m, 0.020, 0.0) & (m.s > m.r), ("V2", "V3"))[0]
     front = early | any_and_two(sure, ("V3", "V4"))[0] | (three < 0.12) | ((three < two - 0.03) & (three < 0.25))
     poor = (three < 0.30) | (four < 0.40) | any_and_two(maybe, ("V3", "V4"))[0]
@@ -66,10 +66,10 @@ def _scars(m: Measures) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def decide_coronary(found: Findings, patients: Patients, m: Measures) -> None:
-    """What is dead or short of blood, where the tracing shows it.
+    """Decide infarcts, ischemia and injury.
 
-    A scar that no lead tells of is undetermined, and so is what surely looks like one without being one: the readers
-    whose reports a model is to meet could not do better.
+    A scar that no lead shows is undetermined, and so is a tracing that looks just like a scar without there being one:
+    readers, whose reports the model will be tested on, could not tell either.
     """
     has = patients.causes
     sure, maybe = _scars(m)
@@ -95,7 +95,7 @@ def decide_coronary(found: Findings, patients: Patients, m: Measures) -> None:
             kin = torch.stack([has.get(f"{family} {other}", here & False) for other in KIN[place]]).any(dim=0)
             marked = any_and_two(m.t < -0.1, leads)[1] & doubtful
             found.decide(f"{place} {ending}", here & seen, kin | (here & ~seen) | (~here & marked))
-    # What looks like an old anterior infarct
+    # An aneurysm looks like an old anterior infarct
     found.hide(("anterior myocardial infarction", "anteroseptal myocardial infarction"), has["aneurysm"])
     acute = has["infarction"] & has["acute"]
     raised = grouped(lifted)

@@ -19,24 +19,24 @@ from dbeta.simulation.diseases import MIXES
 from dbeta.simulation.reports import write_simulated_report
 from dbeta.simulation.simulation import RATE, Simulation, check_numbers, simulate
 
-#: How an evaluation, a card or a corpus calls where these records come from.
+#: Name of the source of these records in evaluations, model cards and corpora.
 SOURCE = "simulated"
-#: Records whose texts a tokenizer is trained on.
+#: Number of records whose texts a tokenizer is trained on.
 TEXT_SAMPLE = 8192
 #: Measures that a report may state.
 TOLD = ("rate", "pr", "qrs", "qt", "qtc", "axis")
 
 
 class SimulatedRows:
-    """Simulated records of a seed and a mix for training.
+    """Simulated training records of one seed and mix.
 
     Args:
-        count: records.
-        seed: of the simulation.
+        count: number of records.
+        seed: seed of the simulation.
         mix: how common diseases are (`dbeta.simulation.diseases.MIXES`).
-        untold: findings that are undetermined in every row, for names that a simulation uses in another sense than the
-            readers of a corpus beside it.
-        validation: further records to validate on.
+        untold: findings left undetermined in every row, for names that the simulation uses in a different sense than
+            the annotators of a corpus used alongside it.
+        validation: number of additional records for validation.
     """
 
     source = SOURCE
@@ -53,47 +53,47 @@ class SimulatedRows:
         """Store the settings.
 
         Raises:
-            DBetaError: the mix or a finding is unknown, or a number is out of its range.
+            DBetaError: the mix or a finding is unknown, or a number is out of range.
         """
         if mix not in MIXES:
             raise DBetaError(f"simulation: unknown mix {mix!r}; choose one of {', '.join(MIXES)}")
         check_numbers(1, records=count)
         check_numbers(seed=seed)
         if isinstance(untold, str):
-            raise DBetaError(f"simulation: untold should be a list of findings, not {untold!r}")
+            raise DBetaError(f"simulation: untold must be a list of findings, not {untold!r}")
         check_numbers(validation=validation)
         self.count, self.seed, self.mix, self.untold = count, seed, mix, tuple(untold)
         self.validation_count = validation
         if self.untold and (strange := sorted(set(self.untold).difference(self.vocabulary))):
-            raise DBetaError(f"simulation: untold has {strange[0]!r}, which is no finding that the simulator decides")
+            raise DBetaError(f"simulation: untold has {strange[0]!r}, which is not a simulator finding")
 
     def __len__(self) -> int:
         """Number of rows."""
         return self.count
 
     def __getitem__(self, wanted: Sequence[int]) -> dict[str, list[Any]]:
-        """Columns of some rows, as `dbeta.corpus.store` describes them."""
+        """Return the columns of some rows, as described in `dbeta.corpus.store`."""
         simulation = simulate(self.seed, list(wanted), self.mix)
         simulation.findings.hide(self.untold, torch.ones(len(wanted), dtype=torch.bool))
         return rows_of(simulation, self.seed, list(wanted))
 
     @property
     def vocabulary(self) -> list[str]:
-        """Every finding that the simulator decides."""
+        """Every finding that the simulator produces."""
         return sorted(simulate(0, [0]).findings)
 
     def texts(self) -> tuple[list[str], list[list[str]]]:
-        """Reports and findings of the first `TEXT_SAMPLE` rows, and a text written from the findings of each."""
+        """Reports and findings of the first `TEXT_SAMPLE` rows, with one text generated from each row's findings."""
         columns = self[range(min(len(self), TEXT_SAMPLE))]
         written = [write_report(row, random.Random(i)) for i, row in enumerate(columns["findings"]) if row]
         return columns["report"] + written, columns["findings"]
 
     def sample(self, count: int) -> Sequence[int]:
-        """The first `count` rows: all are drawn independently."""
+        """The first `count` rows, which are a random sample since rows are independent."""
         return range(min(count, len(self)))
 
     def validation(self) -> Any:
-        """Records that training never reaches, as a `datasets.Dataset` in memory; None where none are wanted."""
+        """Records that are never trained on, as a `datasets.Dataset` in memory; None if `validation` is 0."""
         import pyarrow as pa
         from datasets import Dataset
 
@@ -101,12 +101,12 @@ class SimulatedRows:
             return None
         columns = self[range(len(self), len(self) + self.validation_count)]
         columns["signal"] = [bytes(one) for one in columns["signal"]]
-        for name in ("sampling_rate", "age"):  # the type that stored corpora have, which may be joined to these
+        for name in ("sampling_rate", "age"):  # float like in stored corpora, which may be concatenated with these
             columns[name] = pa.array(columns[name], pa.float32())
         return Dataset.from_dict(columns)
 
     def describe(self) -> str:
-        """One line for a model card."""
+        """Describe the records in one line of a model card."""
         settings = [f"records {self.count}", f"seed {self.seed}", f"mix {self.mix}"]
         if self.untold:
             settings.append(f"undetermined: {', '.join(self.untold)}")
@@ -114,12 +114,12 @@ class SimulatedRows:
 
 
 def rows_of(simulation: Simulation, seed: int, records: Sequence[int]) -> dict[str, list[Any]]:
-    """Corpus columns of simulated records.
+    """Convert simulated records to corpus columns.
 
     Args:
-        simulation: of B records.
-        seed: that it was made with; their reports follow from it too.
-        records: (B,) their numbers.
+        simulation: B simulated records.
+        seed: seed that they were made with; their reports depend on it too.
+        records: (B,) their record numbers.
     """
     microvolts = simulation.signals.mul(1000).round_().clamp_(-32767, 32767).to(torch.int16).cpu().numpy()
     names = list(simulation.findings)
@@ -131,7 +131,7 @@ def rows_of(simulation: Simulation, seed: int, records: Sequence[int]) -> dict[s
     for i, record in enumerate(records):
         signs = dict(zip(names, table[i].tolist(), strict=True))
         measures = {name: values[i] for name, values in told.items()}
-        if not math.isnan(mirror[i]):  # what a machine would print
+        if not math.isnan(mirror[i]):  # the axis that a machine would print
             measures["axis"] = (mirror[i] - measures["axis"] + 180) % 360 - 180
         rows["report"].append(write_simulated_report(signs, measures, random.Random(f"{seed} {record}")))
         rows["findings"].append([name for name, sign in signs.items() if sign > 0])

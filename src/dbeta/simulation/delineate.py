@@ -1,7 +1,7 @@
-"""Intervals, axis and amplitudes of any ECG, by a delineator that knows nothing of the simulator.
+"""Measures intervals, axis and amplitudes of any ECG with a delineator that is independent of the simulator.
 
-Finds onsets and ends in several leads by NeuroKit2's prominence method (Emrich et al. 2024) and takes medians. It is a
-development tool (`pip install "dbeta[dev]"`).
+Onsets and ends are found in several leads with NeuroKit2's prominence method (Emrich et al. 2024); medians are used.
+This is a development tool (`pip install "dbeta[dev]"`).
 """
 
 from __future__ import annotations
@@ -18,41 +18,41 @@ from dbeta.ecg import LEADS
 from dbeta.simulation.simulation import RATE, Simulation
 from dbeta.simulation.torso import all_leads
 
-#: Seconds around an R peak in which a complex is looked at.
+#: Half-width in seconds of the window around an R peak in which a complex is measured.
 BEFORE, AFTER = 0.07, 0.09
-#: Leads in which onsets and ends are looked for.
+#: Leads in which onsets and ends are detected.
 SEARCHED = ("I", "II", "V2", "V5")
-#: How far the median over records may be from what a simulation was asked for, and how far the delineator itself is off
-#: on average: by prominences complexes begin late and end early (57 ms of normal ECGs, real or simulated, by
-#: `benchmarks/realism.py`), and T waves end after their steepest tangent does. Per minute, seconds, degrees.
+#: Allowed deviation of the median over records from the simulation's parameters, and the delineator's own mean error:
+#: with prominences, complexes begin late and end early (by 57 ms in normal ECGs, real or simulated, according to
+#: `benchmarks/realism.py`), and T waves end after their steepest tangent. Units: per minute, seconds, degrees.
 TOLERANCES = {
     **{"rate": (2.0, 0.0), "pr": (0.025, 0.012), "qrs": (0.025, -0.028), "qt": (0.035, 0.014)},
     "axis": (8.0, 0.0),
 }
-#: Rhythms with a regular beat after each P wave, and the fastest and, for QT, the slowest rate that is too fast: no
-#: delineator finds a P wave within the T wave before it, nor the end of a T wave that the next P wave runs into.
+#: Rhythms with a regular beat after each P wave. Above the first rate, delineators cannot find P waves, which lie in
+#: the preceding T wave; above the second, nor the end of the T wave, which runs into the next P wave.
 REGULAR, FASTEST, FAST = ("sinus rhythm", "sinus bradycardia", "sinus tachycardia"), 110.0, 75.0
-#: mV that a T wave has at least for its end to be found.
+#: Minimum T wave amplitude in mV for its end to be detectable.
 UPRIGHT = 0.12
-#: Of the size of a complex, what a peak has at least that is one and not a P or a T wave.
+#: Minimum height of an R peak relative to the complex; lower peaks may be P or T waves.
 COMPLEX = 0.3
 WAVES = ("ECG_P_Onsets", "ECG_R_Onsets", "ECG_R_Offsets", "ECG_T_Offsets")
 
 
 @dataclass
 class Delineation:
-    """Of one recording; NaN where nothing was found. Times in seconds, voltages in mV, leads in the standard order.
+    """Measurements of one recording; NaN if not found. Times in seconds, voltages in mV, leads in the standard order.
 
     Attributes:
-        rate: ventricular, per minute, by the median interval.
-        mean_rate: the same by the mean interval.
-        pr: from the onset of P to that of QRS.
-        qrs: duration.
-        qt: from the onset of QRS to the end of T.
-        axis: degrees in the frontal plane.
-        r: (12,) highest voltage of the complex.
-        s: (12,) deepest voltage of the complex, as a positive number.
-        t: (12,) the T wave's extreme.
+        rate: ventricular rate per minute, from the median interval.
+        mean_rate: ventricular rate per minute, from the mean interval.
+        pr: from P onset to QRS onset.
+        qrs: QRS duration.
+        qt: from QRS onset to T end.
+        axis: frontal axis in degrees.
+        r: (12,) maximum voltage of the complex.
+        s: (12,) magnitude of the complex's minimum voltage.
+        t: (12,) peak voltage of the T wave, positive or negative.
     """
 
     rate: float
@@ -110,7 +110,7 @@ def delineate(signal: np.ndarray, rate: float) -> Delineation:
 
 
 def _median(marks: Sequence[float], peaks: np.ndarray) -> float:
-    """How far marks lie from their R peaks, in samples; NaN without marks."""
+    """Median distance of marks from their R peaks, in samples; NaN without marks."""
     found = np.asarray(marks, dtype=float)
     count = min(len(found), len(peaks))
     return float(np.nanmedian(np.append(found[:count] - peaks[:count], np.nan)))
@@ -124,7 +124,7 @@ def _amplitudes(signal: np.ndarray, peaks: np.ndarray, rate: float) -> tuple[flo
         missing = np.full(len(LEADS), np.nan)
         return float("nan"), missing, missing, missing
     beat = np.median([signal[:, peak - before : peak + after] for peak in whole], axis=0)
-    # The baseline: between P wave and complex
+    # Baseline: the interval between P wave and complex
     level = np.median(beat[:, before - round(0.09 * rate) : before - round(0.06 * rate)], axis=1, keepdims=True)
     beat = beat - level
     complexes = beat[:, before - round(BEFORE * rate) : before + round(AFTER * rate)]
@@ -136,7 +136,7 @@ def _amplitudes(signal: np.ndarray, peaks: np.ndarray, rate: float) -> tuple[flo
 
 
 def readable(some: Simulation) -> tuple[torch.Tensor, torch.Tensor]:
-    """Whether intervals and axis, and whether the end of T, can be found in a record at all: (B,) bool each."""
+    """Whether intervals and axis, and whether the end of T, can be measured in a record at all: (B,) bool each."""
     regular = torch.stack([some.findings[name] > 0 for name in REGULAR]).any(dim=0) & (some.measures.rate < FASTEST)
     regular &= ~(some.findings["premature complexes"] > 0)
     ends = some.measures.t[:, [LEADS.index("II"), LEADS.index("V5")]].amin(dim=1) > UPRIGHT
@@ -144,15 +144,15 @@ def readable(some: Simulation) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def errors(some: Simulation, row: int) -> dict[str, float]:
-    """What is found in a noise-free record less what was asked for or measured, without the delineator's own share.
+    """Measurements of a noise-free record minus the simulated values and the delineator's own error.
 
     Args:
         some: simulated with `keep_clean`.
-        row: of the record.
+        row: which record.
 
     Returns:
-        For each of `TOLERANCES`; NaN where that says nothing, infinite where it should have been found and was not. The
-        rate is the mean one where beats are irregular.
+        One value for each of `TOLERANCES`: NaN if it does not apply, infinite if it should have been measurable but was
+        not. If beats are irregular, the rate is the mean rate.
     """
     regular, ends = (bool(one[row]) for one in readable(some))
     found = delineate(all_leads(some.clean.measured[row : row + 1])[0].numpy(), RATE)

@@ -1,8 +1,8 @@
-"""How often what occurs: the mixes of patients, each axis's diseases by weight, the territories of infarcts."""
+"""Frequencies: mixes of patients, the diseases on each axis by weight, and the territories of infarcts."""
 
 from __future__ import annotations
 
-#: How often each axis is diseased, by the name of a mix.
+#: Mixes: how often each axis is diseased.
 MIXES: dict[str, dict[str, float]] = {
     "balanced": {
         **{"healthy": 0.20, "rhythm": 0.34, "av": 0.10, "conduction": 0.30, "chambers": 0.26, "coronary": 0.36},
@@ -17,7 +17,7 @@ MIXES: dict[str, dict[str, float]] = {
         **{"repolarization": 0.0},
     },
 }
-#: What can ail a heart on each axis, by weight.
+#: Diseases on each axis, by weight.
 RHYTHMS: dict[str, float] = {
     **{"bradycardia": 12, "tachycardia": 12, "arrhythmia": 14, "fibrillation": 14, "flutter": 7, "svt": 5},
     **{"ectopic atrial": 5, "junctional": 3, "paced": 6, "dual paced": 4, "pac": 10, "pvc": 12, "bigeminy": 4},
@@ -35,7 +35,7 @@ REPOLARIZATION: dict[str, float] = {
     **{"hypokalemia": 6, "early": 6, "pericarditis": 5, "brugada": 3, "drug": 5},
     **{"short qt": 4, "hypercalcemia": 3, "hypocalcemia": 4},
 }
-#: Infarcts → territories (septal, anterior, lateral, inferior, posterior) and weight.
+#: Infarcts → involvement of the territories (septal, anterior, lateral, inferior, posterior), and weight.
 INFARCTS: dict[str, tuple[tuple[float, ...], float]] = {
     "anterior": ((0.75, 0.70, 0.05, 0.0, 0.0), 12),
     "anteroseptal": ((1.0, 0.75, 0.0, 0.0, 0.0), 26),
@@ -47,9 +47,9 @@ INFARCTS: dict[str, tuple[tuple[float, ...], float]] = {
     "inferoposterolateral": ((0.0, 0.0, 0.65, 0.8, 0.7), 4),
     "posterior": ((0.0, 0.0, 0.1, 0.1, 1.0), 4),
 }
-#: The place of ischemia that belongs to no one territory.
+#: Ischemia that is not confined to one territory.
 DIFFUSE = "diffuse"
-#: Ischemia and subendocardial injury → territories and weight.
+#: Ischemia and subendocardial injury → involvement of the territories, and weight.
 ISCHEMIAS: dict[str, tuple[tuple[float, ...], float]] = {
     "anterior": ((0.5, 1.0, 0.2, 0.0, 0.0), 14),
     "anteroseptal": ((1.0, 0.7, 0.0, 0.0, 0.0), 14),
@@ -59,7 +59,7 @@ ISCHEMIAS: dict[str, tuple[tuple[float, ...], float]] = {
     "inferolateral": ((0.0, 0.0, 0.8, 0.9, 0.0), 16),
     DIFFUSE: ((0.0, 0.3, 0.8, 0.35, 0.0), 20),
 }
-#: Of an infarct.
+#: Ages of an infarct.
 AGES = ("acute", "evolving", "old")
-#: Places of ischemia and injury that have findings of their own.
+#: Locations of ischemia and injury that are findings of their own.
 NAMED_ISCHEMIAS = tuple(place for place in ISCHEMIAS if place != DIFFUSE)

@@ -1,4 +1,4 @@
-"""What diseases do to a heart: conduction, chambers, coronary arteries and repolarization.
+"""Applies diseases to a heart: conduction, chambers, coronary arteries and repolarization.
 
 Each function changes `heart` in place.
 """
@@ -15,12 +15,12 @@ from dbeta.simulation.heart import Heart
 
 
 def conduct(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
-    """Blocks and short cuts in the ventricles."""
+    """Apply blocks and accessory pathways in the ventricles."""
     right = causes["rbbb"] | causes["rbbb lafb"] | causes["rbbb lpfb"]
     heart.right_block = right * draws.uniform("right bundle branch block", 0.8, 1.35) + causes["irbbb"] * (
         0.25 + 0.6 * draws.uniform("incomplete right bundle branch block").square()
     )
-    # An incomplete block is one of less than 120 ms, a complete one of more
+    # Incomplete blocks have a QRS below 120 ms, complete ones above
     narrow = 0.104 - 0.045 * heart.right_block
     heart.qrs = torch.where(causes["irbbb"] & ~right, heart.qrs.minimum(narrow), heart.qrs)
     heart.qrs = torch.where(right, heart.qrs.clamp(min=0.086), heart.qrs)
@@ -53,7 +53,7 @@ def conduct(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
 
 
 def load_chambers(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
-    """Hypertrophy and enlargement."""
+    """Apply hypertrophy and enlargement."""
     left = causes["lvh"] | causes["lvh strain"]
     heart.left_load = left * draws.uniform("left ventricular load", 0.10, 0.65) + causes["voltage"] * draws.uniform(
         "voltage load", 0.10, 0.35
@@ -69,14 +69,14 @@ def load_chambers(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None
     heart.left_atrium = causes["lae"] * draws.uniform("left atrium", 0.6, 1.6)
     heart.right_atrium = causes["rae"] * draws.uniform("right atrium", 0.7, 1.6)
     heart.qrs = heart.qrs + 0.008 * left
-    # A thick septum: deep narrow q waves in the lateral leads
+    # A thick septum gives deep narrow q waves in the lateral leads
     heart.individual[:, 0, 1:4] += (causes["septal"] * draws.uniform("septal hypertrophy", 0.7, 1.4))[
         :, None
     ] * heart.individual.new_tensor([-0.30, 0.0, -0.30])
 
 
 def block_arteries(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
-    """Infarcts, injury and ischemia by territory."""
+    """Apply infarcts, injury and ischemia by territory."""
     heart.scar = heart.scar + 0.0
     every = draws
     for place, (territories, _) in INFARCTS.items():
@@ -130,7 +130,7 @@ def block_arteries(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> Non
 
 
 def repolarize(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
-    """Changes of the ST segment and the T wave that no lack of blood explains, or none for certain."""
+    """Apply changes of the ST segment and T wave other than ischemia, and non-specific ones."""
     gain = heart.t_gain
     gain = torch.where(causes["low t"], draws.uniform("low t gain", 0.02, 0.30), gain)
     gain = torch.where(causes["t"], draws.uniform("t gain in t change", -0.15, 0.45), gain)
@@ -143,13 +143,13 @@ def repolarize(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
         causes["early"], gain.clamp(min=1.0) * draws.uniform("t gain in early repolarization", 1.0, 1.4), gain
     )
     gain = torch.where(causes["drug"], gain * draws.uniform("t gain in drug effect", 0.1, 0.7), gain)
-    # Sick muscle has low T waves, whatever it is sick of
+    # Diseased muscle has low T waves, whatever the disease
     names = ("infarction", "ischemia", "injury", "lvh", "lvh strain", "rvh", "fibrillation", "flutter", "ivcd", "first")
     worn = torch.stack([causes[name] for name in names]).any(dim=0) & draws.chance("worn", 0.75)
     heart.t_gain = torch.where(worn, gain * draws.uniform("worn t gain", 0.15, 0.95), gain)
     turned = (causes["t"] | causes["non-diagnostic t"])[:, None] * draws.normal("t change direction", 0, 0.5, 2)
     heart.t_turn = heart.t_turn + turned
-    # ... which turn forwards: first they are lost in I and V6, last in V2
+    # Low T waves turn forwards: they are lost first in I and V6, last in V2
     odd = causes["t"] | causes["non-diagnostic t"] | causes["st"]
     forward = (worn | odd) * draws.uniform("t turned forward", 0.0, 1.4) + odd * draws.uniform(
         "t turned further forward", 0.0, 0.4

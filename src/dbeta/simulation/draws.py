@@ -1,7 +1,7 @@
-"""Random numbers that follow from the seed, the record and the name of the draw, and from nothing else.
+"""Random numbers that depend only on the seed, the record and the name of the draw.
 
-Adding, removing or reordering a draw leaves all others as they were, and a record has the same numbers on any device
-and in any batch.
+Adding, removing or reordering a draw leaves all others unchanged, and a record gets the same numbers on any device and
+in any batch.
 
 Source: the counter-based generator SplitMix64 (Steele, Lea and Flood 2014), with one stream per record and name.
 """
@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-#: Of SplitMix64: the step of its counter, and the multipliers of its finalizer.
+#: Constants of SplitMix64: the increment of its counter, and the multipliers of its finalizer.
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 MULTIPLIERS = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
 
 
 def mixed(state: np.ndarray) -> np.ndarray:
-    """SplitMix64's finalizer: uint64 of any shape → as many uint64, each bit depending on all bits of its input."""
+    """Apply SplitMix64's finalizer to uint64 of any shape: each output bit depends on all input bits."""
     state = state ^ (state >> np.uint64(30))
     state *= MULTIPLIERS[0]
     state ^= state >> np.uint64(27)
@@ -35,25 +35,25 @@ def mixed(state: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=4096)
 def name_key(name: str) -> np.uint64:
-    """64 bits that stand for a name."""
+    """Hash a name to 64 bits."""
     return np.uint64(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "little"))
 
 
 class Draws:
-    """Random numbers of B records, each draw by its own name.
+    """Random numbers of B records, each draw with its own name.
 
     Args:
-        seed: of the simulation, 0 or more and below 2^64.
-        records: (B,) their numbers, likewise.
-        device: of the tensors that are returned.
+        seed: seed of the simulation, 0 or more and below 2^64.
+        records: (B,) record numbers, with the same limits.
+        device: device of the returned tensors.
 
-    Every method takes the draw's name first, and raises ValueError if it was drawn before: it would return the same
-    numbers again.
+    Every method takes the draw's name first, and raises ValueError if the name has been used, since it would return the
+    same numbers again.
     """
 
     def __init__(self, seed: int, records: Sequence[int], device: torch.device | str = "cpu") -> None:
         """Compute one key per record."""
-        # The seed is mixed twice, so that seed 1 of record 2 is not seed 2 of record 1
+        # The seed is mixed twice, so that seed 1 with record 2 differs from seed 2 with record 1
         start = mixed(mixed(np.array([seed], np.uint64) + GAMMA))
         self.keys = mixed(start ^ mixed(np.array(list(records), np.uint64) + GAMMA))
         self.device = torch.device(device)
@@ -65,13 +65,13 @@ class Draws:
         return len(self.keys)
 
     def part(self, rows: slice) -> Draws:
-        """Return the draws of some of the records, with names checked separately from here on."""
+        """Return the draws for some of the records; used names are tracked separately from here on."""
         some = copy(self)
         some.keys, some.drawn = self.keys[rows], set(self.drawn)
         return some
 
     def scope(self, name: str) -> Draws:
-        """Return the same draws with `name` put before the name of each draw."""
+        """Return the same draws with `name` prefixed to the name of each draw."""
         inner = copy(self)
         inner.prefix = f"{self.prefix}{name}: "
         return inner

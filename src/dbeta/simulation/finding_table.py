@@ -1,13 +1,15 @@
-"""What each finding needs, belongs to and rules out: `findings.csv`, one row per finding.
+"""Properties of each finding (required leads, classes, exclusions): `findings.csv`, one row per finding.
 
-The columns, with several values separated by semicolons (leads by spaces):
+Columns (several values are separated by semicolons, leads by spaces):
 
-- leads needed: measured leads without any of which nobody can read the finding;
+- leads needed: measured leads; if any is missing, the finding cannot be read;
 - readable despite exchanged electrodes: "any", "chest" (if only those are exchanged), "any if present", or empty;
 - hidden by: "paced" (or complete block), "LBBB or WPW", "LBBB or WPW if absent", "AF if absent" (or flutter);
-- classes: general findings that are present if this one is;
-- beside normal ecg: "never" or "unclear" if this one is present; "never, unclear if undetermined";
-- in reports: "first", "implied" (by more specific findings, so mostly left out), "acute" (never said of the past).
+- classes: general findings that are present whenever this one is;
+- beside normal ecg: whether the ECG can still be normal: "never", "unclear"; "never, unclear if undetermined";
+- in reports: "first", "implied" (by more specific findings, so usually omitted), "acute" (never said of the past).
+
+Each row needs a criterion (`Findings.decide`), and each criterion a row; a simulation checks both.
 """
 
 from __future__ import annotations
@@ -16,10 +18,19 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
+from dbeta.ecg import LEADS
+from dbeta.errors import DBetaError
+
+FILE = Path(__file__).with_name("findings.csv")
+READABLE = ("", "any", "chest", "any if present")
+COVERS = ("paced", "LBBB or WPW", "LBBB or WPW if absent", "AF if absent")
+NORMAL = ("", "never", "unclear", "never, unclear if undetermined")
+REPORT = ("", "first", "implied", "acute")
+
 
 @dataclass(frozen=True)
 class Row:
-    """A finding's row (see the module)."""
+    """One finding's row; see the module docstring."""
 
     leads: tuple[str, ...]
     readable: str
@@ -29,26 +40,48 @@ class Row:
     report: str
 
 
-def _rows() -> dict[str, Row]:
-    def several(cell: str) -> tuple[str, ...]:
-        return tuple(part.strip() for part in cell.split(";") if part.strip())
+def read_table(file: Path = FILE) -> dict[str, Row]:
+    """Read the table: a finding's name → its row.
 
-    with Path(__file__).with_name("findings.csv").open(encoding="utf-8", newline="") as file:
-        return {
-            row["finding"]: Row(
-                leads=tuple(row["leads needed"].split()),
-                readable=row["readable despite exchanged electrodes"],
-                hidden_by=several(row["hidden by"]),
-                classes=several(row["classes"]),
-                normal=row["beside normal ecg"],
-                report=row["in reports"],
+    Raises:
+        DBetaError: a finding is listed twice, or a cell has a value that means nothing.
+    """
+    table: dict[str, Row] = {}
+    with file.open(encoding="utf-8", newline="") as lines:
+        for cells in csv.DictReader(lines):
+            name = cells["finding"]
+            if name in table:
+                raise DBetaError(f"{file.name}: lists {name!r} twice; keep one row of it")
+            table[name] = Row(
+                leads=tuple(cells["leads needed"].split()),
+                readable=cells["readable despite exchanged electrodes"],
+                hidden_by=_several(cells["hidden by"]),
+                classes=_several(cells["classes"]),
+                normal=cells["beside normal ecg"],
+                report=cells["in reports"],
             )
-            for row in csv.DictReader(file)
-        }
+    for name, row in table.items():
+        for values, allowed in (
+            (row.leads, LEADS),
+            ((row.readable,), READABLE),
+            (row.hidden_by, COVERS),
+            (row.classes, tuple(table)),
+            ((row.normal,), NORMAL),
+            ((row.report,), REPORT),
+        ):
+            for value in values:
+                if value not in allowed:
+                    known = "a finding of the table" if allowed == tuple(table) else ", ".join(filter(None, allowed))
+                    raise DBetaError(f"{file.name}: {name!r} has {value!r} where it should have {known}")
+    return table
 
 
-#: Every finding that the simulator decides, by its name.
-TABLE = _rows()
+def _several(cell: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in cell.split(";") if part.strip())
+
+
+#: Every finding that the simulator produces, by name.
+TABLE = read_table()
 
 
 def members(name: str) -> tuple[str, ...]:
@@ -57,5 +90,5 @@ def members(name: str) -> tuple[str, ...]:
 
 
 def hidden_by(cover: str) -> tuple[str, ...]:
-    """Return the findings that something hides."""
+    """Return the findings that a given condition hides."""
     return tuple(name for name, row in TABLE.items() if cover in row.hidden_by)

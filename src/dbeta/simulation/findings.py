@@ -1,8 +1,8 @@
-"""Findings of simulated patients: present, absent or undetermined, by criteria and by cause.
+"""Decides the findings of simulated patients (present, absent or undetermined) from criteria and causes.
 
-What the tracing shows decides. Axis, rate, intervals, voltages and T waves are measured; a disease whose signs another
-one hides is undetermined, and so is a value so near its limit that readers would disagree. Lead needs, classes and what
-hides a finding are in `findings.csv`.
+The tracing has priority: axis, rate, intervals, voltages and T waves are measured. A disease whose signs are hidden by
+another is undetermined, and so is a measurement so close to its limit that readers would disagree. Required leads,
+classes and exclusions are in `findings.csv`.
 
 Sources: AHA/ACCF/HRS recommendations for the standardization and interpretation of the electrocardiogram (2007 to
 2009); names as in `dbeta.conditions.registry`.
@@ -20,13 +20,13 @@ from dbeta.simulation.measures import Measures
 from dbeta.simulation.patients import Patients
 from dbeta.simulation.signs import Findings, grouped, in_lead, numbers_of, wide_q
 
-#: Seconds of a QRS complex up to which a bundle branch block is surely incomplete, and degrees beyond which an axis is
-#: neither left nor right.
+#: QRS duration in seconds up to which a bundle branch block is definitely incomplete, and axis in degrees below which
+#: it is extreme, neither left nor right.
 NARROW, LEFTMOST = 0.118, -120
 
 
 def decide_findings(patients: Patients, m: Measures) -> Findings:
-    """All findings of B patients."""
+    """Decide all findings of B patients."""
     found = Findings()
     _rhythm(found, patients, m)
     _conduction(found, patients, m)
@@ -47,7 +47,7 @@ def _rhythm(found: Findings, patients: Patients, m: Measures) -> None:
     odd = has["bigeminy"] | has["trigeminy"] | has["atrial bigeminy"] | has["pause"]
     near_rate = ((m.rate - 60).abs() < 1) | ((m.rate - 100).abs() < 1)
     steady = (m.rate >= 60) & (m.rate <= 100)
-    # Premature beats and pauses are irregular for another reason, so there it is what breathing alone would make it
+    # Premature beats and pauses make the RR intervals irregular, so the variation due to breathing is used instead
     irregular = torch.where(extra, patients.rhythm.respiratory / 2**0.5, m.irregularity)
     found.decide(
         "sinus rhythm",
@@ -98,7 +98,7 @@ def _conduction(found: Findings, patients: Patients, m: Measures) -> None:
     found.decide("left bundle branch block", has["lbbb"], has["ilbbb"] & (m.qrs > NARROW))
     found.decide("incomplete left bundle branch block", has["ilbbb"], has["lbbb"] | (has["ilbbb"] & (m.qrs > NARROW)))
     found.any_of("bundle branch block", members("bundle branch block"))
-    # A block of the anterior fascicle is by definition one with an axis beyond −45°
+    # A left anterior fascicular block by definition has an axis beyond −45°
     front = has["lafb"] | has["rbbb lafb"]
     far = (m.axis < -45) & (m.axis > LEFTMOST)
     found.decide("left anterior fascicular block", front, (front & ~far) | (~front & far))
@@ -116,7 +116,7 @@ def _conduction(found: Findings, patients: Patients, m: Measures) -> None:
 
 def _repolarization(found: Findings, patients: Patients, m: Measures) -> None:
     has = patients.causes
-    # The limit is higher in V2 and V3, where the ST segment of the healthy rises (Thygesen et al. 2018)
+    # The limit is higher in V2 and V3, where the normal ST segment is elevated (Thygesen et al. 2018)
     limits = torch.tensor([0.2 if name in ("V2", "V3") else 0.1 for name in LEADS], device=m.st.device)
     raised, lowered = m.st > limits, m.st < -0.05
     upright = numbers_of(("I", "II", "V3", "V4", "V5", "V6"))
@@ -148,7 +148,7 @@ def _repolarization(found: Findings, patients: Patients, m: Measures) -> None:
     found.decide("electrolyte disturbance or drug effect", drugs, has["digitalis"] | has["long qt"])
     found.decide("hyperkalemia", has["hyperkalemia"])
     found.decide("hypokalemia", has["hypokalemia"])
-    # Where the interval is within its limits, nobody could say
+    # If the interval is normal, the cause cannot be told from the tracing
     for name, shown, alike in (
         ("hypercalcemia", m.qtc < 0.365, has["short qt"]),
         ("hypocalcemia", m.qtc > 0.445, has["long qt"]),
@@ -182,7 +182,7 @@ def _chambers(found: Findings, patients: Patients, m: Measures) -> None:
     right = (in_lead(m.r, "V1") > 0.5) & (in_lead(m.r, "V1") > in_lead(m.s, "V1")) & (m.axis > 85)
     found.decide("right ventricular hypertrophy", has["rvh"], (has["rvh"] & ~right) | (~has["rvh"] & right))
     found.decide("septal hypertrophy", has["septal"], loaded)
-    # Limits of Hancock et al. 2009, below which a cause may still be called by its name
+    # Limits of Hancock et al. 2009; slightly smaller P waves may still be called enlargement if that is their cause
     lasting = patients.heart.p_duration + 0.025 * patients.heart.left_atrium
     for side, cause, shown, nearly in (
         ("left", has["lae"], (m.p_terminal > 0.006) | (lasting > 0.125), (m.p_terminal > 0.003) | (lasting > 0.112)),
@@ -214,14 +214,14 @@ def _shape(found: Findings, patients: Patients, m: Measures) -> None:
     late, early = transition >= 4, transition <= 1
     found.decide("clockwise rotation of the heart", late, (transition == 3) | block)
     found.decide("counterclockwise rotation of the heart", early, (transition == 2) | block | (has["rbbb"] & early))
-    # As machines use it: a contour that looks like an infarct's, or like no known one's
+    # As ECG machines use the term: a contour that suggests an infarct, or fits no known pattern
     scarred = torch.stack([found[f"{place} myocardial infarction"] > 0 for place in INFARCTS]).any(dim=0)
     odd = has["ivcd"] | (patients.heart.fragments > 0.5) | deep | scarred
     found.decide("abnormal qrs", odd, block | (~odd & (poor | (m.qrs > 0.11) | (transition >= 4))))
 
 
 def _cover(found: Findings, patients: Patients) -> None:
-    """Make undetermined what a wide complex, a pacemaker or fast atria hide."""
+    """Make findings undetermined that a wide complex, a pacemaker or fast atria hide."""
     has = patients.causes
     found.hide(hidden_by("paced"), has["paced"] | has["dual paced"] | has["complete"])
     found.hide(hidden_by("LBBB or WPW"), has["lbbb"] | has["wpw"])
@@ -230,7 +230,7 @@ def _cover(found: Findings, patients: Patients) -> None:
 
 
 def _super_classes(found: Findings, patients: Patients) -> None:
-    """Decide PTB-XL's super-classes, which the prompts of a benchmark may name, and a normal ECG."""
+    """Decide PTB-XL's super-classes, which benchmark prompts may name, and the normal ECG."""
     has = patients.causes
     injuries = [f"{place} subendocardial injury" for place in NAMED_ISCHEMIAS]
     for name in (

@@ -1,9 +1,9 @@
-"""What a heart is like: everything that shapes its beats, one number for each record.
+"""Parameters that shape the beats of a heart, one number per record, and the waves that follow from them.
 
-Findings are degrees, not cases. A bundle branch block may be half there, an infarct is a loss of early
-forces from its territory, strain is a turn of the T wave; whatever combination is asked for follows. What is near an
-electrode is not seen as a dipole: next to x, y and z, waves have two local parts, `front` (seen by V1 to V4) and `side`
-(by V4 to V6; see `torso`).
+Findings are degrees, not categories: a bundle branch block may be partial, an infarct is a loss of early forces from
+its territory, strain is a rotation of the T wave; any combination works. Activity close to an electrode does not look
+like a dipole, so waves have two local components besides x, y and z: `front` (seen by V1 to V4) and `side` (by V4 to
+V6; see `torso`).
 
 Sources: vectors and durations as in Macfarlane et al., Comprehensive Electrocardiology; criteria as in the AHA/ACCF/HRS
 recommendations (2009); territories as in the universal definition of myocardial infarction (2018).
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from dbeta.simulation.torso import rotations
 from dbeta.simulation.waves import Bells, Tents, joined
 
-#: Territories of the left ventricle → the direction from its middle, and its local parts.
+#: Territories of the left ventricle → the direction from its centre, and the local components.
 TERRITORIES: dict[str, tuple[float, ...]] = {
     "septal": (-0.25, 0.10, -0.60, 0.32, 0.0),
     "anterior": (0.30, 0.10, -0.60, 0.42, 0.35),
@@ -28,14 +28,14 @@ TERRITORIES: dict[str, tuple[float, ...]] = {
     "inferior": (0.10, 0.98, 0.10, 0.0, 0.0),
     "posterior": (0.15, 0.20, 0.95, -0.35, 0.0),
 }
-#: Parts of a wave's vector.
+#: Number of components of a wave's vector.
 PARTS = 5
-#: Bell curves of a beat that `Heart.individual` varies, and corners of its QRS complex.
+#: Number of bell curves of a beat that `Heart.individual` varies, and of corners of its QRS complex.
 VARIED, CORNERS = 16, 9
 
-# Rows of waves: when (as a fraction of the duration), widths before and after that (likewise), vector (mV: to the left,
-# to the feet, to the back, local parts `front` and `side`). Sizes were set by comparison with PTB-XL's folds 1 to 8;
-# directions and order as in Macfarlane et al.
+# Rows of waves: center (as a fraction of the duration), widths before and after it (likewise), vector (mV: to the left,
+# to the feet, to the back, local components `front` and `side`). Sizes were tuned to PTB-XL's folds 1 to 8;
+# directions and order are those of Macfarlane et al.
 
 #: Septum, apex, free wall, base.
 NORMAL_QRS = [
@@ -44,74 +44,74 @@ NORMAL_QRS = [
     (0.56, 0.100, 0.100, (1.02, 0.52, 0.66, -1.15, 0.30)),
     (0.80, 0.085, 0.085, (-0.16, -0.06, 0.44, -0.27, 0.0)),
 ]
-#: Left bundle branch block: no septal force to the right; slow, to the left and backwards.
+#: Left bundle branch block: no rightward septal force; slow activation to the left and backwards.
 LEFT_BLOCK_QRS = [
     (0.18, 0.09, 0.09, (0.30, 0.08, 0.10, -0.05, 0.0)),
     (0.42, 0.12, 0.12, (0.85, 0.02, 0.85, -0.75, -0.55)),
     (0.68, 0.12, 0.11, (0.95, -0.22, 0.95, -0.75, -0.65)),
 ]
-#: Right bundle branch block adds the late right ventricle, to the right and forwards.
+#: Right bundle branch block: late activation of the right ventricle, to the right and forwards.
 RIGHT_BLOCK_QRS = [
     (0.60, 0.10, 0.10, (-0.05, 0.0, -0.40, 0.35)),
     (0.84, 0.12, 0.14, (-0.36, 0.0, -0.75, 0.30)),
     (1.14, 0.13, 0.18, (-0.26, 0.0, -0.42, 0.20)),
 ]
-#: Islands of late muscle; their vectors are each heart's own.
+#: Islands of late-activated muscle; their vectors differ between hearts.
 ISLANDS = [(0.66, 0.055, 0.055, (0.0, 0.0, 0.0)), (0.90, 0.07, 0.08, (0.0, 0.0, 0.0))]
 #: Right atrium, left atrium.
 P_WAVE = [(0.36, 0.17, 0.17, (0.03, 0.095, -0.04)), (0.64, 0.17, 0.17, (0.06, 0.05, 0.04))]
-#: A beat from the ventricles: its direction is given, with these sizes in mV.
+#: A beat of ventricular origin, with these sizes in mV; its direction is a parameter.
 VENTRICULAR_QRS = [(0.22, 0.09, 0.10, (0.0,)), (0.48, 0.13, 0.13, (0.0,)), (0.76, 0.12, 0.12, (0.0,))]
 VENTRICULAR_SIZES = (0.55, 1.55, 0.85)
-#: mV by which a whole scar lowers septum, apex and free wall; and the middle of a left bundle branch block.
+#: Reduction of septum, apex and free wall by a complete scar in mV, and of the middle of a left bundle branch block.
 SCAR_LOSS, SCAR_LOSS_BLOCKED = (0.36, 0.70, 0.22), 0.5
-#: Seconds by which a full block or delay lengthens QRS, and an enlarged left atrium P.
+#: Seconds by which a complete block or delay prolongs the QRS complex, and an enlarged left atrium the P wave.
 LEFT_BLOCK_DELAY, RIGHT_BLOCK_DELAY, FASCICLE_DELAY, DELAY, LEFT_ATRIUM_DELAY = 0.060, 0.045, 0.006, 0.045, 0.025
-#: A delta wave: when it is largest and its widths before and after (seconds); mV; seconds by which it lengthens QRS.
+#: Delta wave: time of its peak and widths before and after (seconds); size in mV; seconds by which it widens QRS.
 DELTA_WAVE, DELTA_SIZE, DELTA_DURATION = (0.032, 0.016, 0.020), 0.55, 0.028
-#: The T wave in mV; mV that strain and ischemia of degree 1 add to it, and strain to the ST segment.
+#: T wave in mV; mV that strain and ischemia of degree 1 add to it, and that strain adds to the ST segment.
 T_VECTOR = (0.42, 0.19, -0.32, 0.0, 0.05)
 STRAIN_T, ISCHEMIA_T, STRAIN_ST = 0.42, 0.45, 0.10
-#: Seconds of a textbook QT interval and QRS complex, and from the peak of T to its end.
+#: Textbook QT interval and QRS duration in seconds, and the time from the peak of T to its end.
 USUAL_QT, USUAL_QRS, T_PEAK_TO_END = 0.39, 0.09, 0.085
 
 
 @dataclass
 class Heart:
-    """B hearts; each (B,) unless said otherwise. Degrees are 0 for none and 1 for what is usual where a finding is.
+    """B hearts; tensors are (B,) unless stated. Degrees are 0 for none and 1 for a typical case of the finding.
 
     Attributes:
-        qrs: duration of the QRS complex without block, seconds.
-        qrs_gain: of the QRS complex.
-        p_duration: seconds.
-        p_gain: of the P wave.
-        qt: QT interval at the mean rate, seconds.
-        st_longer: seconds of it by which the ST segment is longer than usual, as calcium has it; negative if shorter.
-        t_gain: of the T wave; negative ones are inverted.
-        t_turn: (B, 2) radians of the T wave from its usual direction, in the frontal and the horizontal plane,
-            there forwards.
-        right_block, left_block: of a bundle branch; 0.5 is incomplete.
-        anterior_block, posterior_block: of a fascicle.
-        delay: non-specific, of the ventricles.
-        preexcitation: of a delta wave, with `pathway` (B, 3), its direction.
-        left_load, right_load: ventricular hypertrophy.
-        strain: secondary ST-T changes of what is loaded or blocked.
-        left_atrium, right_atrium: enlargement.
+        qrs: duration of the QRS complex without block, in seconds.
+        qrs_gain: factor of the QRS complex's size.
+        p_duration: duration of the P wave in seconds.
+        p_gain: factor of the P wave's size.
+        qt: QT interval at the mean rate, in seconds.
+        st_longer: seconds by which the ST segment is longer than usual, as in hypocalcemia; negative if shorter.
+        t_gain: factor of the T wave's size; negative for inverted T waves.
+        t_turn: (B, 2) rotation of the T wave from its usual direction, in radians, in the frontal and the horizontal
+            plane (there positive forwards).
+        right_block, left_block: degree of bundle branch block; 0.5 is incomplete.
+        anterior_block, posterior_block: degree of fascicular block.
+        delay: degree of non-specific intraventricular conduction delay.
+        preexcitation: degree of the delta wave; `pathway` (B, 3) is its direction.
+        left_load, right_load: degree of ventricular hypertrophy.
+        strain: degree of secondary ST-T changes due to hypertrophy or block.
+        left_atrium, right_atrium: degree of enlargement.
         scar: (B, 5) loss of forces by territory, in the order of `TERRITORIES`.
         injury: (B, 5) ST elevation by territory, mV; negative is depression.
         ischemia: (B, 5) inversion of the T wave by territory.
-        st: (B, 3) mV, a shift of the ST segment in all of the heart.
-        sag: hollowing of the ST segment, as under digitalis, mV.
-        peak: of the T wave, as in hyperkalemia.
-        u_gain: of the U wave, mV.
-        notch: of the J point, as in early repolarization, mV.
-        fragments: of the QRS complex, as after an infarct or in a non-specific delay.
-        coved: of a right precordial J point, as in Brugada's pattern, mV.
-        individual: (B, VARIED, 1 + PARTS) small random numbers by which everybody's waves differ from the textbook's:
-            of each wave's width, and of its vector in mV.
-        corners: (B, CORNERS, 1 + PARTS) of the QRS complex, where fronts meet or break through: when, between 0 and 1,
-            and mV.
-        corner_width: (B, CORNERS) of them, seconds.
+        st: (B, 3) shift of the ST segment of the whole heart, mV.
+        sag: sagging of the ST segment in mV, as with digitalis.
+        peak: degree of T wave peaking, as in hyperkalemia.
+        u_gain: size of the U wave, mV.
+        notch: size of a notch at the J point in mV, as in early repolarization.
+        fragments: degree of QRS fragmentation, as after an infarct or in a non-specific delay.
+        coved: coved elevation of the right precordial J point in mV, as in the Brugada pattern.
+        individual: (B, VARIED, 1 + PARTS) small random deviations from the textbook's waves: in the width of each wave,
+            and in its vector in mV.
+        corners: (B, CORNERS, 1 + PARTS) corners of the QRS complex, where wave fronts meet or break through: time from
+            0 to 1, and vector in mV.
+        corner_width: (B, CORNERS) widths of the corners, seconds.
     """
 
     qrs: Tensor
@@ -150,7 +150,7 @@ class Heart:
 
     @classmethod
     def healthy(cls, count: int) -> Heart:
-        """So many textbook hearts."""
+        """Make `count` textbook hearts."""
         wide = {
             **{"t_turn": (2,), "pathway": (3,), "scar": (5,), "injury": (5,), "ischemia": (5,), "st": (3,)},
             **{"individual": (VARIED, 1 + PARTS), "corners": (CORNERS, 1 + PARTS), "corner_width": (CORNERS,)},
@@ -163,14 +163,14 @@ class Heart:
 
 
 def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
-    """The QRS complex, and its duration in seconds (B,)."""
+    """Compute the QRS complex and its duration in seconds (B,)."""
     count = heart.qrs.shape[0]
     fixed = _fixed(heart)
     normal = _bells(
         heart,
         NORMAL_QRS,
     )
-    # Left ventricular load: more of the free wall, backwards and to the left; right: forwards and to the right
+    # Left ventricular load adds to the free wall, backwards and to the left; right load adds forwards and to the right
     left, right = heart.left_load[:, None], heart.right_load[:, None]
     normal.vector[:, 0] += left * fixed(0, 0, 0.20)  # less septal r: poor progression in V1 to V3
     normal.vector[:, 1] += left * fixed(0.30, -0.05, 0.20, -0.1, 0.1) + right * fixed(-0.55, 0.25, -0.25)
@@ -181,12 +181,12 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     normal.vector[:, 0] += front * fixed(0.05, 0.25, 0.05) + back * fixed(0.30, -0.25, 0)
     normal.vector[:, 1] += front * fixed(-0.05, -0.70, 0.1, 0, -0.15) + back * fixed(-0.75, 0.40, 0)
     normal.vector[:, 2] += front * fixed(-0.05, -1.02, 0.05, 0, -0.35) + back * fixed(-1.05, 0.55, 0)
-    # A scar: the early forces that would come from there are missing
+    # A scar removes the early forces of its territory
     lost = heart.scar @ _directions(heart)  # (B, PARTS)
     normal.vector[:, 0] -= SCAR_LOSS[0] * lost
     normal.vector[:, 1] -= SCAR_LOSS[1] * lost
     normal.vector[:, 2] -= SCAR_LOSS[2] * lost
-    # Left bundle branch block: no septal force to the right, a slow and notched way to the left and back
+    # Left bundle branch block: no rightward septal force; slow, notched activation to the left and back
     block = heart.left_block.clamp(0, 1)[:, None]
     normal.vector *= (1 - block)[..., None]
     slow = _bells(
@@ -195,13 +195,13 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     )
     slow.vector[:, 1] -= SCAR_LOSS_BLOCKED * lost
     slow.vector *= block[..., None]
-    # Right bundle branch block: the right ventricle comes late, to the right and forwards
+    # Right bundle branch block: late activation of the right ventricle, to the right and forwards
     late = _bells(
         heart,
         RIGHT_BLOCK_QRS,
     )
     late.vector *= heart.right_block[:, None, None]
-    # Islands of late muscle
+    # Islands of late-activated muscle
     islands = _bells(heart, ISLANDS)
     islands.vector += heart.fragments[:, None, None] * 2.2 * heart.individual[:, 10:12, 1:]
     every = joined(normal, slow, late, islands)
@@ -218,7 +218,7 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
         every.before * slower,
         every.after * slower,
     )
-    # A delta wave begins before, and widens the complex by as much
+    # A delta wave begins early and widens the complex by the same amount
     delta = Bells(
         torch.full_like(duration, DELTA_WAVE[0])[:, None],
         torch.full_like(duration, DELTA_WAVE[1])[:, None],
@@ -233,7 +233,7 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
 
 
 def corners(heart: Heart, duration: Tensor) -> Tents:
-    """What is sharp in QRS complexes that last so long (B,): highest in their middle, nothing at both ends."""
+    """Sharp corners of QRS complexes of the given duration (B,): highest mid-complex, zero at both ends."""
     when = heart.corners[..., 0]
     size = (heart.qrs_gain[:, None] * (torch.pi * when).sin().square())[..., None]
     width = heart.corner_width
@@ -241,12 +241,12 @@ def corners(heart: Heart, duration: Tensor) -> Tents:
 
 
 def repolarization(heart: Heart, qrs: Bells, duration: Tensor) -> Bells:
-    """ST segment, T wave and U wave.
+    """Compute ST segment, T wave and U wave.
 
     Args:
-        heart: of B records.
-        qrs: their depolarisation, which decides where secondary changes point.
-        duration: of it, seconds.
+        heart: B hearts.
+        qrs: their depolarisation, which determines the direction of secondary changes.
+        duration: QRS duration, seconds.
     """
     fixed, directions = _fixed(heart), _directions(heart)
     forces = (qrs.vector * (qrs.before + qrs.after)[..., None]).sum(dim=1)  # (B, PARTS), the area of the complex
@@ -259,7 +259,7 @@ def repolarization(heart: Heart, qrs: Bells, duration: Tensor) -> Bells:
     t = t + STRAIN_T * heart.strain[:, None] * against - ISCHEMIA_T * heart.ischemia @ directions
     t = t * (1 + 0.8 * heart.peak[:, None])
     narrow = 1 - 0.35 * heart.peak.clamp(0, 1)
-    scale = (heart.qt - heart.st_longer) / USUAL_QT  # calcium leaves the T wave as it is
+    scale = (heart.qt - heart.st_longer) / USUAL_QT  # calcium does not change the T wave
     end = heart.qt + duration - USUAL_QRS  # a wide complex delays its repolarisation
     peak = end - T_PEAK_TO_END * scale * narrow
     st = _whole(heart.st) + heart.injury @ directions + STRAIN_ST * heart.strain[:, None] * against
@@ -279,12 +279,12 @@ def repolarization(heart: Heart, qrs: Bells, duration: Tensor) -> Bells:
 
 
 def rotation_about(turn: Tensor) -> Tensor:
-    """Rotations (B, 3, 3) by (frontal, horizontal) radians."""
+    """Rotation matrices (B, 3, 3) from (frontal, horizontal) angles in radians."""
     return rotations(torch.stack([torch.zeros_like(turn[:, 0]), turn[:, 1], turn[:, 0]], dim=1))
 
 
 def atrial(heart: Heart) -> Bells:
-    """The P wave: the right atrium first, then the left; times from its onset."""
+    """Compute the P wave, right atrium before left; times are from its onset."""
     fixed = _fixed(heart)
     wave = _bells(heart, P_WAVE)
     wave.vector += 0.12 * heart.individual[:, -3:-1, 1:]
@@ -299,12 +299,12 @@ def atrial(heart: Heart) -> Bells:
 
 
 def ventricular(heart: Heart, direction: Tensor, duration: Tensor) -> Bells:
-    """A beat that begins in the ventricles, and spreads through muscle: QRS and its opposite T wave.
+    """Compute a beat of ventricular origin, spreading through muscle: QRS and a T wave of opposite polarity.
 
     Args:
-        heart: gives the gain and the QT interval.
-        direction: (B, 3) unit vectors, away from where it begins.
-        duration: (B,) seconds.
+        heart: B hearts, for their gain and QT interval.
+        direction: (B, 3) unit vectors pointing away from the origin of the beat.
+        duration: (B,) QRS duration, seconds.
     """
     turn = torch.tensor([[0.25, 0.0, 0.9], [0.0, 0.0, 0.0], [-0.5, 0.0, -0.6]], device=duration.device)
     shape = _bells(heart, VENTRICULAR_QRS)
@@ -324,19 +324,19 @@ def ventricular(heart: Heart, direction: Tensor, duration: Tensor) -> Bells:
 
 
 def _bells(heart: Heart, rows: Sequence[tuple[float, float, float, tuple[float, ...]]]) -> Bells:
-    """Rows of center, widths before and after, and vector, the same for each record."""
+    """Make bells from rows of center, widths before and after, and vector; the same for each record."""
     full = [(*times, (*vector, *(0.0,) * (PARTS - len(vector)))) for *times, vector in rows]
     columns = (torch.tensor(column, device=heart.qrs.device) for column in zip(*full, strict=True))
     return Bells(*(one.expand(len(heart.qrs), *one.shape).clone() for one in columns))
 
 
 def _fixed(heart: Heart) -> Callable[..., Tensor]:
-    """Makes vectors (PARTS,) on the heart's device; what is left out is 0."""
+    """Return a function that makes vectors (PARTS,) on the heart's device; omitted components are 0."""
     return lambda *parts: torch.tensor([*parts, *(0.0,) * (PARTS - len(parts))], device=heart.qrs.device)
 
 
 def _whole(spatial: Tensor) -> Tensor:
-    """Vectors (…, 3) with local parts of 0."""
+    """Extend vectors (…, 3) with local components of 0."""
     return nn.functional.pad(spatial, (0, PARTS - 3))
 
 

@@ -1,6 +1,6 @@
 """Rate, intervals, axis and amplitudes, measured on the noise-free signal.
 
-Findings are decided by criteria in millivolts and milliseconds on these measures, not by what was drawn.
+Findings are decided by criteria in millivolts and milliseconds on these measurements, not by the drawn parameters.
 
 Sources: definitions of the CSE Working Party (1985) for onsets and ends; J + 60 ms for the ST segment.
 """
@@ -31,36 +31,36 @@ from dbeta.simulation.rhythm import (
 from dbeta.simulation.torso import MEASURED
 from dbeta.simulation.waves import BEGIN
 
-#: Share of the steepest slope that still belongs to the QRS complex.
+#: Fraction of the steepest slope above which a sample belongs to the QRS complex.
 SLOPE = 0.05
-#: Between the end of a T wave of usual width and where its steepest tangent meets the baseline, seconds.
+#: Seconds from where the steepest tangent meets the baseline to the end of a T wave of usual width.
 TANGENT = 0.013
 
 
 @dataclass
 class Measures:
-    """Of B records; leads in the standard order.
+    """Measurements of B records; leads in the standard order.
 
     Attributes:
-        rate: (B,) ventricular, per minute.
-        irregularity: (B,) standard deviation of the RR interval as a share of its mean.
-        longest: (B,) seconds of the longest RR interval.
-        early_atrial: (B,) premature atrial beats within the recording.
-        early_ventricular: (B,) premature ventricular beats within the recording.
-        pr: (B,) seconds from the P wave's onset; NaN without conducted P waves.
-        qrs: (B,) seconds.
-        qt: (B,) seconds.
-        qtc: (B,) seconds, by Fridericia.
-        axis: (B,) degrees in the frontal plane, −180 to 180.
+        rate: (B,) ventricular rate per minute.
+        irregularity: (B,) standard deviation of the RR interval relative to its mean.
+        longest: (B,) longest RR interval, seconds.
+        early_atrial: (B,) number of premature atrial beats in the recording.
+        early_ventricular: (B,) number of premature ventricular beats in the recording.
+        pr: (B,) PR interval, seconds; NaN without conducted P waves.
+        qrs: (B,) QRS duration, seconds.
+        qt: (B,) QT interval, seconds.
+        qtc: (B,) QT interval corrected by Fridericia's formula, seconds.
+        axis: (B,) frontal axis, degrees from −180 to 180.
         q: (B, 12) mV, depth of a Q wave before the R wave, or of a QS complex.
-        q_time: (B, 12) seconds that it lasts.
-        r: (B, 12) mV, highest voltage of the complex.
-        s: (B, 12) mV, deepest voltage after the R wave, as a positive number.
-        r_prime: (B, 12) mV, highest voltage of the complex after the S wave.
-        t: (B, 12) mV, the T wave's extreme.
+        q_time: (B, 12) duration of that Q wave, seconds.
+        r: (B, 12) mV, maximum voltage of the complex.
+        s: (B, 12) mV, magnitude of the minimum voltage after the R wave.
+        r_prime: (B, 12) mV, maximum voltage of the complex after the S wave.
+        t: (B, 12) mV, peak voltage of the T wave, positive or negative.
         st: (B, 12) mV at J + 60 ms.
-        size: (B, 12) mV from the lowest to the highest point of the complex.
-        p_height: (B,) mV of the P wave in II.
+        size: (B, 12) mV, peak-to-peak voltage of the complex.
+        p_height: (B,) mV, height of the P wave in II.
         p_terminal: (B,) mV·s, depth times duration of the P wave's negative part in V1 (Morris et al. 1964).
     """
 
@@ -87,21 +87,21 @@ class Measures:
 
 
 def measure(patients: Patients, beats: Beats, clean: Clean, seconds: float, rate: float) -> Measures:
-    """Measure records.
+    """Measure noise-free records.
 
     Args:
-        patients: of B records.
-        beats: theirs.
-        clean: theirs.
-        seconds: of each recording.
-        rate: Hz.
+        patients: B patients.
+        beats: their beats.
+        clean: their noise-free signals.
+        seconds: length of each recording.
+        rate: sampling rate, Hz.
     """
     whole = clean.complexes  # (B, 12, W)
     device = whole.device
     kind = patients.rhythm.kind
     slow = torch.stack([kind == one for one in (PACED, DUAL_PACED, COMPLETE)]).any(dim=0)
     duration = clean.duration.where(~slow, clean.duration.clamp(min=ECTOPIC_QRS))
-    # The rest of the beat is looked at for the T wave only
+    # Only the T wave needs the rest of the beat
     latest = duration + 0.03
     width = min(whole.shape[2], math.ceil((float(latest.max()) - BEGIN) * rate) + 2)
     x = whole[..., :width]
@@ -133,7 +133,7 @@ def measure(patients: Patients, beats: Beats, clean: Clean, seconds: float, rate
     st = whole.gather(2, point[:, None, None].expand(-1, 12, 1))[..., 0]
     onset = time[first]
     heart_rate, irregularity, longest = _rates(beats, seconds)
-    broad = (patients.heart.qt - patients.heart.st_longer) / 0.39  # T waves are, as in `repolarization`
+    broad = (patients.heart.qt - patients.heart.st_longer) / 0.39  # width of the T wave, as in `repolarization`
     qt = patients.heart.qt + duration - 0.09 - TANGENT * broad - onset
     has_pr = torch.stack([kind == one for one in (SINUS, ECTOPIC, TWO_TO_ONE, DUAL_PACED)]).any(dim=0)
     return Measures(
@@ -160,7 +160,7 @@ def measure(patients: Patients, beats: Beats, clean: Clean, seconds: float, rate
 
 
 def _p_waves(patients: Patients, rate: float) -> dict[str, Tensor]:
-    """Of the conducted beats' P waves, whether or not a record has any."""
+    """Measure the P waves of conducted beats, whether or not a record has any."""
     waves = sampled(atrial(patients.heart), P_BEGIN, P_END, rate) @ patients.matrices.transpose(1, 2)  # (B, W, 8)
     below = -waves[..., MEASURED.index("V1")]
     return {
@@ -170,12 +170,12 @@ def _p_waves(patients: Patients, rate: float) -> dict[str, Tensor]:
 
 
 def _count(events: Events, origin: int, seconds: float) -> Tensor:
-    """Beats of an origin that a recording shows whole: (B,)."""
+    """Count the beats of an origin that lie entirely within a recording: (B,)."""
     return (events.valid & (events.origin == origin) & (events.time > 0) & (events.time < seconds - 0.3)).sum(dim=1)
 
 
 def _rates(beats: Beats, seconds: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Beats per minute, their irregularity and the longest interval, over the beats within the recording."""
+    """Beats per minute, their irregularity and the longest interval, from the beats within the recording."""
     here = beats.ventricles
     valid = here.valid & (here.time >= 0) & (here.time <= seconds)
     time = here.time.where(valid, torch.nan)

@@ -1,7 +1,7 @@
 """Draws patients: age, sex, rhythm, heart, torso, and the causes of their findings.
 
 Causes are drawn in `causes` and shape the heart in `disorders`. Normal variants vary as widely as in healthy people of
-all ages, since findings must be told from them.
+all ages, since findings must be distinguished from them.
 
 Sources: normal limits by age and sex as in Rijnbeek et al. (2014) and Mason et al. (2007).
 """
@@ -24,7 +24,7 @@ from dbeta.simulation.render import FastAtria
 from dbeta.simulation.rhythm import Rhythm
 from dbeta.simulation.torso import lead_matrices
 
-#: Beats that a record can have.
+#: Maximum number of beats of a record.
 BEATS = 64
 
 
@@ -35,11 +35,11 @@ class Patients:
     Attributes:
         age: (B,) years.
         male: (B,) bool.
-        rhythm: theirs.
-        heart: theirs.
-        matrices: (B, 8, PARTS) their torsos.
-        focus: (B, 3) away from where ventricular beats begin.
-        fast: their atria, where these flutter or fibrillate.
+        rhythm: parameters of their rhythms.
+        heart: parameters of their hearts.
+        matrices: (B, 8, PARTS) lead matrices of their torsos.
+        focus: (B, 3) direction away from the origin of ventricular beats.
+        fast: their atria, if these flutter or fibrillate.
         uniform: (B, 3, BEATS) for `draw_beats`.
         normal: (B, 2, BEATS) for `draw_beats`.
         causes: (B,) bool each: their causes, by the names in `diseases`; territories as
@@ -59,11 +59,11 @@ class Patients:
 
 
 def draw_patients(draws: Draws, mix: str = "balanced") -> Patients:
-    """Patients with whatever a mix makes likely.
+    """Draw patients according to a mix.
 
     Args:
-        draws: their random numbers.
-        mix: of `MIXES`.
+        draws: random numbers of the patients.
+        mix: name of a mix in `MIXES`.
     """
     age = (56 + 19 * draws.normal("age")).clamp(17, 96)
     male = draws.chance("male", 0.52)
@@ -95,7 +95,7 @@ def draw_patients(draws: Draws, mix: str = "balanced") -> Patients:
 
 
 def _healthy_heart(draws: Draws, age: Tensor, male: Tensor) -> Heart:
-    """Hearts without disease, as different as they are."""
+    """Draw hearts without disease, with normal variation."""
     count = len(draws)
     heart = Heart.healthy(count)
     heart = Heart(**{name: value.to(draws.device) for name, value in vars(heart).items()})
@@ -106,21 +106,21 @@ def _healthy_heart(draws: Draws, age: Tensor, male: Tensor) -> Heart:
     heart.p_gain = draws.spread("p gain", 0.28) * 0.85
     heart.t_gain = draws.spread("t gain", 0.28) * torch.where(male, 1.05, 0.85) * (1 + 0.35 * young) * 0.95
     heart.t_turn = draws.normal("t direction", 0, 1, 2) * draws.tensor([0.09, 0.24])
-    # Juvenile T waves, more often in women: turned backwards
+    # Juvenile T waves, more common in women: turned backwards
     juvenile = draws.chance("juvenile t", 0.04 + 0.16 * young * ~male)
     heart.t_turn[:, 1] -= juvenile * draws.uniform("juvenile t angle", 0.35, 0.8)
     heart.individual = draws.normal("individual waves", 0, 1, VARIED, 1 + PARTS) * draws.tensor(
         [0.20, 0.13, 0.07, 0.09, 0.14, 0.16]
     )
     heart.individual[:, -1, 1:] *= 0.3
-    # Some have more of the right ventricle in their complexes, others less
+    # The right ventricle's share in the complexes varies
     heart.right_load = draws.normal("right ventricular share", 0, 0.10)
     heart.corner_width = draws.uniform("corner width", 0.003, 0.010, CORNERS)
     sharp = (
         0.15 * draws.spread("corner scale", 0.3)[:, None, None] * draws.normal("corner vectors", 0, 1, CORNERS, PARTS)
     )
     heart.corners = torch.cat([draws.uniform("corner times", 0.06, 0.94, CORNERS, 1), sharp], dim=2)
-    # The normal ST segment of men rises in V2 to V4
+    # In men the normal ST segment is elevated in V2 to V4
     rise = draws.uniform("normal st rise", 0, 1) * torch.where(male, 0.05, 0.02) * (1 + young)
     heart.st = draws.normal("st shift", 0, 0.008, 3) + rise[:, None] * draws.tensor([0.3, 0.25, -0.9])
     heart.u_gain = draws.uniform("u wave", 0, 0.03)
@@ -199,7 +199,7 @@ def _draw_rhythm(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
 
 
 def _draw_intervals(draws: Draws, causes: dict[str, Tensor], rhythm: Rhythm, heart: Heart, male: Tensor) -> None:
-    """PR and QT intervals."""
+    """Draw PR and QT intervals."""
     pr = (0.147 + draws.normal("pr", 0, 0.017) - 0.0004 * (rhythm.rate - 70)).clamp(0.121, 0.194)
     longest = (60 / rhythm.rate - 0.14).clamp(0.215, 0.36)
     pr = torch.where(causes["first"], 0.207 + (longest - 0.207) * draws.uniform("first-degree pr").square(), pr)
@@ -215,30 +215,30 @@ def _draw_intervals(draws: Draws, causes: dict[str, Tensor], rhythm: Rhythm, hea
     heart.qt = torch.where(causes["digitalis"], heart.qt - draws.uniform("digitalis qt", 0.015, 0.045), heart.qt)
     heart.qt = torch.where(causes["hypokalemia"], heart.qt + draws.uniform("hypokalemia qt", 0.0, 0.04), heart.qt)
     heart.qt = torch.where(causes["drug"], heart.qt + draws.uniform("drug qt", 0.02, 0.10), heart.qt)
-    # Much calcium leaves hardly an ST segment, little a long one
+    # High calcium nearly abolishes the ST segment, low calcium prolongs it
     heart.st_longer = causes["hypocalcemia"] * draws.uniform("hypocalcemia st", 0.05, 0.13)
     heart.st_longer = heart.st_longer - causes["hypercalcemia"] * draws.uniform("hypercalcemia st", 0.035, 0.07)
     heart.qt = heart.qt + heart.st_longer
-    # Corrected by Fridericia, as in patients; at most what fits between two beats
+    # Corrected by Fridericia's formula; limited to what fits between two beats
     interval = 60 / rhythm.rate
     longest = (0.25 + 0.55 * interval).minimum(0.86 * interval).clamp(max=0.66)
     heart.qt = (heart.qt * interval.clamp(0.3, 1.6) ** (1 / 3)).minimum(longest)
 
 
 def _draw_torsos(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Tensor, heart: Heart) -> Tensor:
-    """Chests, electrodes and how the heart lies in them; the T wave turns less with it than the QRS complex does."""
+    """Draw chests, electrodes and the heart's position; the T wave rotates less with it than the QRS complex."""
     stout = draws.chance("stout", 0.22) * draws.uniform("stoutness", 0.4, 1.0)
     thin = draws.chance("thin", 0.15) * draws.uniform("thinness", 0.4, 1.0)
     angles = draws.normal("heart angles", 0, 1, 3) * draws.tensor([0.10, 0.28, 0.24])
     angles[:, 2] += 0.15 - 0.0065 * (age - 35) - 0.3 * stout + 0.3 * thin
-    # A lying or a standing heart, and one turned about its long axis
+    # Horizontal and vertical hearts, and rotation about the long axis
     angles[:, 2] += draws.chance("lying heart", 0.06) * draws.uniform("lying heart angle", -0.9, -0.4) + draws.chance(
         "standing heart", 0.05
     ) * draws.uniform("standing heart angle", 0.4, 0.9)
     angles[:, 1] += draws.chance("turned about its long axis", 0.10) * draws.uniform(
         "angle about its long axis", -0.6, 0.6
     )
-    # Whatever strains the left ventricle turns the axis to the left
+    # Left ventricular strain turns the axis to the left
     strained = torch.stack([causes[name] for name in (*CORONARY, "lvh", "lvh strain", "ivcd", "first")]).any(dim=0)
     angles[:, 2] -= strained * draws.uniform("strained axis", 0.0, 0.5)
     heart.t_turn = heart.t_turn - 0.55 * angles[:, [2, 1]]
@@ -252,7 +252,7 @@ def _draw_torsos(draws: Draws, causes: dict[str, Tensor], age: Tensor, male: Ten
 
 
 def _fast_direction(draws: Draws, rhythm: Rhythm) -> Tensor:
-    """Typical flutter goes up the septum and shows in II, III and aVF; fibrillation shows best in V1."""
+    """Draw the direction of atrial waves: typical flutter shows in II, III and aVF, fibrillation best in V1."""
     flutter = normalize(draws.tensor([0.1, 0.95, -0.35]) + draws.normal("flutter direction", 0, 0.25, 3), dim=1)
     fibrillation = normalize(
         draws.tensor([-0.1, 0.45, -0.85]) + draws.normal("fibrillation direction", 0, 0.3, 3), dim=1

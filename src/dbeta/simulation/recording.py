@@ -1,7 +1,7 @@
-"""Adds what electrodes and ECG machines do to a signal: noise, filters, faults and quantization.
+"""Adds the effects of electrodes and ECG machines to a signal: noise, filters, faults and quantization.
 
-Noise is added at electrodes, so that leads that share one share its noise and Einthoven's law holds; filters act on
-signal and noise alike, ST segments included.
+Noise is added at the electrodes, so that leads sharing an electrode share its noise and Einthoven's law holds; filters
+act on signal and noise alike, including ST segments.
 
 Sources: filter bands as in AHA/ACC/HRS part I (Kligfield et al. 2007); kinds of noise as in Moody, Muldrow and Mark
 (1984).
@@ -22,37 +22,37 @@ from dbeta.simulation.torso import MEASURED
 
 #: Electrodes: right arm, left arm, left leg, V1 to V6.
 ELECTRODES = 9
-#: Measured leads from electrodes; the precordial ones against Wilson's terminal.
+#: Matrix from electrodes to measured leads; precordial leads are relative to Wilson's terminal.
 LEADS_FROM_ELECTRODES = (
     (-1.0, 1.0, 0.0, *(0.0,) * 6),
     (-1.0, 0.0, 1.0, *(0.0,) * 6),
     *((-1 / 3, -1 / 3, -1 / 3, *(float(i == j) for j in range(6))) for i in range(6)),
 )
-#: Cut-off frequencies in Hz and how often machines have them.
+#: Cut-off frequencies in Hz and how often machines use them.
 HIGH_PASS = ((0.05, 0.55), (0.15, 0.15), (0.32, 0.05), (0.5, 0.25))
 LOW_PASS = ((35.0, 0.04), (40.0, 0.21), (100.0, 0.15), (150.0, 0.6))
-#: Limb electrodes that are exchanged: the finding, what it does to leads I and II, the axis it makes of 0 degrees (it
-#: mirrors the axis), and how often. The arms; left arm and left leg; right arm and left leg.
+#: Exchanged limb electrodes: the finding, the resulting leads I and II, the axis that an axis of 0 degrees turns into
+#: (axes are mirrored), and how often. In order: the arms; left arm and left leg; right arm and left leg.
 LIMB_SWAPS = (
     ("arm lead reversal", ((-1.0, 0.0), (-1.0, 1.0)), 180.0, 0.014),
     ("arm and leg lead reversal", ((0.0, 1.0), (1.0, 0.0)), 60.0, 0.005),
     ("arm and leg lead reversal", ((1.0, -1.0), (0.0, -1.0)), -60.0, 0.005),
 )
-#: Precordial electrodes that are exchanged, by their numbers, and how often.
+#: Exchanged precordial electrodes, by number, and how often.
 CHEST_SWAPS = ((1, 2, 0.004), (2, 3, 0.004), (1, 3, 0.003), (1, 6, 0.001))
 CHEST_SWAP = "precordial lead reversal"
-#: How often each electrode comes loose, and the leads that then show nothing.
+#: Relative frequency of each electrode coming loose, and the leads that are then flat.
 LOOSE = (
     *((1, (0, 1, 2, 3, 4, 5)), (1, (0,)), (1, (1,))),  # the right arm is in every limb lead that is measured
     *((4, (6 + number,)) for number in range(6)),
 )
-#: By which electrodes pick up muscles: arms more than a leg or the chest, whose leads get theirs from the arms, through
-#: Wilson's terminal.
+#: Relative muscle noise of the electrodes: more at the arms than at the leg or the chest; chest leads get theirs from
+#: the arms through Wilson's terminal.
 MUSCLES = (1.0, 1.4, 0.4, *(0.2,) * 6)
-#: Of the bank of noise, samples.
+#: Length of the noise bank, samples.
 BANK = 1 << 20
 BANK_STEP = 16
-#: From which size on noise is a finding, mV (root mean square).
+#: Noise above these sizes is a finding, mV (root mean square).
 WANDERS, TREMBLES = 0.12, 0.05
 
 
@@ -62,10 +62,10 @@ class Recordings:
 
     Attributes:
         measured: (B, 8, T) mV.
-        flat: (B, 12) bool, leads that show nothing.
-        exchanged: name of a finding → (B,) bool, electrodes that are in each other's places.
-        mirror: (B,) degrees; where limb electrodes are exchanged, the axis a reads mirror − a; NaN elsewhere.
-        wander: (B,) root mean square of the baseline, mV.
+        flat: (B, 12) bool, leads without signal.
+        exchanged: name of a finding → (B,) bool, records with these electrodes exchanged.
+        mirror: (B,) degrees; with exchanged limb electrodes, the axis a becomes mirror − a; NaN elsewhere.
+        wander: (B,) root mean square of the baseline wander, mV.
         tremor: (B,) root mean square of muscle noise, mV.
     """
 
@@ -78,12 +78,12 @@ class Recordings:
 
 
 def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
-    """Record hearts with machines.
+    """Record noise-free signals with simulated machines.
 
     Args:
         draws: random numbers of B records.
-        clean: (B, 8, T) mV; used up.
-        rate: Hz.
+        clean: (B, 8, T) mV; overwritten.
+        rate: sampling rate, Hz.
     """
     count, _, samples = clean.shape
     device = clean.device
@@ -105,7 +105,7 @@ def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
     clean.baddbmm_(torch.tensor(LEADS_FROM_ELECTRODES, device=device).expand(count, -1, -1), noise)
     out = filtered(draws, clean, rate)
 
-    # What the machine cannot show, and how finely it shows the rest
+    # The machine's limited range and resolution
     step = torch.tensor([0.001, 0.0025, 0.00488, 0.005], device=device)[draws.choice("step", [0.25, 0.25, 0.25, 0.25])]
     out.div_(step[:, None, None]).round_().mul_(step[:, None, None])
     clipped, limit = draws.chance("clipped", 0.02), draws.uniform("clipping limit", 1.5, 3.5)[:, None, None]
@@ -116,7 +116,7 @@ def record(draws: Draws, clean: Tensor, rate: float) -> Recordings:
 
 
 def _exchange(draws: Draws, clean: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """Cables on the wrong electrodes, in place: what `Recordings` calls `exchanged` and `mirror`."""
+    """Exchange electrodes, in place; return `exchanged` and `mirror` of `Recordings`."""
     limbs = draws.choice(
         "limb exchange", [1 - sum(chance for *_, chance in LIMB_SWAPS), *(chance for *_, chance in LIMB_SWAPS)]
     )
@@ -138,9 +138,9 @@ def _exchange(draws: Draws, clean: Tensor) -> tuple[dict[str, Tensor], Tensor]:
 
 
 def filtered(draws: Draws, signals: Tensor, rate: float) -> Tensor:
-    """Through each record's filters: (B, L, T) → (B, L, T).
+    """Apply each record's filters: (B, L, T) → (B, L, T).
 
-    A recording is filtered as if it went on for ever, since machines have run for a while when one begins.
+    The signal is filtered as if periodic, since machines are already running when a recording begins.
     """
     device = signals.device
     frequency = torch.fft.rfftfreq(signals.shape[2], 1 / rate, device=device)
@@ -151,7 +151,7 @@ def filtered(draws: Draws, signals: Tensor, rate: float) -> Tensor:
         draws.choice("low-pass", [one for _, one in LOW_PASS])
     ]
     ratio = frequency / low[:, None]
-    # One pole, with the phase that distorts ST segments; or without, as machines that look ahead have it
+    # One pole, either with the phase that distorts ST segments or, as in machines that look ahead, without
     pole = torch.complex(ratio.square(), ratio) / (1 + ratio.square())
     forward = draws.chance("high-pass phase", 0.4)[:, None]
     high_pass = torch.where(forward, pole, (ratio.square() / (1 + ratio.square())).to(pole.dtype))
@@ -163,14 +163,14 @@ def filtered(draws: Draws, signals: Tensor, rate: float) -> Tensor:
 
 @lru_cache(maxsize=4)
 def noise_bank(rate: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Muscle and amplifier noise, and baseline wander, of unit size: two of (BANK,).
+    """Muscle and amplifier noise, and baseline wander, of unit size: two tensors (BANK,).
 
-    Always the same; what differs between records is where they begin in it.
+    Always the same; records differ in where they start reading.
     """
     rng = np.random.Generator(np.random.Philox(key=2018))
     spectrum = rng.standard_normal((2, BANK // 2 + 1)) + 1j * rng.standard_normal((2, BANK // 2 + 1))
     frequency = np.fft.rfftfreq(BANK, 1 / rate)
-    # Muscles are loudest from 10 Hz on, ever less above; breathing and movement below 1 Hz
+    # Muscle noise peaks at 10 Hz and falls above; breathing and movement are below 1 Hz
     muscle = 0.02 + (frequency / 18) ** 2 / (1 + (frequency / 18) ** 2.9)
     breathing = 1 + 1.2 * np.exp(-0.5 * ((frequency - 0.26) / 0.05) ** 2)
     drift = (frequency > 0.02) * (breathing / (1 + (frequency / 0.22) ** 3) + 0.1 / (1 + frequency))
@@ -181,7 +181,7 @@ def noise_bank(rate: float, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def _add_bursts(noise: Tensor, draws: Draws, rate: float) -> None:
-    """Movement: a burst in some electrodes of some records, in place."""
+    """Add movement artefacts, as bursts in some electrodes of some records, in place."""
     moved, sharp = draws.chance("burst", 0.08), draws.chance("burst sharp", 0.5)
     at, length, size = (
         draws.uniform("burst time", 0, 1),
@@ -202,7 +202,7 @@ def _add_bursts(noise: Tensor, draws: Draws, rate: float) -> None:
 
 
 def _add_mains(noise: Tensor, draws: Draws, rate: float) -> None:
-    """Hum of 50 or 60 Hz in some records, in place."""
+    """Add mains hum of 50 or 60 Hz to some records, in place."""
     hum, sixty = draws.chance("mains", 0.15), draws.chance("mains 60 Hz", 0.4)
     size, phase = 0.006 * draws.spread("mains size", 0.8), draws.uniform("mains phase", 0, 6.2832)
     uneven = draws.normal("mains electrodes", 0, 1, ELECTRODES)
@@ -215,7 +215,7 @@ def _add_mains(noise: Tensor, draws: Draws, rate: float) -> None:
 
 
 def _lost_electrodes(draws: Draws, out: Tensor) -> Tensor:
-    """Leads without contact show nothing, in place; (B, 12) bool of those."""
+    """Flatten the leads of lost electrodes, in place; return these leads as (B, 12) bool."""
     lost, which = (
         draws.chance("electrode lost", 0.014),
         draws.choice("which electrode lost", [float(weight) for weight, _ in LOOSE]),

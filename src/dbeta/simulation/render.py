@@ -1,7 +1,7 @@
-"""Beats laid along time: templates and events → the twelve leads, without noise.
+"""Renders templates and beat times into the noise-free twelve leads.
 
-Each sample looks up the beat it belongs to, and each kind of beat is computed once per record that has it. Beats begin
-on a sample; repolarisation stretches or shrinks with the preceding interval.
+Each sample looks up the beat it belongs to, and each kind of beat is computed once per record. Beats begin on a sample;
+repolarisation stretches or shrinks with the preceding interval.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from dbeta.simulation.rhythm import ESCAPE, FIBRILLATION, FLUTTER, PACER, VENTRI
 from dbeta.simulation.torso import all_leads
 from dbeta.simulation.waves import BEGIN, END, Bells, joined
 
-#: How much of a change of the interval the QT interval follows from beat to beat (Fridericia's third, damped).
+#: Exponent by which the QT interval follows the preceding RR interval from beat to beat (Fridericia's third, damped).
 QT_FOLLOWS = 0.25
-#: Of a P wave's template, seconds from its onset.
+#: Start and end of a P wave's template, seconds from its onset.
 P_BEGIN, P_END = -0.02, 0.24
-#: A P wave from elsewhere than the sinus node goes the other way: what it does to each part.
+#: P waves that do not come from the sinus node travel the other way: factors of each component.
 UPWARDS = (0.7, -0.9, 1.0, 1.0, 1.0)
-#: A pacing spike's vector in mV; a beat's that is paced from the apex of the right ventricle.
+#: Vector of a pacing spike in mV, and direction of a beat paced from the right ventricular apex.
 SPIKE = (0.5, -1.2, 0.4, 0.0, 0.0)
 APEX = (0.32, -0.80, 0.51)
-#: Seconds that a beat from the ventricles takes to spread.
+#: QRS duration of beats of ventricular origin, seconds.
 ECTOPIC_QRS = 0.15
 
 
 @dataclass
 class FastAtria:
-    """Atria that flutter or fibrillate.
+    """Atrial flutter or fibrillation.
 
     Attributes:
-        size: (B,) mV.
-        direction: (B, PARTS).
-        phases: (B, 4) between 0 and 1, of what is random in the waves.
+        size: (B,) size of the waves, mV.
+        direction: (B, PARTS) their direction.
+        phases: (B, 4) random phases between 0 and 1.
     """
 
     size: Tensor
@@ -51,8 +51,8 @@ class Clean:
 
     Attributes:
         measured: (B, 8, T) mV, the leads of `dbeta.simulation.torso.MEASURED`.
-        complexes: (B, 12, W) mV, the beat that sets the picture of each record, from `BEGIN` before its onset.
-        duration: (B,) seconds, of the conducted QRS complexes at most (`depolarization`).
+        complexes: (B, 12, W) mV, the dominant beat of each record, from `BEGIN` before its onset.
+        duration: (B,) maximum duration of the conducted QRS complexes, seconds (`depolarization`).
     """
 
     measured: Tensor
@@ -75,18 +75,18 @@ def render(
     rhythm: Rhythm | None = None,
     fast: FastAtria | None = None,
 ) -> Clean:
-    """Lay hearts' beats along time.
+    """Render hearts' beats over time.
 
     Args:
-        heart: of B records.
-        beats: theirs (`dbeta.simulation.rhythm.draw_beats`).
-        matrices: (B, 8, PARTS) their torsos (`lead_matrices`).
-        seconds: of each recording.
-        rate: Hz.
-        focus: (B, 3) unit vectors away from where ventricular beats begin; paced ones begin at the apex of the right
-            ventricle.
-        rhythm: where the atria flutter or fibrillate, and how fast.
-        fast: how that looks.
+        heart: B hearts.
+        beats: their beats (`dbeta.simulation.rhythm.draw_beats`).
+        matrices: (B, 8, PARTS) lead matrices of their torsos (`lead_matrices`).
+        seconds: length of each recording.
+        rate: sampling rate, Hz.
+        focus: (B, 3) unit vectors away from the origin of ventricular beats; paced beats begin at the right
+            ventricular apex.
+        rhythm: where and how fast the atria flutter or fibrillate.
+        fast: size and direction of those waves.
     """
     samples = round(seconds * rate)
     dipole, usual, duration = _ventricles(heart, beats, samples, rate, focus)
@@ -99,19 +99,19 @@ def render(
 
 
 def sampled(bells: Bells, begin: float, end: float, rate: float) -> Tensor:
-    """Bells from `begin` to `end` at `rate`, fading to nothing at both ends: (B, W, PARTS)."""
+    """Sample bells from `begin` to `end` at `rate`, fading to zero at both ends: (B, W, PARTS)."""
     times = torch.arange(round(begin * rate), round(end * rate) + 1, device=bells.center.device) / rate
     edge = ((times - begin) / 0.02).clamp(0, 1) * ((end - times) / 0.04).clamp(0, 1)
     return (bells.sampled(times) * edge).transpose(1, 2).contiguous()
 
 
 def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """QRS complexes and T waves (B, T, PARTS), each record's usual beat (B, W, PARTS), and how long QRS lasts (B,)."""
+    """QRS complexes and T waves (B, T, PARTS), each record's dominant beat (B, W, PARTS), and QRS duration (B,)."""
     count, device = len(focus), focus.device
     qrs, duration = depolarization(heart)
     sharp = sampled(corners(heart, duration), BEGIN, END, rate)
     bank = [sampled(joined(qrs, repolarization(heart, qrs, duration)), BEGIN, END, rate).add_(sharp)]
-    # Which row of the bank a record's beats of each origin take; conducted ones the record's own
+    # Which template each origin of a record's beats uses; conducted beats use the record's own
     rows = torch.arange(count, device=device)[:, None].repeat(1, 4)
     filled = count
     here = beats.ventricles
@@ -132,7 +132,7 @@ def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Te
     turning = duration.clamp(min=0.15) - BEGIN
     shapes = torch.cat(bank)
     out, current = _looked_up(here, shapes, rows, samples, rate, BEGIN, turning=turning, stretch=stretch)
-    # The T wave of the beat before, where beats follow each other that fast
+    # The T wave of the preceding beat, which may still be running when beats are close together
     soonest = beats.interval.where(here.valid, torch.inf).amin(dim=1)
     quick = (soonest < 1.25 * heart.qt + 0.1).nonzero()[:, 0]
     if len(quick):
@@ -143,7 +143,7 @@ def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Te
             current=current[quick] - 1,
         )
         out[quick] += before
-    # Whoever is paced, or escapes, does so throughout
+    # Paced and escape rhythms are assumed to last throughout
     beat = torch.zeros(count, dtype=torch.long, device=device)
     for origin in (PACER, ESCAPE):
         beat[(here.valid & (here.origin == origin)).any(dim=1)] = origin
@@ -151,7 +151,7 @@ def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Te
 
 
 def _atria(heart: Heart, atria: Events, samples: int, rate: float) -> Tensor:
-    """P waves: (B, T, PARTS)."""
+    """Compute P waves: (B, T, PARTS)."""
     wave = atrial(heart)
     backward = Bells(wave.center, wave.before, wave.after, wave.vector * wave.vector.new_tensor(UPWARDS))
     shapes = torch.cat([sampled(one, P_BEGIN, P_END, rate) for one in (wave, backward)])
@@ -172,18 +172,18 @@ def _looked_up(
     stretch: Tensor | None = None,
     current: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """What the beat that began last gives to each sample.
+    """Look up, for each sample, the value of the most recent beat.
 
     Args:
-        events: when; those that are there in the order of time.
-        shapes: (R, W, PARTS) templates that end in nothing.
-        rows: (B, origins) the template of each origin.
-        samples: of a recording.
-        rate: Hz.
-        begin: of the templates, seconds.
-        turning: (B,) seconds after a template's beginning from which it is stretched.
-        stretch: (B, E) by how much.
-        current: (B, T) the beat that each sample looks up; the last that began by default.
+        events: beats; the valid ones in order of time.
+        shapes: (R, W, PARTS) templates that end at zero.
+        rows: (B, origins) template of each origin.
+        samples: length of a recording.
+        rate: sampling rate, Hz.
+        begin: start of the templates, seconds.
+        turning: (B,) seconds after a template's start from which it is stretched.
+        stretch: (B, E) factor of the stretching.
+        current: (B, T) beat that each sample looks up; by default the most recent.
 
     Returns:
         (B, T, PARTS), and (B, T) the beat of each sample, −1 for none.
@@ -208,17 +208,17 @@ def _looked_up(
 
 
 def repolarization_stretch(beats: Beats, usual: Tensor) -> Tensor:
-    """By how much each beat's ST segment and T wave are longer than usual: (B, E).
+    """Factor by which each beat's ST segment and T wave are longer than usual: (B, E).
 
     Args:
-        beats: with the interval before each.
-        usual: (B,) seconds, the mean interval, for which the templates were made.
+        beats: the beats with their preceding intervals.
+        usual: (B,) seconds, the mean interval that the templates were made for.
     """
     return (beats.interval / usual[:, None]).clamp(0.5, 1.8) ** QT_FOLLOWS
 
 
 def _add_fast_atria(dipole: Tensor, rhythm: Rhythm, fast: FastAtria, rate: float) -> None:
-    """Flutter and fibrillatory waves, in place."""
+    """Add flutter and fibrillatory waves, in place."""
     time = torch.arange(dipole.shape[1], device=dipole.device) / rate
     for kind in (FLUTTER, FIBRILLATION):
         which = (rhythm.kind == kind).nonzero()[:, 0]
@@ -228,10 +228,10 @@ def _add_fast_atria(dipole: Tensor, rhythm: Rhythm, fast: FastAtria, rate: float
         turns = 2 * torch.pi * fast.phases[which]
         if kind == FLUTTER:
             phase = 2 * torch.pi * speed * time + turns[:, :1]
-            # A saw-tooth: its first harmonics
+            # A sawtooth, from its first harmonics
             wave = phase.sin() + 0.45 * (2 * phase + 0.4).sin() + 0.2 * (3 * phase + 0.8).sin()
         else:
-            # Wandering in speed and size, as several wave fronts do
+            # Speed and size wander, as with several wave fronts
             wander = 2.2 * (2 * torch.pi * 0.31 * time + turns[:, 1:2]).sin()
             wander += 1.1 * (2 * torch.pi * 0.83 * time + turns[:, 2:3]).sin()
             phase = 2 * torch.pi * speed * time + turns[:, :1] + wander
@@ -241,7 +241,7 @@ def _add_fast_atria(dipole: Tensor, rhythm: Rhythm, fast: FastAtria, rate: float
 
 
 def _add_spikes(out: Tensor, spikes: Events, matrices: Tensor, rate: float) -> None:
-    """Pacing spikes, 2 ms long or one sample, in place."""
+    """Add pacing spikes, 2 ms or one sample long, in place."""
     record, beat = spikes.valid.nonzero(as_tuple=True)
     if not len(record):
         return

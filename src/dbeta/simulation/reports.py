@@ -1,4 +1,4 @@
-"""Reports of simulated ECGs: what is found, what is not, and what was measured, as machines and readers put it."""
+"""Writes reports of simulated ECGs in the style of machines and human readers: findings, negations, measurements."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dbeta.conditions.wordings import follows_verb, short_wordings, write_report
 from dbeta.simulation.finding_table import TABLE
 
-#: How a machine sums up what is not normal.
+#: A machine's summary of an abnormal ECG.
 CONCLUSIONS = {
     "en": ("abnormal ecg", "abnormal electrocardiogram", "abnormal ecg, clinical correlation is suggested"),
     "de": ("abnormales ecg", "pathologisches ecg", "ecg ausserhalb der norm"),
 }
-#: How a reader begins a sentence.
+#: Beginnings of a dictated sentence.
 DICTATED = ("the ecg shows ", "the trace shows ", "the tracing is notable for ", "this ecg demonstrates ", "one sees ")
 MEASURED = {
     "en": (
@@ -38,13 +38,13 @@ MEASURED = {
 def write_simulated_report(
     findings: Mapping[str, int], measures: Mapping[str, float], rng: random.Random, most: int = 6
 ) -> str:
-    """A report of one record, lower case.
+    """Write the report of one record, in lower case.
 
     Args:
         findings: name → 1 present, −1 absent, 0 undetermined.
-        measures: rate (per minute), axis (degrees), pr, qrs, qt and qtc (seconds, NaN where there is none).
+        measures: rate (per minute), axis (degrees), pr, qrs, qt and qtc (seconds; NaN if absent).
         rng: source of randomness.
-        most: findings that it names at most.
+        most: maximum number of findings to state.
     """
     present = [name for name, sign in findings.items() if sign > 0]
     named = [name for name in present if TABLE[name].report != "implied" or rng.random() < 0.1] or present
@@ -63,7 +63,7 @@ def write_simulated_report(
 
 
 def _body(stated: Sequence[str], denied: Sequence[str], rng: random.Random, language: str) -> str:
-    """Findings as one of three kinds of writer puts them: a machine, a reader who dictates, one who is in a hurry."""
+    """Write the findings in one of three styles: a machine, a dictating reader, a reader in a hurry."""
     style = rng.random()
     dictated = style < 0.2 and language == "en"
     if len(stated) < 2 or not (dictated or style > 0.75):
@@ -78,13 +78,13 @@ def _body(stated: Sequence[str], denied: Sequence[str], rng: random.Random, lang
             rng.choice(DICTATED) + first if follows_verb(first) else first,
             rng.choice(DICTATED) + listed if all(map(follows_verb, others)) else listed,
         ]
-    # A machine prints a statement to a line, which become sentences
+    # A machine prints one statement per line; here each becomes a sentence
     return ". ".join([*phrases, *denials])
 
 
 def _denied(findings: Mapping[str, int], rng: random.Random) -> Sequence[str]:
     present = [name for name, sign in findings.items() if sign > 0]
-    # Nobody denies what another name of the same thing states: no "sinus rhythm" beside a sinus bradycardia
+    # Do not deny a finding that a stated one implies, such as "sinus rhythm" next to sinus bradycardia
     absent = [
         name
         for name, sign in findings.items()
@@ -96,6 +96,6 @@ def _denied(findings: Mapping[str, int], rng: random.Random) -> Sequence[str]:
 
 
 def _measured(measures: Mapping[str, float], form: str) -> str:
-    """Values in a form's places; what could not be measured is a star, as machines print it."""
+    """Fill values into a form; unmeasurable ones become a star, as machines print them."""
     numbers = {name: value if name in ("rate", "axis") else 1000 * value for name, value in measures.items()}
     return form.format(**{name: "*" if math.isnan(value) else round(value) for name, value in numbers.items()})

@@ -1,7 +1,7 @@
-"""When the atria and the ventricles beat: rhythms as lists of events, many records at once.
+"""Generates the times of atrial and ventricular beats for many records at once.
 
-Atria and ventricles have their own events, joined by conduction, so that later steps need no special cases for blocks,
-escapes and ectopic beats. Random numbers are arguments; none is drawn here.
+Atria and ventricles have separate events, joined by conduction, so that later steps need no special cases for blocks,
+escape beats and ectopic beats. Random numbers are passed in; none are drawn here.
 
 Sources: rates, intervals and ratios as in the AHA/ACCF/HRS recommendations for the interpretation of the ECG (2009)
 and in Surawicz and Knilans, Chou's Electrocardiography in Clinical Practice; respiratory arrhythmia as in McSharry et
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Rhythms, by their number in `Rhythm.kind`.
+#: Rhythms; `Rhythm.kind` is an index into these.
 KINDS = (
     *("sinus", "atrial fibrillation", "atrial flutter", "supraventricular tachycardia", "ectopic atrial", "junctional"),
     *("ventricular pacing", "dual-chamber pacing", "second-degree type I", "second-degree 2:1", "third-degree"),
@@ -23,31 +23,31 @@ KINDS = (
 SINUS, FIBRILLATION, FLUTTER, SVT, ECTOPIC, JUNCTIONAL, PACED, DUAL_PACED, WENCKEBACH, TWO_TO_ONE, COMPLETE = range(
     len(KINDS)
 )
-#: Where a ventricular beat comes from, by its number in `Events.origin`.
+#: Origins of ventricular beats, as in `Events.origin`.
 CONDUCTED, VENTRICULAR, PACER, ESCAPE = range(4)
-#: Where an atrial beat comes from.
+#: Origins of atrial beats.
 SINUS_NODE, ECTOPIC_FOCUS, RETROGRADE = range(3)
 
 
 @dataclass
 class Rhythm:
-    """What decides the rhythm of B records, each (B,).
+    """Parameters of the rhythm of B records, each (B,).
 
     Attributes:
-        kind: of `KINDS`.
-        rate: of the ventricles, or of the sinus node where the ventricles do not follow it, per minute.
+        kind: index into `KINDS`.
+        rate: ventricular rate per minute, or the sinus node's if the ventricles do not follow it.
         pr: PR interval of conducted beats, seconds.
-        respiratory: share by which breathing changes the RR interval, at most.
-        breathing: breaths a second.
-        jitter: standard deviation of the RR interval besides, as a share of it.
-        atrial_rate: of flutter waves, or of atria that the ventricles do not follow, per minute.
+        respiratory: maximum relative change of the RR interval by breathing.
+        breathing: breaths per second.
+        jitter: standard deviation of the remaining variation of the RR interval, relative to it.
+        atrial_rate: rate of flutter waves, or of atria that the ventricles do not follow, per minute.
         ratio: flutter waves, or cycle length of type I block, per ventricular beat.
         premature_atrial: probability of a premature atrial complex at each beat, never two in a row; 1 for bigeminy.
         premature_ventricular: probability of a premature ventricular complex after each beat.
-        every: 2 for bigeminy, 3 for trigeminy of ventricular complexes, 0 for none.
-        coupling: of premature complexes, as a share of the RR interval.
-        pause: seconds of a sinus pause, 0 for none.
-        disorder: of the intervals in fibrillation, the standard deviation of their logarithm.
+        every: 2 for ventricular bigeminy, 3 for trigeminy, 0 for neither.
+        coupling: coupling interval of premature complexes, relative to the RR interval.
+        pause: length of a sinus pause in seconds, 0 for none.
+        disorder: standard deviation of the log RR interval in atrial fibrillation.
     """
 
     kind: Tensor
@@ -68,11 +68,11 @@ class Rhythm:
 
 @dataclass
 class Events:
-    """Beats of B records; those that are not there have `valid` False.
+    """Beats of B records; unused entries have `valid` False.
 
     Attributes:
         time: (B, E) seconds from the start of the recording.
-        origin: (B, E).
+        origin: (B, E) where the beat comes from.
         valid: (B, E) bool.
     """
 
@@ -89,7 +89,7 @@ class Beats:
         atria: P waves; `time` is their onset.
         ventricles: QRS complexes; `time` is their onset.
         spikes: pacing spikes.
-        interval: (B, E) seconds to the ventricular beat before, for the duration of repolarisation.
+        interval: (B, E) seconds since the preceding ventricular beat, for the duration of repolarisation.
     """
 
     atria: Events
@@ -99,18 +99,18 @@ class Beats:
 
 
 def draw_beats(rhythm: Rhythm, seconds: float, uniform: Tensor, normal: Tensor) -> Beats:
-    """The beats of each record, from 2 s before its start.
+    """Generate the beats of each record, from 2 s before its start.
 
     Args:
-        rhythm: of B records.
+        rhythm: parameters of B records.
         seconds: length of the recording.
-        uniform: (B, 3, E) random numbers between 0 and 1; E bounds the beats.
+        uniform: (B, 3, E) random numbers between 0 and 1; E is the maximum number of beats.
         normal: (B, 2, E) random numbers.
     """
     kind = rhythm.kind[:, None]
     count = uniform.shape[2]
     steps = torch.arange(count, device=kind.device)
-    # Where the ventricles do not follow the sinus node, the atria go their own way
+    # If the ventricles do not follow the sinus node, the atria have their own rate
     own = (kind == COMPLETE) | (kind == PACED)
     atrial_rate = torch.where(own, rhythm.atrial_rate[:, None], rhythm.rate[:, None])
     atrial_rate = torch.where(kind == TWO_TO_ONE, 2 * rhythm.rate[:, None], atrial_rate)
@@ -122,9 +122,9 @@ def draw_beats(rhythm: Rhythm, seconds: float, uniform: Tensor, normal: Tensor) 
     every_other = (rhythm.premature_atrial[:, None] >= 1) & (steps % 2 == 0)  # bigeminy
     early = torch.where(rhythm.premature_atrial[:, None] >= 1, every_other, early & ~early.roll(1, dims=1))
     spacing = torch.where(early, spacing * rhythm.coupling[:, None], spacing)
-    spacing = torch.where(early.roll(1, dims=1), spacing * 1.15, spacing)  # the node is reset, and a little slow
+    spacing = torch.where(early.roll(1, dims=1), spacing * 1.15, spacing)  # the node is reset and slightly slowed
     start = -2 - rr * uniform[:, 1, :1]
-    # So early that the beat after the pause is still recorded
+    # Early enough for the beat after the pause to be recorded
     moment = 1.0 + (seconds - 5.5) * uniform[:, 2, -1:]
     reached = start + spacing.cumsum(dim=1) > moment
     paused = reached & ~reached.roll(1, dims=1) & (steps > 0) & (rhythm.pause[:, None] > 0)
@@ -132,7 +132,7 @@ def draw_beats(rhythm: Rhythm, seconds: float, uniform: Tensor, normal: Tensor) 
     atrial = start + spacing.cumsum(dim=1)
     breath = 2 * torch.pi * (rhythm.breathing[:, None] * atrial + uniform[:, 1, 1:2])
     follows = (kind == SINUS) | (kind == WENCKEBACH) | (kind == TWO_TO_ONE) | (kind == COMPLETE) | (kind == PACED)
-    # An advance of phase: the interval itself changes by the share that is asked for
+    # Shift of the phase chosen so that the interval itself changes by the given fraction
     swing = rhythm.respiratory[:, None] / (2 * torch.pi * rhythm.breathing[:, None])
     atrial = atrial + torch.where(follows, swing * breath.sin(), 0.0)
 
@@ -141,7 +141,7 @@ def draw_beats(rhythm: Rhythm, seconds: float, uniform: Tensor, normal: Tensor) 
 
     conducted, pr = _conduct(rhythm, steps, early, uniform)
     ventricular = atrial + pr
-    # Fibrillation: intervals without any order; flutter: whole numbers of flutter waves
+    # Fibrillation: irregular intervals; flutter: whole multiples of the flutter interval
     loose = (60 / rhythm.rate[:, None]) * (rhythm.disorder[:, None] * normal[:, 1]).exp().clamp(0.5, 2.2)
     wave = 60 / rhythm.atrial_rate[:, None]
     block = torch.where(uniform[:, 2] < 0.25 * (rhythm.ratio[:, None] > 2.5), 2.0, rhythm.ratio[:, None].round())
@@ -190,7 +190,7 @@ def draw_beats(rhythm: Rhythm, seconds: float, uniform: Tensor, normal: Tensor) 
 
 
 def _conduct(rhythm: Rhythm, steps: Tensor, early: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """Which atrial beats reach the ventricles (B, E), and after how many seconds."""
+    """Return which atrial beats reach the ventricles (B, E), and their delays in seconds."""
     kind = rhythm.kind[:, None]
     cycle = rhythm.ratio[:, None].round().clamp(min=3)
     place = steps % cycle
@@ -209,6 +209,6 @@ def _joined(first: Events, second: Events) -> Events:
 
 
 def _sorted(events: Events) -> Events:
-    """In time; those that are not there at the end."""
+    """Sort by time, with invalid events at the end."""
     order = torch.where(events.valid, events.time, torch.inf).argsort(dim=1)
     return Events(events.time.gather(1, order), events.origin.gather(1, order), events.valid.gather(1, order))

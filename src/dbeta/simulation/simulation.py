@@ -1,4 +1,4 @@
-"""A seed and record numbers → simulated ECGs with all that is known about them."""
+"""Simulates ECGs with all known properties from a seed and record numbers."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from dbeta.simulation.render import Clean, render
 from dbeta.simulation.rhythm import Beats, draw_beats
 from dbeta.simulation.torso import all_leads
 
-#: Signals computed at a time: what they need fits into a processor's cache.
+#: Number of signals computed at a time, so that they fit in the processor's cache.
 AT_ONCE = 64
-#: Seeds and record numbers are below this.
+#: Limit of seeds and record numbers.
 MOST = 2**63
-#: Raised whenever a seed gives other records than before; 2: draws by name.
+#: Version of the simulator, raised whenever a seed gives different records; 2: draws by name.
 VERSION = 2
-#: Of every recording.
+#: Length and sampling rate of every recording.
 SECONDS, RATE = 10.0, 500.0
 
 
 def check_numbers(least: int = 0, **numbers: int) -> None:
-    """Refuse a seed or a number that is none.
+    """Reject seeds and numbers that are not whole or out of range.
 
     Raises:
-        DBetaError: one is not whole, below `least` or too large.
+        DBetaError: a number is not whole, below `least` or too large.
     """
     for name, number in numbers.items():
         if isinstance(number, bool) or not isinstance(number, int) or not least <= number < MOST:
             raise DBetaError(
-                f"simulation: {name} should be a whole number of at least {least} and below 2^63, not {number!r}"
+                f"simulation: {name} must be a whole number of at least {least} and below 2^63, not {number!r}"
             )
 
 
@@ -51,12 +51,12 @@ class Simulation:
     """B simulated ECGs.
 
     Attributes:
-        signals: (B, 12, T) mV, recorded: `recordings` does not hold them once more.
-        clean: noise-free complexes; its leads only where they were asked for (`keep_clean`).
-        patients: what was asked for.
-        measures: what the noise-free signal shows.
+        signals: (B, 12, T) mV as recorded; `recordings` does not keep them.
+        clean: noise-free complexes, with all leads only if `keep_clean` was set.
+        patients: parameters of the patients.
+        measures: measurements of the noise-free signal.
         findings: by name, (B,) int8: 1 present, −1 absent, 0 undetermined.
-        recordings: what went wrong in recording.
+        recordings: artefacts of the recording.
     """
 
     signals: Tensor
@@ -76,28 +76,29 @@ def simulate(
     *,
     keep_clean: bool = False,
 ) -> Simulation:
-    """Simulate ECGs of 10 s at 500 Hz.
+    """Simulate 10-s ECGs at 500 Hz.
 
-    A record follows from the seed, its number and the mix, whatever is simulated beside it: its findings are the same,
-    its samples to within one step of the machine that records them, as sums are rounded in another order.
+    A record depends only on the seed, its number and the mix, not on the other records: its findings are identical, its
+    samples to within one quantization step of the recorder, as sums are rounded in a different order.
 
     Args:
-        seed: of the simulation, 0 or more.
-        records: (B,) numbers of records, 0 or more.
+        seed: seed of the simulation, 0 or more.
+        records: (B,) record numbers, 0 or more.
         mix: how common diseases are (`dbeta.simulation.diseases.MIXES`).
-        device: where to compute.
-        keep_clean: leave the noise-free leads in `clean`, for a little time and memory.
+        device: device to compute on.
+        keep_clean: keep the noise-free leads in `clean`, at some cost in time and memory.
 
     Raises:
-        DBetaError: the mix is unknown, there is no record, or a number is out of its range.
+        DBetaError: the mix is unknown, there are no records, a number is out of range, or `findings.csv` and the
+            criteria do not list the same findings.
     """
     check_numbers(seed=seed)
     if mix not in MIXES:
         raise DBetaError(f"simulation: unknown mix {mix!r}; choose one of {', '.join(MIXES)}")
     if len(records) == 0:
-        raise DBetaError("simulation: there is nothing to simulate; name at least one record")
+        raise DBetaError("simulation: no records given; pass at least one record number")
     if not all(isinstance(one, Integral) and 0 <= one < MOST for one in records):
-        raise DBetaError("simulation: records should be whole numbers of at least 0 and below 2^63")
+        raise DBetaError("simulation: records must be whole numbers of at least 0 and below 2^63")
     draws = Draws(seed, records, device)
     patients = draw_patients(draws, mix)
     beats = draw_beats(patients.rhythm, SECONDS, patients.uniform, patients.normal)
@@ -109,13 +110,14 @@ def simulate(
     clean, measures, recordings = (together(some) for some in zip(*parts, strict=True))
     findings = decide_findings(patients, measures)
     _decide_recording(findings, recordings)
+    findings.check_decided()
     return Simulation(signals, clean, patients, measures, findings, recordings)
 
 
 def _recorded(
     draws: Draws, patients: Patients, beats: Beats, out: Tensor, keep_clean: bool
 ) -> tuple[Clean, Measures, Recordings]:
-    """Signals of a few records, the recorded ones into `out` (B, 12, T)."""
+    """Simulate the signals of a few records, writing the recorded ones into `out` (B, 12, T)."""
     clean = render(
         *(patients.heart, beats, patients.matrices, SECONDS, RATE, patients.focus),
         rhythm=patients.rhythm,
@@ -131,7 +133,7 @@ def _recorded(
 
 
 def _decide_recording(findings: Findings, recordings: Recordings) -> None:
-    """Findings of the recording itself, and what it hides of the heart."""
+    """Add findings of the recording itself, and make those undetermined that it hides."""
     findings.decide("baseline wander", recordings.wander > WANDERS, (recordings.wander - WANDERS).abs() < 0.05)
     findings.decide("muscle artifact", recordings.tremor > TREMBLES, (recordings.tremor - TREMBLES).abs() < 0.02)
     for name, where in recordings.exchanged.items():
@@ -139,7 +141,7 @@ def _decide_recording(findings: Findings, recordings: Recordings) -> None:
     for name, where in recordings.exchanged.items():
         readable = ("any", "any if present", *(("chest",) if name == CHEST_SWAP else ()))
         findings.hide(tuple(one for one in findings if TABLE[one].readable not in readable), where)
-        # Blocks that are seen remain
+        # Blocks that are present remain visible
         seen = tuple(one for one in findings if TABLE[one].readable == "any if present")
         findings.hide(seen, where, absent_only=True)
     for name in findings:

@@ -1,4 +1,4 @@
-"""Projects the heart's dipole to the leads on the skin.
+"""Projects the heart's dipole onto the body-surface leads.
 
 Each record has its own lead matrix: Dower's, rotated and scaled, with shifted precordial electrodes at varying distance
 from the heart.
@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-#: The measured leads, of which III, aVR, aVL and aVF follow.
+#: The measured leads, from which III, aVR, aVL and aVF are derived.
 MEASURED = ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6")
 #: Dower's transformation (Dower, Machado and Osborne 1980): lead = row · (x, y, z).
 DOWER = (
@@ -24,26 +24,26 @@ DOWER = (
     (1.125, 0.127, -0.086),
     (0.831, 0.076, 0.230),
 )
-#: By which the leads of healthy people are larger than Dower's, as PTB-XL's of folds 1 to 8 are.
+#: Factors by which the leads of healthy people are larger than Dower's, measured on PTB-XL's folds 1 to 8.
 NEARNESS = (1.14, 0.96, 0.80, 1.26, 0.91, 0.84, 0.83, 0.97)
-#: Intercostal spaces by which precordial electrodes lie lower, seen from the heart, than in Dower's chest.
+#: Intercostal spaces by which precordial electrodes lie lower relative to the heart than in Dower's chest.
 LOWER = (0.0, 0.0, 0.3, 0.7, 0.7, 0.6)
-#: Precordial electrodes, counted from 0, that are nearest to the `front` and the `side` of the left ventricle.
+#: Precordial electrode positions, counted from 0, nearest to the `front` and the `side` of the left ventricle.
 LOCAL = (1.6, 4.2)
 
 
 def lead_matrices(normal: Tensor, shift: Tensor, angles: Tensor) -> Tensor:
-    """One lead matrix for each record: (B, 8, 5); the last two columns are of what is near the precordial electrodes.
+    """Compute one lead matrix per record: (B, 8, 5); the last two columns are the local components.
 
     Args:
-        normal: (B, 8, 3) random numbers, for what is individual.
-        shift: (B, 2) of the precordial electrodes: along the row, in electrode distances (positive to the left), and
-            across it, in intercostal spaces (positive downwards).
-        angles: (B, 3) radians by which the heart is turned about x, y and z (see `rotations`).
+        normal: (B, 8, 3) random numbers for individual variation.
+        shift: (B, 2) displacement of the precordial electrodes: along the row, in electrode distances (positive to the
+            left), and across it, in intercostal spaces (positive downwards).
+        angles: (B, 3) radians by which the heart is rotated about x, y and z (see `rotations`).
     """
     dower = torch.tensor(DOWER, device=normal.device) * torch.tensor(NEARNESS, device=normal.device)[:, None]
     chest = dower[2:].expand(len(normal), -1, -1)
-    # Between neighbours, and a little beyond the ends, as on a line
+    # Interpolated between neighbours and extrapolated a little beyond the ends
     place = (torch.arange(6.0, device=normal.device) + shift[:, :1]).clamp(-0.7, 5.7)  # (B, 6)
     low = place.floor().long().clamp(0, 4)
     part = (place - low)[..., None]
@@ -54,7 +54,7 @@ def lead_matrices(normal: Tensor, shift: Tensor, angles: Tensor) -> Tensor:
     matrix = torch.cat([dower[:2].expand(len(normal), -1, -1), chest + lower], dim=1)
     own = torch.cat([normal[:, :2], _smoothed(normal[:, 2:])], dim=1)
     near = (0.18 * own[:, :, :1]).exp()
-    near[:, :2] = 1  # limb leads are far from the heart, whoever it is
+    near[:, :2] = 1  # limb leads are far from the heart in everybody
     dipole = (matrix * near + 0.06 * own.roll(1, dims=2)) @ rotations(angles)
     middles = torch.tensor(LOCAL, device=normal.device)  # (2,)
     distance = torch.arange(6.0, device=normal.device)[:, None] + shift[:, :1, None] - middles  # (B, 6, 2)
@@ -63,7 +63,7 @@ def lead_matrices(normal: Tensor, shift: Tensor, angles: Tensor) -> Tensor:
 
 
 def _smoothed(along: Tensor) -> Tensor:
-    """Random numbers (B, 6, K) of precordial electrodes made alike between neighbours, as large as before."""
+    """Smooth random numbers (B, 6, K) over neighbouring precordial electrodes, keeping their variance."""
     padded = torch.cat([along[:, :1], along, along[:, -1:]], dim=1)
     mixed = padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]
     return mixed / mixed.new_tensor([10, 6, 6, 6, 6, 10])[:, None].sqrt()
@@ -80,7 +80,7 @@ def rotations(angles: Tensor) -> Tensor:
 
 
 def all_leads(measured: Tensor, out: Tensor | None = None) -> Tensor:
-    """The twelve leads in the standard order from the eight measured: (B, 8, T) → (B, 12, T), or into `out`."""
+    """Compute the twelve leads in the standard order from the eight measured: (B, 8, T) → (B, 12, T), or into `out`."""
     if out is None:
         out = measured.new_empty(len(measured), 12, measured.shape[2])
     one, two = measured[:, 0], measured[:, 1]

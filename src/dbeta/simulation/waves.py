@@ -1,7 +1,7 @@
-"""The heart's electrical field over one beat, as sums of bell curves with a direction each.
+"""Models the heart's electrical field over one beat as a sum of bell curves, each with a direction.
 
-A wave may rise faster than it falls or the reverse, as T waves do. Everything is a sum, so that the effects of findings
-combine as they do in patients.
+A wave may rise faster than it falls or vice versa, as T waves do. Everything is additive, so that the effects of
+findings combine as they do in patients.
 
 Axes as in `torso`; times in seconds from the onset of the QRS complex, vectors in mV.
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-#: Of a template: from before the QRS complex (a pacing spike or a delta wave begins on time) to after the longest QT.
+#: Start and end of a template: before the QRS complex (for a pacing spike or delta wave), after the longest QT.
 BEGIN, END = -0.04, 0.76
 
 
@@ -25,7 +25,7 @@ class Bells:
         center: (B, K) seconds.
         before: (B, K) seconds, width on the rising side.
         after: (B, K) seconds, width on the falling side.
-        vector: (B, K, P) mV; the parts are x, y, z and, where there are five, the local ones.
+        vector: (B, K, P) mV; the components are x, y, z and, if there are five, the local ones.
     """
 
     center: Tensor
@@ -34,22 +34,22 @@ class Bells:
     vector: Tensor
 
     def sampled(self, times: Tensor) -> Tensor:
-        """Their sum at times (W,): (B, P, W)."""
+        """Sum of the curves at times (W,): (B, P, W)."""
         distance = times - self.center[..., None]  # (B, K, W)
         steepness = torch.where(distance < 0, 1 / self.before[..., None], 1 / self.after[..., None])
         return self.vector.transpose(1, 2) @ distance.mul_(steepness).square_().mul_(-0.5).exp_()
 
 
 class Tents(Bells):
-    """Tents instead of bell curves, with widths from the top to the foot: their corners are what is sharp in a beat."""
+    """Triangular curves instead of bells, with widths from top to foot; their corners are the sharp parts of a beat."""
 
     def sampled(self, times: Tensor) -> Tensor:
-        """Their sum at times (W,): (B, P, W)."""
+        """Sum of the curves at times (W,): (B, P, W)."""
         distance = times - self.center[..., None]  # (B, K, W)
         steepness = torch.where(distance < 0, -1 / self.before[..., None], 1 / self.after[..., None])
         return self.vector.transpose(1, 2) @ distance.mul_(steepness).neg_().add_(1).clamp_(min=0)
 
 
 def joined(*parts: Bells) -> Bells:
-    """All bells of several parts."""
+    """Concatenate the bells of several parts."""
     return Bells(*(torch.cat(list(field), dim=1) for field in zip(*(vars(one).values() for one in parts), strict=True)))

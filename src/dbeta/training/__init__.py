@@ -1,1 +1,1 @@
-"""Training: collation and masking, pretraining."""
+"""Training: recipes, collation and masking, pretraining, fine-tuning."""

@@ -1,4 +1,4 @@
-"""Signals of corpus rows, cropped and scaled at random."""
+"""Prepares signals of corpus rows with random cropping and scaling."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def augmented_signals(
     crop: float = 0.0,
     gain_jitter: float = 0.0,
 ) -> np.ndarray:
-    """Signals as the model reads them, augmented.
+    """Prepare signals as model input, augmented.
 
     Args:
         rows: B corpus rows.
-        wanted: the model's input.
-        generators: source of randomness of each row.
+        wanted: format of the model's input.
+        generators: one source of randomness per row.
         crop: see `CollatorSettings`.
         gain_jitter: see `CollatorSettings`.
 
@@ -43,7 +43,7 @@ def augmented_signals(
         if cut and (np.ptp(window, axis=1) < FLAT * 1000).all():  # a crop without any signal
             window = microvolts
         if plain and row["sampling_rate"] == wanted.sampling_rate:
-            # The same as `prepare_signal`, many times as fast
+            # Same result as `prepare_signal`, many times faster
             window = window[:, : wanted.n_samples]
             length = window.shape[1]
             np.multiply(window, np.float32(1e-3), out=x[:, :length])

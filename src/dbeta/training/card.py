@@ -1,4 +1,4 @@
-"""The model card that a pretraining run writes beside its weights."""
+"""The model card that a pretraining run saves beside its weights."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ print(model.diagnose("record.hea"))
 
 Zero-shot AUROC on the validation split, mean over the {n_findings} findings with at least {fewest} positive records,
 each finding's phrase as the prompt: **{figure}** at step {step} of {steps}. That step was kept for this figure, so
-it is no test result; `dbeta evaluate zero-shot` measures on a benchmark. `training.png` shows the run,
-`training_log.json` has its figures, and `last/` the model of the last step.
+it is not a test result; `dbeta evaluate zero-shot` runs benchmarks. `training.png` plots the run,
+`training_log.json` has its figures, and `last/` holds the model of the last step.
 
 ## Recipe
 
@@ -48,9 +48,9 @@ def write_card(
 
     Args:
         folder: the checkpoint.
-        name: of the model, as a heading.
-        parameters: how many the model has.
-        corpora: what it was trained on, a line each.
+        name: name of the model, used as the heading.
+        parameters: number of parameters.
+        corpora: descriptions of the training data, one line each.
         recipe: the run's settings.
         **facts: `figure`, `step`, `steps`, `n_findings` and `fewest` of the validation.
     """

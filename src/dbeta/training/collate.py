@@ -1,6 +1,6 @@
-"""Collates corpus rows into pretraining batches: pairs each ECG with a text and hides parts of both.
+"""Collates corpus rows into pretraining batches: pairs each ECG with a text and masks parts of both.
 
-All randomness of a row follows from the run's seed and the row's position, so a batch is the same in any process,
+A row's random numbers depend only on the run's seed and the row's position, so batches are the same in any process,
 worker or resumed run.
 """
 
@@ -24,9 +24,9 @@ from dbeta.training.masking import hide_leads, mask_tokens, random_restore
 from dbeta.training.pairs import Record, Text, encode_facts, pair_sign
 from dbeta.training.recipe import CollatorSettings
 
-#: Draws for a negative until one does not hold for the record; after that the pair stays aligned.
+#: Attempts to draw a negative that is not true of the record; if all fail, the pair stays aligned.
 DRAWS = 4
-#: Texts whose tokens a loader process caches, some hundred bytes each.
+#: Number of tokenised texts that a loader process caches, a few hundred bytes each.
 REMEMBERED = 100_000
 
 
@@ -34,14 +34,15 @@ class PretrainCollator:
     """Makes batches from corpus rows.
 
     Args:
-        processor: the model's.
-        config: the model's; gives the masking ratios.
-        settings: which texts ECGs are paired with, and augmentation.
-        decided: for each corpus the findings that it decides for its records (`vocabulary` of `corpus.json`); by
+        processor: the model's processor.
+        config: the model's configuration, for the masking ratios.
+        settings: how ECGs are paired with texts and augmented.
+        decided: for each corpus, the findings annotated in its records (`vocabulary` of `corpus.json`); by
             default those that occur in the batch.
-        negatives: for each corpus its table of farthest reports (N3S); by default misaligned texts come from the batch.
-        seed: of the run.
-        global_batch: records that all processes use between two positions of the same step.
+        negatives: for each corpus, its table of farthest reports (N3S); by default misaligned texts are other texts
+            of the batch.
+        seed: seed of the run.
+        global_batch: number of records of all processes in one step.
     """
 
     def __init__(
@@ -68,13 +69,13 @@ class PretrainCollator:
         self._known_ids: dict[str, np.ndarray] = {}
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Batch corpus rows; a row without `position` gets one from torch's global generator.
+        """Collate corpus rows; a row without `position` gets one from torch's global generator.
 
         Returns:
-            Arguments of `DBetaModel.forward`, but instead of `ets_labels` the `facts` that they follow from
-            (`encode_facts`): with several processes, signs need the texts of all of them (`with_signs`).
+            Arguments of `DBetaModel.forward`, with `facts` (`encode_facts`) in place of `ets_labels`: with several
+            processes, labels need the texts of all of them (`with_signs`).
         """
-        # Torch's own generator must not be touched for rows that have a position: dropout draws from it
+        # Rows that have a position must not advance torch's own generator, which dropout draws from
         positions = [row["position"] if "position" in row else int(torch.randint(2**40, ())) for row in rows]
         generators = [np.random.Generator(np.random.Philox(key=[self.seed, position])) for position in positions]
         records = self._records(rows)
@@ -150,7 +151,7 @@ class PretrainCollator:
         own: list[Text],
         generators: Sequence[np.random.Generator],
     ) -> tuple[list[Text], Tensor]:
-        """Give a random share of records a text that does not hold for them; also returns (B,) bool aligned."""
+        """Give a random share of records a text that is not true of them; also return (B,) bool aligned."""
         texts = list(own)
         aligned = torch.ones(len(own), dtype=torch.bool)
         for i, (row, record, rng) in enumerate(zip(rows, records, generators, strict=True)):
@@ -167,11 +168,11 @@ class PretrainCollator:
         return texts, aligned
 
     def _misleads(self, text: Text, record: Record, own: Text) -> bool:
-        """Whether a text can serve as a negative: not the record's own words, nor known or likely to hold for it."""
+        """Whether a text can serve as a negative: not the record's own words, and not known or likely to be true."""
         return text.words != own.words and pair_sign(text, record) < (0 if self.settings.pairs == "entailment" else 1)
 
     def _far_text(self, row: Mapping[str, Any], record: Record, mine: Text, rng: np.random.Generator) -> Text | None:
-        """A text far from the record's own, by N3S (paper section 3.4)."""
+        """Draw a text far from the record's own, by N3S (paper section 3.4)."""
         assert self.negatives is not None
         table = self.negatives[row.get("corpus", 0)]
         own = table.id_of(record_text(row))
@@ -185,7 +186,7 @@ class PretrainCollator:
         return None
 
     def _prompts(self, records: Sequence[Record], step: int) -> list[Text]:
-        """Texts of single findings, the same in every process of a step."""
+        """Texts of single findings, the same in all processes of a step."""
         if not self.settings.prompts or self.settings.pairs != "entailment":
             return []
         names = self.vocabulary or sorted(frozenset().union(*(one.findings for one in records)))
@@ -194,7 +195,7 @@ class PretrainCollator:
         return [Text(rng.choice(wordings(name)), frozenset([name]), complete=True) for name in chosen]
 
     def _tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
-        """The same as `DBetaProcessor.tokens`; cached, since machine reports repeat."""
+        """Same as `DBetaProcessor.tokens`, but cached, since machine reports repeat."""
         if len(self._known_ids) > REMEMBERED:
             self._known_ids.clear()
         new = [text for text in dict.fromkeys(texts) if text not in self._known_ids]

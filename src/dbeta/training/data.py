@@ -1,4 +1,4 @@
-"""The data of a training run: training rows, validation records, tables of negatives and the panel's records."""
+"""Loads the data of a training run: training rows, validation records, tables of negatives, the panel's records."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dbeta.training.recipe import Recipe
 from dbeta.training.rows import TrainingRows, open_rows
 from dbeta.training.validation import Validation
 
-#: Training records that percentiles are taken among.
+#: Number of training records in the reference panel, which percentiles are computed from.
 PANEL_SIZE = 4096
 
 
@@ -22,11 +22,11 @@ class Data:
     """The data of a training run.
 
     Attributes:
-        training: the training records of each corpus that have words to learn from.
-        weights: share of each in what is drawn.
+        training: the training records of each corpus that have a report or findings.
+        weights: sampling weight of each corpus.
         validation: the validation records.
-        decided: the findings that each corpus decides.
-        negatives: each corpus's table of farthest reports, if the recipe asks for it.
+        decided: the findings annotated in each corpus.
+        negatives: each corpus's table of farthest reports, if the recipe uses it.
     """
 
     training: list[TrainingRows]
@@ -37,11 +37,11 @@ class Data:
 
     @property
     def records(self) -> int:
-        """Training records of all corpora."""
+        """Number of training records in all corpora."""
         return sum(map(len, self.training))
 
     def texts(self) -> list[str]:
-        """Texts to train a tokenizer on: reports, findings as often as they are stated, and all their wordings."""
+        """Texts to train a tokenizer on: reports, findings as often as they occur, and all their wordings."""
         reports: list[str] = []
         stated: list[str] = []
         for rows in self.training:
@@ -52,10 +52,10 @@ class Data:
 
 
 def load_data(recipe: Recipe) -> Data:
-    """Open a recipe's corpora.
+    """Load the corpora of a recipe.
 
     Raises:
-        DBetaError: a corpus is missing or has nothing to learn from, or there is no validation split or no table of
+        DBetaError: a corpus is missing or has no text or findings, or there is no validation split or no table of
             negatives.
     """
     opened = {name: open_rows(recipe, name) for name in recipe.corpora}
@@ -78,8 +78,8 @@ def load_data(recipe: Recipe) -> Data:
             validation.append((records, rows.vocabulary))
     if not validation:
         raise DBetaError(
-            f"{recipe.validation or ', '.join(recipe.corpora)}: has no records in split 'validation'; name "
-            "a corpus that has, as in --set validation=runs/corpus/ptb-xl"
+            f"{recipe.validation or ', '.join(recipe.corpora)}: no records in split 'validation'; name "
+            "a corpus that has some, as in --set validation=runs/corpus/ptb-xl"
         )
     training = list(opened.values())
     decided = [rows.vocabulary for rows in training]
@@ -87,7 +87,7 @@ def load_data(recipe: Recipe) -> Data:
 
 
 class Panel:
-    """Training records for the reference panel, evenly from all corpora; read or simulated batch by batch.
+    """Training records for the reference panel, taken evenly from all corpora; read or simulated batch by batch.
 
     Args:
         training: the corpora.
@@ -103,7 +103,7 @@ class Panel:
         return len(self.places)
 
     def __getitems__(self, wanted: Sequence[int]) -> list[dict[str, Any]]:
-        """Some of the rows, in ascending order."""
+        """Return some of the rows, in ascending order."""
         found: list[dict[str, Any]] = []
         places = [self.places[i] for i in wanted]
         for rows in dict.fromkeys(rows for rows, _ in places):

@@ -1,4 +1,4 @@
-"""Estimates a run before it starts: parameters, memory, steps, time."""
+"""Estimates the parameters, memory, steps and time of a run before it starts."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from dbeta.errors import DBetaError
 from dbeta.model import DBetaModel
 from dbeta.model.config import DBetaConfig
 from dbeta.model.distributed import world_size
+from dbeta.training.arguments import training_arguments
 from dbeta.training.data import load_data
 from dbeta.training.flops import count_flops
 from dbeta.training.pretrain import count_steps, load_tokenizer, make_config
-from dbeta.training.recipe import Recipe, training_arguments
+from dbeta.training.recipe import Recipe
 
-#: Records of the batch that is timed; a step's time grows with the batch.
+#: Batch size of the timed step; the time of a step is scaled to the run's batch.
 TIMED = 4
-#: Text tokens of a record in that batch.
+#: Text tokens per record in that batch.
 TEXT_TOKENS = 48
 GIB = 1024**3
 
@@ -32,18 +33,18 @@ class Estimate:
     """Figures of a dry run.
 
     Attributes:
-        parameters: of the model.
-        records: training records, None if a corpus does not exist yet.
-        batch: records of a step, of all processes.
-        steps: of the run, None where they follow from records that are not known.
-        flops_per_record: of a training step.
+        parameters: number of parameters of the model.
+        records: number of training records, None if a corpus does not exist yet.
+        batch: records per step, over all processes.
+        steps: number of steps, None if it depends on an unknown number of records.
+        flops_per_record: floating-point operations of a training step per record.
         state_gib: weights, gradients and Adam's two moments, float32.
-        activations_gib: memory of a step beyond that, from a step of `TIMED` records scaled to the batch; on a
-            processor from the growth of the process, which is rough.
+        activations_gib: additional memory of a step, from a step of `TIMED` records scaled to the batch; on a CPU
+            from the growth of the process, which is only approximate.
         seconds_per_step: measured on `TIMED` records and scaled.
-        hours: of the whole run, without evaluation and saving.
-        device: where it was measured.
-        problems: why the run would not start yet, such as a corpus that is not built.
+        hours: duration of the run, without evaluation and saving.
+        device: device that was timed.
+        problems: reasons why the run could not start yet, such as a corpus that has not been built.
     """
 
     parameters: int
@@ -60,10 +61,10 @@ class Estimate:
 
 
 def estimate(recipe: Recipe) -> Estimate:
-    """Time a small step of a recipe's model on this machine.
+    """Estimate a run by timing a small step of its model on this machine.
 
     Raises:
-        DBetaError: a setting is wrong. A corpus that is not there yet is no error.
+        DBetaError: a setting is invalid. A corpus that does not exist yet is not an error.
     """
     args = training_arguments(recipe)
     torch.manual_seed(args.seed)
@@ -104,7 +105,7 @@ def estimate(recipe: Recipe) -> Estimate:
 
 
 def made_up_batch(config: DBetaConfig, records: int = TIMED) -> dict[str, Tensor]:
-    """Noise in the shape of a pretraining batch."""
+    """Make a pretraining batch of noise."""
     ecg = torch.randn(records, len(config.leads), config.n_samples)
     ids = torch.randint(3, config.text_config.vocab_size, (records, min(TEXT_TOKENS, config.max_text_tokens)))
     return {
@@ -121,7 +122,7 @@ def made_up_batch(config: DBetaConfig, records: int = TIMED) -> dict[str, Tensor
 
 
 def _time_step(model: DBetaModel, batch: dict[str, Tensor], args: Any) -> tuple[float, float]:
-    """Seconds of the quickest of two training steps after one to warm up, and GiB of memory beyond the state."""
+    """Seconds of the faster of two training steps after a warm-up step, and GiB of memory beyond the state."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-6)
     gpu = args.device.type == "cuda"
     best, activations, start_memory = float("inf"), 0.0, _peak_memory()
@@ -150,5 +151,5 @@ def _peak_memory() -> int:
 
 
 def show(recipe: Recipe, found: Estimate) -> dict[str, Any]:
-    """A dry run as JSON holds it."""
+    """A dry run as JSON-compatible values."""
     return {"recipe": asdict(recipe), "estimate": asdict(found)}

@@ -1,4 +1,4 @@
-"""A run's log as one picture."""
+"""Plots a run's log."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-#: Title of each panel → what it shows of the log.
+from dbeta.model.losses import LOSS_FIELDS
+
+#: Title of each panel → the log's figures that it shows.
 PANELS = {
-    "Losses": ("mlm_loss", "mem_loss", "etm_loss", "ets_loss"),
+    "Losses": LOSS_FIELDS,
     "Loss, weighted sum": ("loss",),
     "Accuracy": ("etm_accuracy", "mlm_accuracy"),
     "Zero-shot AUROC on the validation split": ("eval_zero_shot",),
@@ -24,11 +26,11 @@ PANELS = {
 
 
 def draw_log(log: Sequence[dict[str, Any]], file: Path) -> None:
-    """Draw what a run logged, a panel for each kind of figure, into a PNG.
+    """Plot a run's log into a PNG, with one panel per kind of figure.
 
     Args:
         log: entries with `step` and figures, as `Trainer` keeps them.
-        file: the picture to write.
+        file: PNG file to write.
     """
     figure = Figure(figsize=(15, 10), layout="constrained")
     FigureCanvasAgg(figure)

@@ -1,7 +1,7 @@
 """Fine-tuning: trains the whole ECG encoder with a linear head on a benchmark's labels or on patient identity.
 
-Recordings are prepared once into a memory-mapped file, so that epochs do not read the dataset again. The result is an
-ordinary checkpoint that `dbeta.load` reads.
+Recordings are prepared once into a memory-mapped file, so that the dataset is not read again in each epoch. The result
+is an ordinary checkpoint that `dbeta.load` reads.
 """
 
 from __future__ import annotations
@@ -49,22 +49,22 @@ HEAD_FILE = "head.safetensors"
 DIVERGED = "fine-tuning diverged: the outputs are not finite; lower the learning rate"
 #: Scale of the cosine between an embedding and a patient's weight vector.
 PATIENT_SCALE = 16.0
-#: In `DBetaConfig.trained_on`: the model was also trained on something unknown.
+#: Entry of `DBetaConfig.trained_on` for weights whose training data are partly unknown.
 UNKNOWN = "unknown"
 
 
 @checked_settings(frozen=True)
 class Settings:
-    """How to fine-tune.
+    """Settings of fine-tuning.
 
     Attributes:
         epochs: passes over the training records.
         batch_size: records per step.
-        learning_rate: of the encoder; a tenth of the steps is warm-up, then it falls as a cosine.
+        learning_rate: peak rate of the encoder, after a warm-up over a tenth of the steps and before cosine decay.
         head_rate: learning rate of the head, as a multiple of the encoder's.
-        weight_decay: of AdamW.
-        lead_dropout: probability with which each lead is zeroed in training; one lead at least stays.
-        seed: of the head's weights, the order of records and the dropouts.
+        weight_decay: weight decay of AdamW.
+        lead_dropout: probability that a lead is zeroed in training; at least one lead stays.
+        seed: seed of the head's weights, the order of records and dropout.
     """
 
     epochs: Positive = 10
@@ -80,17 +80,17 @@ class Classifier(nn.Module):
     """An ECG tower with a linear head.
 
     Args:
-        tower: trainable.
-        classes: outputs.
-        leads: (leads,) bool, those that the model gets; the others are zero.
-        patients: whether the outputs are patients, of whom each record is one, or labels.
+        tower: trainable ECG tower.
+        classes: number of outputs.
+        leads: (leads,) bool, the leads that the model gets; the others are zeroed.
+        patients: whether outputs are patients, one per record, or labels.
         lead_dropout: see `Settings`.
     """
 
     def __init__(
         self, tower: ECGTower, classes: int, leads: Tensor, *, patients: bool = False, lead_dropout: float = 0.0
     ) -> None:
-        """Build it with a fresh head."""
+        """Build the classifier with a fresh head."""
         super().__init__()
         self.tower = tower
         self.head = nn.Linear(tower.ecg_proj.out_features, classes, bias=not patients)
@@ -100,16 +100,16 @@ class Classifier(nn.Module):
         self.lead_dropout = lead_dropout
 
     def forward(self, ecg: Tensor, labels: Tensor | None = None) -> dict[str, Tensor]:
-        """Logits (B, classes), and the loss where labels are given.
+        """Logits (B, classes), and the loss if labels are given.
 
         Args:
             ecg: (B, leads, samples).
-            labels: (B, classes) of 1, 0 and −1 where nobody decided; or (B,) numbers of patients.
+            labels: (B, classes) of 1, 0 and −1 for not annotated; or (B,) patient numbers.
         """
         keep = self.leads.expand(len(ecg), -1)
         if self.training and self.lead_dropout:
             drawn = torch.where(keep, torch.rand(keep.shape, device=keep.device), -1.0)
-            # At least one lead
+            # Keep at least one lead
             keep = (drawn >= self.lead_dropout) | (drawn == drawn.amax(dim=1, keepdim=True))
         embeds = self.tower(ecg.float() * keep[..., None])  # (B, D)
         if self.patients:
@@ -129,13 +129,13 @@ class Recordings(Dataset):
     """Prepared recordings with their targets.
 
     Args:
-        signals: (records, leads, samples) float16, mapped into memory.
-        targets: of each record, as `Classifier` takes them.
-        rows: which of them.
+        signals: (records, leads, samples) float16, memory-mapped.
+        targets: targets of all records, as `Classifier` takes them.
+        rows: indices of the records to use.
     """
 
     def __init__(self, signals: np.ndarray, targets: np.ndarray, rows: np.ndarray) -> None:
-        """Keep the parts."""
+        """Store the arrays."""
         self.signals, self.targets, self.rows = signals, targets, rows
 
     def __len__(self) -> int:
@@ -143,15 +143,15 @@ class Recordings(Dataset):
         return len(self.rows)
 
     def __getitem__(self, i: int) -> dict[str, np.ndarray]:
-        """One record's `ecg` and `labels`."""
+        """Return one record's `ecg` and `labels`."""
         row = self.rows[i]
         return {"ecg": np.asarray(self.signals[row]), "labels": self.targets[row]}
 
 
 def load_trainable(model: DualEncoder | DBetaModel) -> ECGTower:
-    """A trainable float32 copy of a model's ECG tower.
+    """Load a trainable float32 copy of a model's ECG tower.
 
-    It is read from the checkpoint again: the tower for inference has its weight norm folded and may be in bfloat16.
+    It is read from the checkpoint again, since the inference tower has its weight norm folded and may be in bfloat16.
     """
     tower = ECGTower(model.config)
     if isinstance(model, DualEncoder):
@@ -167,10 +167,10 @@ def lead_mask(config: DBetaConfig, count: int) -> Tensor:
     """Which of a model's leads are in a lead set: (leads,) bool.
 
     Raises:
-        DBetaError: there is no such set.
+        DBetaError: there is no lead set of this size.
     """
     if count not in LEAD_SETS:
-        raise DBetaError(f"there is no set of {count} leads; choose from {', '.join(map(str, LEAD_SETS))}")
+        raise DBetaError(f"no lead set with {count} leads; choose from {', '.join(map(str, LEAD_SETS))}")
     return torch.tensor([lead in LEAD_SETS[count] for lead in config.leads])
 
 
@@ -186,21 +186,21 @@ def finetune(
     settings: Settings | None = None,
     patients: bool = False,
 ) -> Classifier:
-    """Fine-tune a model's ECG encoder; the epoch that is best on validation is kept.
+    """Fine-tune a model's ECG encoder, keeping the epoch with the best validation result.
 
     Args:
-        model: where to start from; not changed.
-        signals: (records, leads, samples), as the model reads them.
-        targets: (records, classes) of labels, or (records,) numbers of patients.
-        train: rows to learn from.
-        validation: rows to choose the epoch by: the macro AUROC of labels, or the loss of patients.
-        work: folder for `Trainer`'s checkpoints of this run; an interrupted run is continued from there.
+        model: model to start from; not changed.
+        signals: (records, leads, samples), as model input.
+        targets: (records, classes) labels, or (records,) patient numbers.
+        train: indices of the training records.
+        validation: indices of the records that the epoch is chosen by: macro AUROC of labels, or loss for patients.
+        work: folder for `Trainer`'s checkpoints; an interrupted run continues from them.
         leads: one of `LEAD_SETS`.
-        settings: how.
+        settings: settings of the training.
         patients: whether the targets are patients.
 
     Raises:
-        DBetaError: there is no such lead set, or the loss became NaN.
+        DBetaError: there is no lead set of this size, or the loss became NaN.
     """
     settings = settings or Settings()
     device_type = "cuda" if torch.cuda.is_available() else "cpu"
@@ -276,7 +276,7 @@ def _macro(prediction: EvalPrediction) -> dict[str, float]:
 
 @torch.inference_mode()
 def predict(network: Classifier, signals: np.ndarray, rows: np.ndarray, batch_size: int = 64) -> np.ndarray:
-    """Logits of records: (rows, classes) float64."""
+    """Compute logits of records: (rows, classes) float64."""
     device = next(network.parameters()).device
     batches = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     found = [network(torch.from_numpy(np.asarray(signals[one])).to(device))["logits"] for one in batches]
@@ -296,13 +296,13 @@ def save_encoder(
     """Write the fine-tuned encoder as a checkpoint that `dbeta.load` reads, with its head beside it.
 
     Args:
-        network: fine-tuned.
-        config: of the model that it came from.
-        processor: of that model.
-        folder: to write; replaced as a whole.
-        classes: of the head.
-        dataset: that it was fine-tuned on; `trained_on` of its configuration names it from now on.
-        about: what the model card says of it.
+        network: the fine-tuned network.
+        config: configuration of the original model.
+        processor: processor of the original model.
+        folder: folder to write; replaced if it exists.
+        classes: names of the head's classes.
+        dataset: name of the dataset, which is added to `trained_on` in the configuration.
+        about: facts for the model card.
     """
     before = config.trained_on
     seen = [*([UNKNOWN] if before is None else before), dataset]
@@ -324,6 +324,6 @@ def save_encoder(
             "An ECG encoder fine-tuned by `dbeta evaluate finetune`. Research use only. Not a medical device.",
             lines,
             f"`{HEAD_FILE}` holds the linear head on its embedding, with the names of its classes and of the leads it "
-            f"was trained with ({', '.join(leads)}); set the others to zero before it reads a recording.",
+            f"was trained with ({', '.join(leads)}); set the others to zero in its input.",
         )
         (partial / "README.md").write_text("\n\n".join(text) + "\n")

@@ -1,4 +1,4 @@
-"""Floating-point operations of a step and the machine's peak, from which utilisation is computed."""
+"""Counts floating-point operations of a step and measures the machine's peak, to compute utilisation."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-#: Width, at most, of the square matrices whose product is taken for the machine's peak.
+#: Maximum width of the square matrices multiplied to measure the machine's peak.
 SIDE = {"cpu": 2048, "cuda": 8192}
-#: Seconds that one product may take; a processor without units for a type may be a thousand times slower in it.
+#: Time limit of one product in seconds; types without hardware support can be a thousand times slower.
 LONGEST = 0.2
 
 
 @torch.no_grad()
 def count_flops(model: nn.Module, batch: Mapping[str, Any]) -> float:
-    """Floating-point operations of a forward pass, counted on two records of a batch and scaled to all of it."""
+    """Count the floating-point operations of a forward pass on two records of a batch, scaled to the whole batch."""
     n = len(batch["ecg"])
     left_out = ("facts", "ets_labels", "prompt_ids", "prompt_mask")
     few = {name: value[:2] for name, value in batch.items() if name not in left_out}
@@ -35,7 +35,7 @@ def count_flops(model: nn.Module, batch: Mapping[str, Any]) -> float:
 
 
 def matrix_peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations a second that a large matrix product reaches on a device: the best of five, after one to warm up."""
+    """Operations per second of a large matrix product on a device: the best of five, after a warm-up."""
     side = 128
     while side < SIDE.get(device.type, 2048) and 8 * _seconds(side, device, dtype, 2) < LONGEST:
         side *= 2

@@ -1,4 +1,4 @@
-"""What pretraining hides from the model: leads, ECG tokens and text tokens."""
+"""Random masking for pretraining: leads, ECG tokens and text tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dbeta.model.losses import IGNORED
 
 
 def hide_leads(leads: int, probability: float, generators: Sequence[np.random.Generator]) -> Tensor:
-    """Random lead masking: (B, leads) bool, each lead True with this probability; one lead at least stays visible."""
+    """Draw a lead mask: (B, leads) bool, each lead True with this probability; at least one lead stays visible."""
     hidden = np.stack([rng.random(leads) < probability for rng in generators])
     spared = np.array([int(rng.integers(leads)) for rng in generators])
     all_hidden = np.flatnonzero(hidden.all(axis=1))
@@ -22,23 +22,23 @@ def hide_leads(leads: int, probability: float, generators: Sequence[np.random.Ge
 
 
 def random_restore(n_tokens: int, generators: Sequence[np.random.Generator]) -> Tensor:
-    """A random token permutation per record, inverted, as `ECGEncoder.encode` takes it: (B, tokens) int64."""
+    """Draw a random token permutation per record, inverted as `ECGEncoder.encode` takes it: (B, tokens) int64."""
     return torch.from_numpy(np.stack([rng.permutation(n_tokens) for rng in generators]))
 
 
 def mask_tokens(
     input_ids: Tensor, tokenizer: Any, ratio: float, generators: Sequence[np.random.Generator]
 ) -> tuple[Tensor, Tensor]:
-    """BERT's masking (Devlin et al. 2019, section 3.1): of the chosen tokens 80 % are hidden, 10 % random, 10 % kept.
+    """Apply BERT's masking (Devlin et al. 2019, section 3.1): of the chosen tokens 80 % masked, 10 % random, 10 % kept.
 
     Args:
         input_ids: (B, T) int64.
-        tokenizer: gives special tokens; its mask token, or T5's free `<extra_id_0>` where it has none.
+        tokenizer: for its special tokens; its mask token, or T5's unused `<extra_id_0>` if it has none.
         ratio: share of the ordinary tokens to choose.
-        generators: a source of randomness for each row; what it gives does not depend on the padding.
+        generators: one source of randomness per row; the result does not depend on padding.
 
     Returns:
-        Masked ids and labels, both (B, T); labels are −100 where nothing was chosen.
+        Masked ids and labels, both (B, T); labels are −100 for tokens that were not chosen.
     """
     mask_id = tokenizer.mask_token_id
     if mask_id is None:

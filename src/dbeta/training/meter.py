@@ -1,4 +1,4 @@
-"""What a pretraining run logs besides its loss: parts of the loss, accuracies, embedding rank and time per step."""
+"""Collects what a pretraining run logs besides its loss: loss components, accuracies, embedding rank, step time."""
 
 from __future__ import annotations
 
@@ -10,49 +10,47 @@ from torch import Tensor
 from transformers import TrainerCallback
 
 from dbeta.model.distributed import world_size
-from dbeta.model.losses import IGNORED
-
-LOSSES = ("mlm_loss", "mem_loss", "etm_loss", "ets_loss")
+from dbeta.model.losses import IGNORED, LOSS_FIELDS
 
 
 class Stopwatch(TrainerCallback):
-    """Measures the time of training steps, without evaluation and saving."""
+    """Measures the time of training steps, excluding evaluation and saving."""
 
     def __init__(self) -> None:
-        """Stand at zero; it runs from `start`."""
+        """Start at zero; time runs from `start`."""
         self.running = False
         self.seconds, self.steps = 0.0, 0
         self._since = 0.0
 
     def start(self) -> None:
-        """Start, where it does not run yet."""
+        """Start the stopwatch unless it is running."""
         if not self.running:
             self.running, self._since = True, time.perf_counter()
 
     def take(self) -> tuple[int, float]:
-        """Steps and seconds since the last call."""
+        """Return the steps and seconds since the last call."""
         taken = self.steps, self.seconds
         self.steps, self.seconds = 0, 0.0
         return taken
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
-        """Count the step and its time, data loading included."""
+        """Count the step and its time, including data loading."""
         now = time.perf_counter()
         self.seconds += now - self._since
         self.steps += 1
         self._since = now
 
     def on_evaluate(self, *_: Any, **__: Any) -> None:
-        """Leave out the time since the step."""
+        """Exclude the time since the step."""
         self._since = time.perf_counter()
 
     def on_save(self, *_: Any, **__: Any) -> None:
-        """Leave out the time since the step or the evaluation."""
+        """Exclude the time since the step or the evaluation."""
         self._since = time.perf_counter()
 
 
 class Meter:
-    """Sums of what is logged, over the micro-batches since the last log."""
+    """Accumulates logged figures over the micro-batches since the last log."""
 
     def __init__(self) -> None:
         """Start empty."""
@@ -63,7 +61,7 @@ class Meter:
     def add(self, output: Any, batch: dict[str, Tensor]) -> None:
         """Count a batch."""
         device = output.ecg_embeds.device
-        counted = {name: output[name].detach().double() for name in LOSSES if output.get(name) is not None}
+        counted = {name: output[name].detach().double() for name in LOSS_FIELDS if output.get(name) is not None}
         counted["batches"] = torch.ones((), dtype=torch.double, device=device)
         if output.get("etm_logits") is not None:
             correct = output.etm_logits.argmax(dim=-1) == batch["aligned"].long()
@@ -77,7 +75,7 @@ class Meter:
         self.embeds = output.ecg_embeds.detach().float()
 
     def take(self) -> dict[str, float]:
-        """Means over all processes, and the rank of this one's last embeddings; then starts over."""
+        """Return means over all processes and the rank of this process's last embeddings, then reset."""
         if not self.sums:
             return {}
         names = sorted(self.sums)
@@ -85,7 +83,7 @@ class Meter:
         if world_size() > 1:
             torch.distributed.all_reduce(values)
         total = dict(zip(names, values.tolist(), strict=True))
-        logs = {name: total[name] / total["batches"] for name in LOSSES if name in total}
+        logs = {name: total[name] / total["batches"] for name in LOSS_FIELDS if name in total}
         if "pairs" in total:
             logs["etm_accuracy"] = total["etm_right"] / total["pairs"]
         if total.get("tokens"):

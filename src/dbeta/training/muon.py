@@ -1,8 +1,8 @@
-"""Muon for the matrices inside the model, AdamW for everything else, as one optimizer.
+"""Muon for the model's hidden matrices and AdamW for everything else, as one optimizer.
 
-The update is that of `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, with two differences: that one
-orthogonalizes in bfloat16, which is slow on many processors and rounds each update by about 1 %, this one in the
-gradient's own type; and this one also takes convolutions, flattened to matrices.
+The update is that of `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`, with two differences: it orthogonalizes
+in the gradient's own precision instead of bfloat16, which is slow on many CPUs and rounds each update by about 1 %; and
+it also handles convolutions, flattened to matrices.
 
 Source: Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the scale of an update that lets
 it share AdamW's learning rate and decay is that of Liu et al. 2025, "Muon is scalable for LLM training", section 2.2.
@@ -20,31 +20,31 @@ from torch import Tensor, nn
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 MOMENTUM = 0.95
-#: Root mean square of an update in units of the learning rate, about what AdamW's is.
+#: Root mean square of an update in units of the learning rate, about that of AdamW.
 UPDATE_RMS = 0.2
-#: Weights with a side below this go to AdamW: there is little to orthogonalize.
+#: Weights with a dimension below this go to AdamW: there is little to orthogonalize.
 SMALLEST_SIDE = 16
 #: Layers whose outputs are not hidden features but logits of words or samples of an ECG.
 OUTPUTS = frozenset(("decoder", "predict"))
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW whose parameter groups with `muon: True` are updated by orthogonalized momentum instead.
+    """AdamW, except that parameter groups with `muon: True` are updated with orthogonalized momentum.
 
     Args:
-        groups: parameter groups; those with `muon` hold `hidden_matrices`.
-        **settings: of `torch.optim.AdamW`, also the learning rate and decay of Muon's groups.
+        groups: parameter groups; those with `muon` contain `hidden_matrices`.
+        **settings: arguments of `torch.optim.AdamW`; learning rate and decay also apply to Muon's groups.
     """
 
     def __init__(self, groups: Any, **settings: Any) -> None:
-        """Make the optimizer."""
+        """Create the optimizer."""
         super().__init__(groups, **settings)
         for group in self.param_groups:
             group.setdefault("muon", False)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """One step of all groups; the closure is evaluated once, before any of them.
+        """Update all groups; the closure is evaluated once, before any update.
 
         Returns:
             The closure's loss, or None.
@@ -71,7 +71,7 @@ class Muon(torch.optim.AdamW):
             state = self.state[parameter]
             if "momentum" not in state:
                 state["momentum"] = torch.zeros_like(parameter)
-                state["step"] = torch.tensor(0.0)  # AdamW expects it in every state that it loads
+                state["step"] = torch.tensor(0.0)  # AdamW expects it in every state it loads
             state["momentum"].lerp_(parameter.grad, 1 - MOMENTUM)
             ahead = parameter.grad.lerp(state["momentum"], MOMENTUM)  # Nesterov momentum
             update = orthogonalize(ahead.flatten(1)).view_as(parameter)
@@ -81,7 +81,7 @@ class Muon(torch.optim.AdamW):
 
 
 def hidden_matrices(model: nn.Module) -> frozenset[str]:
-    """Names of the weights that map hidden features to hidden features: no embeddings, norms, outputs or small ones."""
+    """Names of weights that map hidden features to hidden features: no embeddings, norms, outputs or small ones."""
     return frozenset(
         f"{name}.weight"
         for name, module in model.named_modules()
@@ -93,13 +93,13 @@ def hidden_matrices(model: nn.Module) -> frozenset[str]:
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
-    """The nearest matrix with singular values of about 1 (0.7 to 1.2), by Newton-Schulz iteration.
+    """Compute the nearest matrix with singular values of about 1 (0.7 to 1.2), by Newton-Schulz iteration.
 
     Args:
         matrix: (rows, columns), any scale.
 
     Returns:
-        The same shape.
+        Matrix of the same shape.
     """
     a, b, c = QUINTIC
     wide = matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix

@@ -1,7 +1,7 @@
-"""Which text holds for which ECG of a batch: the signs that ETS learns.
+"""Labels ECG-text pairs of a batch for ETS: +1 if the text is true of the ECG, −1 if not, 0 if unknown.
 
 Facts about records and texts are small tensors, so that they can be gathered from other processes and pairs across
-processes get their true sign.
+processes get their true label.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from torch import Tensor
 from dbeta.model.distributed import gather, rank
 from dbeta.model.losses import ets_labels
 
-#: How signs are found: +1 for the aligned pair only (as published), also for equal texts, or by what texts state.
+#: Labelling rules: +1 for aligned pairs only (as published), also for equal texts, or by what texts state (entailment).
 RULES = ("pair", "equal", "entailment")
 
 
 @dataclass(frozen=True)
 class Text:
-    """A text and what is known of it.
+    """A text and what is known about its content.
 
     Attributes:
         words: the text.
-        states: the findings that are known to be in it.
-        complete: whether it states nothing else, as a text written from findings does; a report may say more.
-        denies: the findings that it says are absent.
+        states: findings that it is known to state.
+        complete: whether it states nothing else, like a text generated from findings; a report may say more.
+        denies: findings that it says are absent.
     """
 
     words: str
@@ -41,12 +41,12 @@ class Text:
 
 @dataclass(frozen=True)
 class Record:
-    """What is known of a record.
+    """What is known about a record.
 
     Attributes:
-        report: its own, empty where there is none.
-        findings: those that hold.
-        decided: the findings of which somebody decided whether they hold.
+        report: its report, empty if it has none.
+        findings: findings that are present.
+        decided: findings annotated as present or absent.
     """
 
     report: str
@@ -55,12 +55,12 @@ class Record:
 
 
 def pair_sign(text: Text, record: Record) -> int:
-    """Whether a text holds for a record: +1 yes, −1 no, 0 not known (entailment).
+    """Whether a text is true of a record: +1 yes, −1 no, 0 unknown (entailment).
 
-    A text that states findings holds for every record that has them all and none of those it denies, does not hold
-    where one is known to be otherwise, and says nothing where one is undecided. A report holds for the records with the
-    same report; where a record has all findings that the report is known to state, nobody knows; a report of which
-    nothing is known is taken not to hold, as in plain contrastive learning.
+    A text that states findings is true of every record that has them all and none of those it denies. It is not true if
+    one is known to be otherwise, and unknown if one is undecided. A report is true of records with the same report; it
+    is unknown for records with all findings that it is known to state; a report about which nothing is known is assumed
+    not to be true of other records, as in plain contrastive learning.
     """
     if text.words == record.report and not text.complete:
         return 1
@@ -71,7 +71,7 @@ def pair_sign(text: Text, record: Record) -> int:
 
 
 def text_key(words: str) -> int:
-    """A number that equal texts share, in every process; 0 for no text."""
+    """Number shared by equal texts, in every process; 0 for an empty text."""
     if not words:
         return 0
     return int.from_bytes(hashlib.blake2b(words.encode(), digest_size=8).digest(), "little") >> 1 or 1
@@ -80,21 +80,21 @@ def text_key(words: str) -> int:
 def encode_facts(
     records: Sequence[Record], own: Sequence[Text], texts: Sequence[Text], prompts: Sequence[Text], vocabulary: Any
 ) -> dict[str, Tensor]:
-    """The facts of a batch as tensors.
+    """Encode the facts of a batch as tensors.
 
     Args:
-        records: B.
-        own: B, the text of its own that each record has or would have.
-        texts: B, the text that each is paired with.
-        prompts: K further texts.
-        vocabulary: every finding → its column, F in all.
+        records: B records.
+        own: B texts, the record's own.
+        texts: B texts, those the records are paired with.
+        prompts: K additional texts.
+        vocabulary: every finding → its column, F in total.
 
     Returns:
-        `records` (B, F) int8 of +1 holds, −1 does not, 0 undecided; `record_keys` (B, 2) of report and own text;
+        `records` (B, F) int8 of +1 present, −1 absent, 0 undecided; `record_keys` (B, 2) of report and own text;
         `states` and `denies` (B, F) bool, `keys` (B,) and `complete` (B,) of the texts; `prompt_states` (K, F) bool.
     """
     table = np.zeros((len(records), len(vocabulary)), np.int8)
-    # Most records of a corpus have the same findings decided
+    # Most records of a corpus have the same findings annotated
     decided = {names: [vocabulary[name] for name in names] for names in {record.decided for record in records}}
     for row, record in zip(table, records, strict=True):
         row[decided[record.decided]] = -1
@@ -122,10 +122,10 @@ def encode_facts(
 
 
 def batch_signs(facts: Mapping[str, Tensor], aligned: Tensor, rule: str) -> Tensor:
-    """The sign of every ECG of this process with every text of all processes, then with the prompts.
+    """Label every ECG of this process with every text of all processes, then with the prompts.
 
     Args:
-        facts: of this process (`encode_facts`).
+        facts: facts of this process (`encode_facts`).
         aligned: (B,) bool, whether text i belongs to ECG i.
         rule: one of `RULES`.
 
@@ -138,7 +138,7 @@ def batch_signs(facts: Mapping[str, Tensor], aligned: Tensor, rule: str) -> Tens
         return signs
     own = torch.arange(len(aligned), device=aligned.device)
     same = (facts["record_keys"][:, :, None] == keys).any(dim=1)  # (B, T)
-    # A pair that is called misaligned is a negative, whatever its words
+    # A pair marked misaligned is a negative, whatever its words
     same[own, own + rank() * len(own)] &= aligned
     if rule == "equal":
         return torch.where(same, 1.0, signs)
@@ -155,13 +155,13 @@ def batch_signs(facts: Mapping[str, Tensor], aligned: Tensor, rule: str) -> Tens
 
 
 def with_signs(batch: Mapping[str, Any], rule: str) -> dict[str, Tensor]:
-    """A collated batch as `DBetaModel.forward` takes it: `ets_labels` (`batch_signs`) in place of `facts`."""
+    """Prepare a collated batch for `DBetaModel.forward`: `ets_labels` (`batch_signs`) in place of `facts`."""
     ready = {name: value for name, value in batch.items() if name != "facts"}
     return ready | {"ets_labels": batch_signs(batch["facts"], batch["aligned"], rule)}
 
 
 def _entailment(records: Tensor, states: Tensor, denies: Tensor | None = None) -> Tensor:
-    """+1 where a record has all a text states and nothing it denies, −1 where it is known not to, else 0: (B, T)."""
+    """+1 if a record has all a text states and nothing it denies, −1 if it is known not to, else 0: (B, T)."""
     wanted = states.float().T  # (F, T)
     wrong = (records == -1).float() @ wanted
     undecided = (records == 0).float() @ wanted

@@ -27,11 +27,12 @@ from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.model.config import PRESETS
 from dbeta.model.distributed import world_size
 from dbeta.model.processor import DBetaProcessor
+from dbeta.training.arguments import training_arguments
 from dbeta.training.card import write_card
 from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import Data, Panel, load_data
 from dbeta.training.figures import draw_log
-from dbeta.training.recipe import Recipe, training_arguments
+from dbeta.training.recipe import Recipe
 from dbeta.training.stream import TrainingStream
 from dbeta.training.trainer import PretrainTrainer, last_checkpoint, remove_incomplete
 from dbeta.training.validation import FEWEST_POSITIVES, embed_corpus, zero_shot_auroc
@@ -48,29 +49,29 @@ def make_config(recipe: Recipe) -> DBetaConfig:
     if start is not None and recipe.text_encoder is not None:
         raise DBetaError(f"{recipe.where}: start_from brings its own text encoder; leave text_encoder out")
     if recipe.start_share and start is None:
-        raise DBetaError(f"{recipe.where}: start_share is of the checkpoint that start_from names; name one")
+        raise DBetaError(f"{recipe.where}: start_share needs start_from; name a checkpoint to start from")
     try:
         if start is None:
             config = PRESETS[recipe.preset](**recipe.model)
         else:
             config = DBetaConfig.from_dict(settings | recipe.model)
     except (TypeError, ValueError) as error:
-        raise DBetaError(f"{recipe.where}: the model's settings are wrong ({error})") from None
+        raise DBetaError(f"{recipe.where}: invalid model settings ({error})") from None
     for name in ("ecg_layers", "ecg_heads", "fusion_layers", "fusion_heads", "mem_layers", "mem_heads", "hidden_size"):
         count = getattr(config, name)
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise DBetaError(f"{recipe.where}: model.{name} should be a whole number of at least 1, not {count!r}")
+            raise DBetaError(f"{recipe.where}: model.{name} must be a whole number of at least 1, not {count!r}")
     if config.n_kept_tokens < 1:
-        raise DBetaError(f"{recipe.where}: model.ecg_mask_ratio leaves no token of a recording visible; lower it")
+        raise DBetaError(f"{recipe.where}: model.ecg_mask_ratio masks every token of a recording; lower it")
     known = inspect.signature(DBetaConfig.__init__).parameters
-    for name in recipe.model:  # `PretrainedConfig` would silently keep it
+    for name in recipe.model:  # `PretrainedConfig` would silently accept it
         if name not in known and name != "faithful":
-            raise DBetaError(f"{recipe.where}: the model's settings are wrong (there is no {name!r})")
+            raise DBetaError(f"{recipe.where}: unknown model setting {name!r}")
     return config
 
 
 def _read_start(folder: Path) -> dict[str, Any]:
-    """The configuration of the checkpoint that a recipe starts from."""
+    """Read the configuration of the checkpoint that a recipe starts from."""
     config, weights = folder / "config.json", folder / "model.safetensors"
     try:
         settings = json.loads(config.read_text(encoding="utf-8"))
@@ -80,7 +81,7 @@ def _read_start(folder: Path) -> dict[str, Any]:
             f"or {' or '.join(BUNDLED)}"
         ) from None
     if not isinstance(settings, dict) or not weights.is_file():
-        raise DBetaError(f"start_from: {folder}: holds no checkpoint; name a folder that a run has written")
+        raise DBetaError(f"start_from: {folder}: not a checkpoint; name a folder written by `dbeta pretrain`")
     return settings
 
 
@@ -100,15 +101,15 @@ def load_tokenizer(recipe: Recipe) -> Any:
 
 
 def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBetaProcessor]:
-    """A fresh model and its processor, as a recipe says.
+    """Build the model and processor that a recipe describes.
 
     Args:
         recipe: the run.
-        texts: what a tokenizer is trained on, where the recipe asks for one.
+        texts: texts to train a tokenizer on, if the recipe asks for one.
     """
     config = make_config(recipe)
     if recipe.trains_tokenizer:
-        # Trained once for all processes: another order of counting may give other merges
+        # Trained in one process only: a different counting order may give different merges
         tokenizer: Any = broadcast_object_list([train_tokenizer(texts, config.text_config.vocab_size)])[0]
     else:
         tokenizer = load_tokenizer(recipe)
@@ -122,13 +123,13 @@ def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBeta
     try:
         model = DBetaModel(config)
     except (TypeError, ValueError) as error:
-        raise DBetaError(f"{recipe.where}: the model's settings are wrong ({error})") from None
+        raise DBetaError(f"{recipe.where}: invalid model settings ({error})") from None
     if recipe.text_encoder is not None:
         try:
             model.text_encoder.load_pretrained(recipe.text_encoder)
         except (OSError, ValueError, RuntimeError) as error:
             raise DBetaError(
-                f"{recipe.where}: no T5 of these sizes could be loaded from {recipe.text_encoder}; "
+                f"{recipe.where}: no T5 encoder of these sizes could be loaded from {recipe.text_encoder}; "
                 "name a folder or hub id"
             ) from error
     if recipe.start_folder is not None:
@@ -145,17 +146,17 @@ def _read_weights(file: Path) -> dict[str, torch.Tensor]:
 
 
 def _load_start(model: DBetaModel, file: Path) -> None:
-    """Give a model the weights of a checkpoint; parts that the checkpoint lacks stay as they are."""
+    """Load a checkpoint's weights into a model; parts that the checkpoint lacks keep their initial weights."""
     given = _read_weights(file)
     own = model.state_dict()
     for name, value in given.items():
         if name in own and own[name].shape != value.shape:
             raise DBetaError(
-                f"start_from: {file}: {name} has the shape {tuple(value.shape)}, the recipe's model "
-                f"{tuple(own[name].shape)}; leave sizes out of the recipe's model"
+                f"start_from: {file}: {name} has shape {tuple(value.shape)}, but the recipe's model has "
+                f"{tuple(own[name].shape)}; remove the sizes from the recipe's model section"
             )
     if not own.keys() & given.keys():
-        raise DBetaError(f"start_from: {file}: holds no weights of such a model; name another checkpoint")
+        raise DBetaError(f"start_from: {file}: has no weights that fit this model; name another checkpoint")
     model.load_state_dict(given, strict=False)
 
 
@@ -166,9 +167,9 @@ def blend_with_start(model: DBetaModel, file: Path, share: float) -> None:
     Source: WiSE-FT (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022), section 3.
 
     Args:
-        model: after its training.
-        file: weights that it started from; parts that they lack stay as they are.
-        share: 0 for the model as it is, 1 for the start.
+        model: the trained model.
+        file: weights that it started from; parameters missing there are left unchanged.
+        share: 0 keeps the model, 1 returns to the start.
     """
     given = _read_weights(file)
     for name, value in model.named_parameters():
@@ -177,7 +178,7 @@ def blend_with_start(model: DBetaModel, file: Path, share: float) -> None:
 
 
 def count_steps(args: Any, records: int) -> int:
-    """Steps of a run: `max_steps`, or what `num_train_epochs` times the records make."""
+    """Number of steps of a run: `max_steps`, or as many as `num_train_epochs` over the records take."""
     if args.max_steps > 0:
         return args.max_steps
     per_step = args.per_device_train_batch_size * args.gradient_accumulation_steps * world_size()
@@ -188,7 +189,7 @@ def make_trainer(recipe: Recipe, data: Data) -> PretrainTrainer:
     """Make the trainer of a run.
 
     Raises:
-        DBetaError: a setting of the recipe is wrong.
+        DBetaError: a setting of the recipe is invalid.
     """
     args = training_arguments(recipe)
     torch.manual_seed(args.seed)
@@ -218,11 +219,11 @@ def make_trainer(recipe: Recipe, data: Data) -> PretrainTrainer:
 
 
 def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
-    """Run a recipe and write the checkpoint: weights, configuration, processor, reference panel, log and pictures.
+    """Run a recipe and write the checkpoint: weights, configuration, processor, reference panel, log and plots.
 
     Args:
         recipe: the run.
-        resume: continue from the run's last checkpoint; start from the beginning if there is none yet.
+        resume: continue from the run's last checkpoint; starts from the beginning if there is none.
 
     Returns:
         The checkpoint's folder, `recipe.output`: the best step by validation; its subfolder `last` holds the last.
@@ -232,10 +233,10 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
     """
     output = Path(recipe.output)
     if (output / "model.safetensors").exists():
-        raise DBetaError(f"{output}: already holds a model; choose another --output or remove it")
+        raise DBetaError(f"{output}: already contains a model; choose another --output or remove it")
     steps_dir = output / "steps"
     if steps_dir.exists() and any(steps_dir.iterdir()) and not resume:
-        raise DBetaError(f"{output}: holds an unfinished run; continue with --resume or remove it")
+        raise DBetaError(f"{output}: contains an unfinished run; continue with --resume or remove it")
     data = load_data(recipe)
     trainer = make_trainer(recipe, data)
     if trainer.is_world_process_zero():
@@ -250,7 +251,7 @@ def pretrain(recipe: Recipe, *, resume: bool = False) -> Path:
 
 
 def _trained_on(recipe: Recipe, data: Data) -> list[str] | None:
-    """Kinds of dataset that the weights were trained on, those of the checkpoint they started from included."""
+    """Names of the datasets the weights were trained on, including those of the starting checkpoint."""
     sources = {rows.source for rows in data.training}
     if recipe.start_folder is not None:
         before = _read_start(recipe.start_folder).get("trained_on")
@@ -261,7 +262,7 @@ def _trained_on(recipe: Recipe, data: Data) -> list[str] | None:
 
 
 def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
-    """Write a finished run's checkpoint; all processes compute, the first one writes."""
+    """Write a finished run's checkpoint; all processes compute, only the first writes."""
     output = Path(recipe.output)
     model, processor, state = trainer.model, trainer.processor, trainer.state
     figure = zero_shot_auroc(model, processor, data.validation)
@@ -300,7 +301,7 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
     shutil.rmtree(output / "last", ignore_errors=True)
     for file in sorted(partial.iterdir(), key=lambda file: file.name == "model.safetensors"):
         if file.is_file():
-            file.chmod(mode)  # safetensors makes files readable by their owner only
+            file.chmod(mode)  # safetensors creates files that only their owner can read
         file.rename(output / file.name)
     partial.rmdir()
     trainer.accelerator.wait_for_everyone()

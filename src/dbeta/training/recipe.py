@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import field, fields
-from difflib import get_close_matches
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import torch
 import yaml
-from pydantic import Field, StrictBool, model_validator
-from transformers import TrainingArguments
+from pydantic import AfterValidator, Field, StrictBool, model_validator
 
-from dbeta.checkpoints.read import fastest_dtype, named_folder
+from dbeta.checkpoints.read import named_folder
 from dbeta.errors import DBetaError
+from dbeta.simulation.diseases import MIXES
+from dbeta.simulation.finding_table import TABLE
 from dbeta.training.settings import (
     Amount,
     Count,
@@ -26,28 +24,33 @@ from dbeta.training.settings import (
     settings,
 )
 
-#: Written in place of a corpus folder: ECGs simulated on demand.
+#: Stands in place of a corpus folder for ECGs simulated on demand.
 SIMULATED = "simulated"
-STRATEGIES = ("save_strategy", "eval_strategy", "logging_strategy")
-Section = Annotated[dict[str, Any], Field(description="settings of its own")]
+Section = Annotated[dict[str, Any], Field(description="a mapping")]
+
+
+def _mix(name: str) -> str:
+    if name not in MIXES:
+        raise ValueError("unknown mix")
+    return name
 
 
 @settings()
 class CollatorSettings:
-    """The `collator` section of a recipe: which texts ECGs are paired with, and augmentation.
+    """The `collator` section of a recipe: how ECGs are paired with texts and augmented.
 
     Attributes:
-        written_share: probability that a text is written from its record's findings instead of being its report.
-        misaligned_share: probability that a record gets a text that does not hold for it (paper: 1/2).
+        written_share: probability that a text is generated from the record's findings instead of being its report.
+        misaligned_share: probability that a record is paired with a text that is not true of it (paper: 1/2).
         negatives_seen: whether the model sees that text; the published code shows the record's own text and still
             labels the pair misaligned.
-        pairs: how the sign of a pair is found, "pair", "equal" or "entailment" (`dbeta.training.pairs`).
+        pairs: how pairs are labelled positive or negative, "pair", "equal" or "entailment" (`dbeta.training.pairs`).
         prompts: short single-finding texts added to each batch for ETS, at most all findings; only with "entailment".
         gain_jitter: standard deviation of a random log-gain per lead, against overfitting to voltages.
         crop: probability that a record is cut to a random window of at least half its length and padded like a short
             recording: against overfitting, and so that short recordings are familiar.
-        max_stated: most findings that a written text states.
-        denied_share: probability that a written text also says of one or two findings that they are absent.
+        max_stated: maximum number of findings stated in a generated text.
+        denied_share: probability that a generated text also states that one or two findings are absent.
     """
 
     written_share: Share = 0.5
@@ -71,7 +74,7 @@ class Optimization:
         head_rate: learning rate of heads, projections and fusion, as a multiple of the encoders'.
         schedule: "three_stage", or None for that of `TrainingArguments`.
         warmup: share of the steps in which the rate rises from 1 % to its full value.
-        hold: share in which it stays; then it falls to 1 % by the same factor each step (wav2vec 2.0's schedule).
+        hold: share at the full value; then the rate decays exponentially to 1 % (wav2vec 2.0's schedule).
         matrices: "muon" for the weights between hidden features (`dbeta.training.muon`), or None for the optimizer of
             `TrainingArguments` throughout.
         matrix_rate: learning rate of those weights, as a multiple of the others'.
@@ -87,7 +90,7 @@ class Optimization:
     @model_validator(mode="after")
     def _check_shares(self) -> Optimization:
         if self.warmup + self.hold > 1:
-            raise ValueError("warmup and hold are shares of the run; together they should be at most 1")
+            raise ValueError("warmup plus hold must be at most 1; both are shares of the run")
         return self
 
 
@@ -96,18 +99,25 @@ class SimulationSettings:
     """The `simulation` section of a recipe, for the corpus "simulated" (`SimulatedRows`).
 
     Attributes:
-        records: training records.
-        seed: of the simulation.
+        records: number of training records.
+        seed: seed of the simulation.
         mix: how common diseases are.
-        untold: findings that are undetermined in every record.
-        validation: further records to validate on, 0 for none.
+        untold: findings left undetermined in every record.
+        validation: number of additional records for validation, 0 for none.
     """
 
     records: Positive = 1_000_000
     seed: Count = 0
-    mix: Name = "balanced"
+    mix: Annotated[str, AfterValidator(_mix), Field(strict=True, description=f"one of {', '.join(MIXES)}")] = "balanced"
     untold: Annotated[list[str], Field(description="a list of findings")] = field(default_factory=list)
     validation: Count = 512
+
+    @model_validator(mode="after")
+    def _check_untold(self) -> SimulationSettings:
+        for name in self.untold:
+            if name not in TABLE:
+                raise ValueError(f"untold has {name!r}, which is no finding that the simulator decides")
+        return self
 
 
 @settings()
@@ -116,11 +126,11 @@ class Recipe:
 
     Attributes:
         preset: model sizes, "tiny" or "base".
-        corpus: folder made by `dbeta corpus build`, or several with the weight of each in what is drawn; "simulated"
-            instead of a folder means ECGs simulated on demand.
-        validation: corpus whose validation split is measured on; None: those of `corpus`.
+        corpus: folder made by `dbeta corpus build`, or a mapping from several folders to their sampling weights;
+            "simulated" instead of a folder means ECGs simulated on demand.
+        validation: corpus whose validation split is used; None uses the validation splits of `corpus`.
         simulation: `SimulationSettings`.
-        output: folder for the checkpoint.
+        output: checkpoint folder.
         tokenizer: "train" (on the training split), or a folder or hub id.
         text_encoder: folder or hub id of pretrained T5 weights; None trains it from scratch.
         start_from: folder of a checkpoint to continue from, or "tiny" or "tiny-sim"; its sizes and tokenizer replace
@@ -128,13 +138,13 @@ class Recipe:
         start_share: how much of that checkpoint's weights is blended into the result, 0 to below 1; keeps more of what
             the start knew (WiSE-FT, Wortsman et al. 2022).
         negatives: where misaligned texts come from: "n3s" (`dbeta corpus negatives`) or "batch".
-        model: changes to the preset (`DBetaConfig`; `faithful: true` for the published switches).
+        model: overrides of the preset (`DBetaConfig`; `faithful: true` for the published switches).
         collator: `CollatorSettings`.
         optimizer: `Optimization`.
-        training: arguments of `transformers.TrainingArguments`; `bf16: auto` where the processor has units for it.
+        training: arguments of `transformers.TrainingArguments`; `bf16: auto` uses bfloat16 if the hardware supports it.
     """
 
-    #: Prefix of error messages: the file that it was read from.
+    #: The file that the recipe was read from; error messages start with it.
     where = "recipe"
 
     preset: Annotated[Literal["base", "tiny"], Field(description="base or tiny")] = "tiny"
@@ -142,21 +152,19 @@ class Recipe:
         str | Annotated[dict[str, Weight], Field(min_length=1)],
         Field(description="a folder, or folders with weights above 0"),
     ] = "runs/corpus/ptb-xl"
-    validation: Annotated[str | None, Field(strict=True, description="a name")] = None
-    simulation: Annotated[SimulationSettings, Field(description="settings of its own")] = field(
+    validation: Annotated[str | None, Field(strict=True, description="a string")] = None
+    simulation: Annotated[SimulationSettings, Field(description="a mapping")] = field(
         default_factory=SimulationSettings
     )
     output: Name = "runs/tiny"
     tokenizer: Name = "train"
-    text_encoder: Annotated[str | None, Field(strict=True, description="a name")] = None
-    start_from: Annotated[str | None, Field(strict=True, description="a name")] = None
+    text_encoder: Annotated[str | None, Field(strict=True, description="a string")] = None
+    start_from: Annotated[str | None, Field(strict=True, description="a string")] = None
     start_share: ShareBelow1 = 0.0
     negatives: Annotated[Literal["n3s", "batch"], Field(description="n3s or batch")] = "batch"
     model: Section = field(default_factory=dict)
-    collator: Annotated[CollatorSettings, Field(description="settings of its own")] = field(
-        default_factory=CollatorSettings
-    )
-    optimizer: Annotated[Optimization, Field(description="settings of its own")] = field(default_factory=Optimization)
+    collator: Annotated[CollatorSettings, Field(description="a mapping")] = field(default_factory=CollatorSettings)
+    optimizer: Annotated[Optimization, Field(description="a mapping")] = field(default_factory=Optimization)
     training: Section = field(default_factory=dict)
 
     @property
@@ -187,10 +195,14 @@ def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
     """
     try:
         content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise DBetaError(
+            f"{path}: cannot be read ({error.strerror}); name a recipe, such as recipes/tiny.yaml"
+        ) from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise DBetaError(f"{path}: cannot be read as a recipe ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):
-        raise DBetaError(f"{path}: not a recipe; it should hold keys such as preset, corpus and training")
+        raise DBetaError(f"{path}: not a recipe; expected keys such as preset, corpus and training")
     for change in changes or []:
         _apply(content, change)
     try:
@@ -204,80 +216,17 @@ def load_recipe(path: Path, changes: list[str] | None = None) -> Recipe:
 def _apply(content: dict[str, Any], change: str) -> None:
     """Apply one `key=value`."""
     key, equals, value = change.partition("=")
-    if not equals:
-        raise DBetaError(f"--set {change}: write it as key=value")
     *parents, last = key.split(".")
+    if not equals or not all([*parents, last]):
+        raise DBetaError(f"--set {change}: write it as key=value, such as training.max_steps=10")
     place = content
     for parent in parents:
         if place.get(parent) is None:
             place[parent] = {}
         place = place[parent]
         if not isinstance(place, dict):
-            raise DBetaError(f"--set {change}: {parent} holds a single value")
+            raise DBetaError(f"--set {change}: {parent} is a single value, not a mapping")
     try:
         place[last] = yaml.safe_load(value)
     except yaml.YAMLError:
         raise DBetaError(f"--set {change}: {value!r} is not a YAML value") from None
-
-
-@settings()
-class _Checked:
-    """The training settings that are checked here; `TrainingArguments` lets wrong values of them pass."""
-
-    seed: Count = 0
-    per_device_train_batch_size: Positive = 8
-    gradient_accumulation_steps: Positive = 1
-    learning_rate: Amount = 5e-5
-    bf16: Annotated[StrictBool | Literal["auto"], Field(description="true, false or auto")] = False
-
-
-def training_arguments(recipe: Recipe) -> TrainingArguments:
-    """A recipe's training settings as `TrainingArguments`.
-
-    Raises:
-        DBetaError: a setting is unknown or wrong.
-    """
-    try:
-        typed = {str(key): _typed(str(key), value) for key, value in recipe.training.items()}
-        _Checked(**{one.name: typed[one.name] for one in fields(_Checked) if one.name in typed})
-        if typed.get("bf16") == "auto":
-            gpu = torch.cuda.is_available() and not typed.get("use_cpu")
-            typed["bf16"] = fastest_dtype(torch.device("cuda" if gpu else "cpu")) == torch.bfloat16
-        if not torch.cuda.is_available():
-            typed.setdefault("use_cpu", True)
-        if typed.get("save_total_limit") == 1:
-            typed["save_total_limit"] = 2  # the best and the last; with one, `Trainer` would delete the last
-        own = {
-            "output_dir": str(Path(recipe.output) / "steps"),
-            "report_to": [],
-            "train_sampling_strategy": "sequential",  # the stream is shuffled already
-            "remove_unused_columns": False,
-            "logging_first_step": True,
-            "logging_nan_inf_filter": False,
-            "disable_tqdm": not sys.stderr.isatty(),
-            "dataloader_pin_memory": torch.cuda.is_available(),
-        }
-        return TrainingArguments(**(own | typed))
-    except DBetaError as error:
-        raise DBetaError(f"{recipe.where}: training.{error}") from None
-    except (TypeError, ValueError) as error:
-        raise DBetaError(f"{recipe.where}: the training settings are wrong ({error})") from None
-
-
-def _typed(key: str, value: Any) -> Any:
-    """A training setting; numbers that YAML reads as text, such as 1e-3 without a point, become numbers."""
-    if key not in TrainingArguments.__dataclass_fields__:
-        near = get_close_matches(key, TrainingArguments.__dataclass_fields__)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see transformers.TrainingArguments"
-        raise DBetaError(f"{key} is not a training setting; {hint}")
-    if value is None:
-        raise DBetaError(f"{key} has no value; give one or leave it out")
-    if key in STRATEGIES and value == "epoch":
-        raise DBetaError(f"{key} counts in steps, since a run is one long epoch; choose steps")
-    default = getattr(TrainingArguments, key, None)
-    if isinstance(value, str) and isinstance(default, int | float) and not isinstance(default, bool):
-        try:
-            return type(default)(float(value))
-        except ValueError:
-            raise DBetaError(f"{key} should be a number, not {value!r}") from None
-    return value

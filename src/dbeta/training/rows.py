@@ -1,4 +1,4 @@
-"""What training needs of a source of rows, whether they are stored or simulated."""
+"""Interface that training uses for stored and simulated records."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ class TrainingRows(Protocol):
 
     @property
     def source(self) -> str:
-        """Kind of dataset, for `DBetaConfig.trained_on`."""
+        """Name of the dataset, for `DBetaConfig.trained_on`."""
 
     @property
     def folder(self) -> Path | None:
-        """Where they and their table of negatives are stored; None where they are not stored."""
+        """Folder of the corpus and its table of negatives; None if it is not stored."""
 
     @property
     def vocabulary(self) -> list[str]:
-        """The findings that the source decides."""
+        """Findings annotated in this source."""
 
     def __len__(self) -> int:
         """Number of records."""
 
     def __getitem__(self, wanted: Sequence[int]) -> dict[str, list[Any]]:
-        """Columns of some rows, as `dbeta.corpus.store` describes them."""
+        """Return the columns of some rows, as described in `dbeta.corpus.store`."""
 
     def texts(self) -> tuple[list[str], list[list[str]]]:
         """Texts to train a tokenizer on, and the findings of each record."""
 
     def sample(self, count: int) -> Sequence[int]:
-        """At most `count` rows that stand for all."""
+        """At most `count` rows that are representative of all."""
 
     def validation(self) -> Any:
         """The source's validation records as a `datasets.Dataset`, or None."""
 
     def describe(self) -> str:
-        """One line for the model card."""
+        """Describe the source in one line of the model card."""
 
 
 def open_rows(recipe: Recipe, name: str) -> TrainingRows:
-    """The rows of one of a recipe's corpora.
+    """Open one of a recipe's corpora.
 
     Raises:
         DBetaError: the folder is not a corpus, or the simulation's settings are out of range.

@@ -1,4 +1,4 @@
-"""Settings that are checked when they are made: a wrong one raises one sentence that says what is allowed."""
+"""Settings classes that validate their fields; an invalid value raises a one-line error that says what is allowed."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Class = TypeVar("Class", bound=type)
 
 def _number(value: Any) -> Any:
     if isinstance(value, bool):
-        raise ValueError("a truth value is not a number")
+        raise ValueError("a boolean is not a number")
     return value
 
 
 _Number = Annotated[float, BeforeValidator(_number)]
 _Whole = Annotated[int, BeforeValidator(_number)]
-# The descriptions are what error messages say is allowed
+# Error messages quote these descriptions
 Share = Annotated[_Number, Field(ge=0, le=1, description="a number from 0 to 1")]
 ShareBelow1 = Annotated[_Number, Field(ge=0, lt=1, description="a number from 0 to below 1")]
 Amount = Annotated[_Number, Field(ge=0, allow_inf_nan=False, description="a number of at least 0")]
@@ -30,15 +30,15 @@ Rate = Annotated[_Number, Field(gt=0, lt=1, description="a number between 0 and 
 Count = Annotated[_Whole, Field(ge=0, description="a whole number of at least 0")]
 Positive = Annotated[_Whole, Field(ge=1, description="a whole number of at least 1")]
 Weight = Annotated[_Number, Field(gt=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(strict=True, description="a name")]
+Name = Annotated[str, Field(strict=True, description="a string")]
 
 
 @dataclass_transform()
 def settings(*, frozen: bool = False) -> Any:
-    """Decorate a class as a dataclass whose fields pydantic checks; mistakes are raised as `DBetaError`.
+    """Make a class a dataclass whose fields are validated by pydantic; invalid values raise `DBetaError`.
 
     Args:
-        frozen: whether instances are read-only.
+        frozen: make instances read-only.
     """
 
     def decorate(cls: Class) -> Class:
@@ -60,12 +60,12 @@ def settings(*, frozen: bool = False) -> Any:
 
 
 def explain(kind: Any, error: ValidationError, values: Mapping[str, Any]) -> str:
-    """The first mistake that pydantic found as a sentence: the key, what is allowed, what was given.
+    """Describe the first validation error in one sentence: the key, what is allowed, what was given.
 
     Args:
-        kind: class made by `settings`; its fields' descriptions say what is allowed.
-        error: pydantic's.
-        values: what the class was given.
+        kind: class decorated with `settings`; its fields' descriptions say what is allowed.
+        error: the error that pydantic raised.
+        values: arguments that the class was given.
     """
     first = error.errors(include_url=False)[0]
     keys: list[str] = []
@@ -80,4 +80,4 @@ def explain(kind: Any, error: ValidationError, values: Mapping[str, Any]) -> str
         kind = field.annotation if hasattr(field.annotation, "__pydantic_fields__") else None
     if field is None or (kind is not None and isinstance(given, Mapping)):
         return f"{'.'.join(keys)}: {first['ctx']['error']}".removeprefix(": ")
-    return f"{'.'.join(keys)} should be {field.description}, not {given!r}"
+    return f"{'.'.join(keys)} must be {field.description}, not {given!r}"

@@ -1,6 +1,6 @@
-"""The order of records in a run: position → corpus row.
+"""Order of the records in a run: position → corpus row.
 
-The row at a position depends on the seed and the position alone, so a resumed or distributed run
+The row at a position depends only on the seed and the position, so a resumed or distributed run
 sees the same rows as an uninterrupted single process.
 """
 
@@ -15,29 +15,29 @@ from torch.utils.data import Dataset
 
 
 class TrainingStream(Dataset):
-    """Several corpora mixed by weight and reshuffled each round.
+    """Several corpora, mixed by weight and reshuffled each round.
 
-    In one round the corpora give records in the ratio of their weights, and the one that lasts longest gives each of
-    its records once; the others start over, in a new order, when they are exhausted.
+    In one round, records are drawn from the corpora in proportion to their weights. The corpus that lasts longest gives
+    each of its records once; the others start over, in a new order, when they are exhausted.
 
     Args:
         corpora: datasets of corpus rows.
-        weights: share of each in what is drawn; they need not sum to 1.
-        length: positions of the run.
-        seed: of the order.
+        weights: sampling weight of each corpus; they need not sum to 1.
+        length: number of positions in the run.
+        seed: seed of the order.
     """
 
     def __init__(self, corpora: Sequence[Any], weights: Sequence[float], length: int, seed: int = 0) -> None:
-        """Compute how many records of each corpus a round holds.
+        """Compute the number of records of each corpus in a round.
 
         Raises:
             ValueError: a weight is not positive, or a corpus is empty.
         """
         sizes = np.array([len(corpus) for corpus in corpora])
         if not len(corpora) or len(weights) != len(corpora) or not (sizes > 0).all():
-            raise ValueError("a stream needs corpora with records, and a weight for each")
+            raise ValueError("a stream needs corpora with records and one weight for each")
         if not all(weight > 0 for weight in weights):
-            raise ValueError("the weight of a corpus should be above 0")
+            raise ValueError("the weight of a corpus must be above 0")
         share = np.array(weights, dtype=float) / sum(weights)
         self.per_round = np.maximum(1, np.round(share * (sizes / share).max())).astype(int)
         self.bounds = np.concatenate([[0], np.cumsum(self.per_round)])
@@ -48,15 +48,15 @@ class TrainingStream(Dataset):
 
     @property
     def round_length(self) -> int:
-        """Positions after which each corpus has given its share."""
+        """Number of positions in a round."""
         return int(self.bounds[-1])
 
     def __len__(self) -> int:
-        """Positions of the run."""
+        """Number of positions in the run."""
         return self.length
 
     def place(self, position: int) -> tuple[int, int]:
-        """Corpus and row at a position."""
+        """Return the corpus and row at a position."""
         turn, slot = divmod(position, self.round_length)
         slot = int(shuffled(self.seed, -1, turn, self.round_length)[slot])
         corpus = int(np.searchsorted(self.bounds, slot, side="right")) - 1
@@ -65,7 +65,7 @@ class TrainingStream(Dataset):
         return corpus, int(shuffled(self.seed, corpus, turn, int(self.sizes[corpus]))[i])
 
     def __getitems__(self, positions: Sequence[int]) -> list[dict[str, Any]]:
-        """Corpus rows with their `position` and the number of their `corpus`."""
+        """Return corpus rows with their `position` and `corpus` number."""
         rows: list[dict[str, Any]] = [{} for _ in positions]
         places = [self.place(position) for position in positions]
         for number, corpus in enumerate(self.corpora):
@@ -78,11 +78,11 @@ class TrainingStream(Dataset):
         return rows
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """The row at a position."""
+        """Return the row at a position."""
         return self.__getitems__([position])[0]
 
 
 @lru_cache(maxsize=8)
 def shuffled(seed: int, corpus: int, turn: int, n: int) -> np.ndarray:
-    """A permutation of n, determined by the other arguments; cached, since a round asks for it at each position."""
+    """Return a permutation of n determined by the other arguments; cached, since it is needed at each position."""
     return np.random.default_rng([seed, corpus + 1, turn]).permutation(n)

@@ -1,7 +1,7 @@
-"""The training loop: `transformers.Trainer` with this project's losses, rates, log and safeguards.
+"""The training loop: `transformers.Trainer` with this project's losses, learning rates, log and safeguards.
 
-A step depends on the saved state of the trainer alone (`stream`, `collate`), so a resumed run equals an uninterrupted
-one; and a step whose loss or gradient is not finite never reaches the weights.
+A step depends only on the trainer's saved state (`stream`, `collate`), so a resumed run equals an uninterrupted one. A
+step whose loss or gradient is not finite never changes the weights.
 """
 
 from __future__ import annotations
@@ -28,27 +28,27 @@ from dbeta.training.pairs import with_signs
 from dbeta.training.recipe import Optimization
 from dbeta.training.validation import zero_shot_auroc
 
-#: Parts of the model that train at the plain learning rate.
+#: Parts of the model trained at the base learning rate.
 ENCODERS = frozenset(("ecg_encoder", "text_encoder"))
-#: Where a schedule starts and ends, as a share of the full rate.
+#: Learning rate at the start and end of a schedule, as a fraction of the full rate.
 LOWEST_RATE = 0.01
 
 
 class PretrainTrainer(Trainer):
-    """Trains on a `TrainingStream` and measures zero-shot AUROC in evaluation.
+    """Trains on a `TrainingStream` and evaluates zero-shot AUROC.
 
     Args:
-        processor: the model's.
-        pairs: rule for the signs of ETS (`dbeta.training.pairs`).
-        optimization: rates and schedule.
-        **kwargs: those of `Trainer`.
+        processor: the model's processor.
+        pairs: labelling rule for ETS (`dbeta.training.pairs`).
+        optimization: learning rates and schedule.
+        **kwargs: arguments of `Trainer`.
     """
 
     optimizer: Any
     lr_scheduler: Any
 
     def __init__(self, *, processor: DBetaProcessor, pairs: str, optimization: Optimization, **kwargs: Any) -> None:
-        """Keep what the steps need."""
+        """Store the settings."""
         super().__init__(**kwargs)
         self.processor = processor
         self.pairs = pairs
@@ -60,7 +60,7 @@ class PretrainTrainer(Trainer):
         self._step_flops = self._peak = 0.0
 
     def create_optimizer(self, model: Any = None) -> Any:
-        """Separate rates for heads and encoders (an independent reimplementation found 5× stable); Muon if asked."""
+        """Use separate rates for encoders and heads (an independent reimplementation found 5× stable); Muon if set."""
         model = self.model if model is None else model
         if self.optimizer is None:
             decayed = set(self.get_decay_parameter_names(model))
@@ -69,14 +69,14 @@ class PretrainTrainer(Trainer):
             groups: dict[tuple[bool, bool, bool], list[Any]] = {}
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
-                    plain = not ENCODERS.isdisjoint(name.split("."))  # wrappers put their own names in front
+                    plain = not ENCODERS.isdisjoint(name.split("."))  # wrappers add prefixes
                     groups.setdefault((not plain, name in decayed, name in inner), []).append(parameter)
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if muon:
                 if self.is_fsdp_enabled:
-                    raise DBetaError("optimizer.matrices needs whole weights; leave it out with training.fsdp")
+                    raise DBetaError("optimizer.matrices needs unsharded weights; leave out it or training.fsdp")
                 if not issubclass(kind, torch.optim.AdamW):
-                    raise DBetaError(f"optimizer.matrices goes with AdamW, not with {self.args.optim.value}")
+                    raise DBetaError(f"optimizer.matrices requires AdamW, not {self.args.optim.value}")
                 kind = Muon
             rate = settings.pop("lr", self.args.learning_rate)
             self.optimizer = kind(
@@ -97,7 +97,7 @@ class PretrainTrainer(Trainer):
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """The recipe's schedule."""
+        """Use the recipe's schedule."""
         if self.optimization.schedule is None:
             return super().create_scheduler(num_training_steps, optimizer)
         if self.lr_scheduler is None:
@@ -110,13 +110,13 @@ class PretrainTrainer(Trainer):
         return self.lr_scheduler
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """Forward and backward of one batch.
+        """Run forward and backward pass of one batch.
 
         Raises:
             DBetaError: the loss or the gradient is not finite.
         """
         if not self._step_flops:
-            # Three times the forward pass: the backward pass costs two of it (Kaplan et al. 2020, section 2.1)
+            # Three times the forward pass, since the backward pass costs two (Kaplan et al. 2020, section 2.1)
             self._step_flops = (
                 3 * count_flops(self.model, self._prepare_inputs(inputs)) * self.args.gradient_accumulation_steps
             )
@@ -127,32 +127,32 @@ class PretrainTrainer(Trainer):
         if not torch.isfinite(loss):
             raise self._diverged("loss")
         if self.accelerator.sync_gradients and not self.args.fp16:  # fp16 skips such steps itself
-            # Before clipping, which would turn an infinite norm into zeros; nothing is clipped here
+            # Checked before clipping, which would turn an infinite norm into zeros; nothing is clipped here
             norm = self.accelerator.clip_grad_norm_(model.parameters(), math.inf)
             if norm is not None and not math.isfinite(norm):
                 raise self._diverged("gradient")
         return loss
 
     def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
-        """The weighted loss; its parts are kept for the log."""
+        """Compute the weighted loss; its components are kept for the log."""
         ready = with_signs(inputs, self.pairs)
         output = model(**ready)
         self._meter.add(output, ready)
         return (output.loss, output) if return_outputs else output.loss
 
     def _diverged(self, what: str) -> DBetaError:
-        """Save the batch of a step that must not be taken, and make the error."""
+        """Save the batch of a step that must not be taken, and return the error."""
         file = Path(self.args.output_dir).parent / f"bad-batch-{self.state.global_step + 1}-{rank()}.safetensors"
         save_file({name: tensor.cpu().contiguous() for name, tensor in _flat(self._batch)}, file)
         kept = last_checkpoint(Path(self.args.output_dir))
-        then = f"continue from {kept} with --resume" if kept else "start again"
+        then = f"continue from {kept} with --resume" if kept else "start over"
         return DBetaError(
-            f"the {what} is not finite in step {self.state.global_step + 1}; that step was not taken and its batch is "
-            f"in {file}: repair the corpus or lower training.learning_rate, then {then}"
+            f"the {what} is not finite in step {self.state.global_step + 1}; the step was skipped and its batch is in "
+            f"{file}. Repair the corpus or lower training.learning_rate, then {then}"
         )
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
-        """Add each loss, accuracies, embedding rank, speed and utilisation since the last log."""
+        """Add loss components, accuracies, embedding rank, speed and utilisation since the last log."""
         if "loss" in logs:
             logs |= self._meter.take()
             logs |= self._speed()
@@ -169,7 +169,7 @@ class PretrainTrainer(Trainer):
         }
 
     def evaluate(self, eval_dataset: Any = None, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """Zero-shot AUROC over the findings of the validation split, as `eval_zero_shot`."""
+        """Compute zero-shot AUROC over the findings of the validation split, as `eval_zero_shot`."""
         dataset = self.eval_dataset if eval_dataset is None else eval_dataset
         metrics = {"eval_zero_shot": zero_shot_auroc(self.model, self.processor, dataset)}
         self.log(metrics)
@@ -177,14 +177,14 @@ class PretrainTrainer(Trainer):
         return metrics
 
     def _save_rng_state(self, output_dir: str) -> None:
-        # No public hook lies between this and the trainer's state, whose file marks a checkpoint as complete: it must
+        # `Trainer` has no public hook before it writes its state. That file marks a checkpoint as complete, so it must
         # not be written before the other processes' files
         super()._save_rng_state(output_dir)
         self.accelerator.wait_for_everyone()
 
 
 def three_stages(done: float, warmup: float, hold: float) -> float:
-    """The share of the full learning rate when a share of the run is done: linear rise, constant, exponential fall."""
+    """Share of the full learning rate at a given share of the run: linear rise, constant, exponential decay."""
     if done < warmup:
         return LOWEST_RATE + (1 - LOWEST_RATE) * done / warmup
     if done <= warmup + hold:
@@ -193,13 +193,13 @@ def three_stages(done: float, warmup: float, hold: float) -> float:
 
 
 def last_checkpoint(steps_dir: Path) -> Path | None:
-    """The newest complete checkpoint of a run; the trainer's state is written last."""
+    """The newest complete checkpoint of a run; it is complete once the trainer's state is written."""
     found = sorted(steps_dir.glob("checkpoint-*"), key=lambda folder: int(folder.name.rpartition("-")[2]))
     return next((folder for folder in reversed(found) if _complete(folder)), None)
 
 
 def remove_incomplete(steps_dir: Path) -> None:
-    """Delete checkpoints that a killed run left half written."""
+    """Delete incomplete checkpoints left by a killed run."""
     for folder in steps_dir.glob("checkpoint-*"):
         if not _complete(folder):
             shutil.rmtree(folder)

@@ -1,4 +1,4 @@
-"""Zero-shot AUROC on the validation split while a model is being trained."""
+"""Zero-shot AUROC on the validation split during training."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from dbeta.model.distributed import rank, world_size
 from dbeta.model.embed import embed_signals, embed_texts
 from dbeta.model.processor import DBetaProcessor
 
-#: Validation findings with fewer positives say more about chance than about the model.
+#: Findings with fewer positives are left out, since their AUROC would be mostly chance.
 FEWEST_POSITIVES = 10
 
 
 def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batch_size: int = 64) -> Tensor:
-    """Embed recordings; processes share the work.
+    """Embed recordings; with several processes, the work is shared.
 
     Args:
-        model: put into evaluation mode meanwhile.
-        processor: the model's.
+        model: the model; in evaluation mode for the duration of the call.
+        processor: the model's processor.
         corpus: rows, a `datasets.Dataset` or another sequence with `__getitems__`.
-        batch_size: recordings at a time.
+        batch_size: recordings per batch.
 
     Returns:
         (n, D) float32 of unit length, on the CPU.
@@ -42,7 +42,7 @@ def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batc
     mine = range(rank(), len(corpus), world_size())
     embeds = np.zeros((len(mine), model.config.hidden_size), np.float32)
     with evaluating(model), warnings.catch_warnings():
-        # Odd recordings were reported when the corpus was built
+        # Unusual recordings were reported when the corpus was built
         warnings.simplefilter("ignore", DBetaWarning)
         for start in range(0, len(mine), batch_size):
             rows = mine[start : start + batch_size]
@@ -58,7 +58,7 @@ def embed_corpus(model: DBetaModel, processor: DBetaProcessor, corpus: Any, batc
 
 @contextmanager
 def evaluating(model: DBetaModel) -> Iterator[None]:
-    """The model in evaluation mode, restored to its former mode afterwards."""
+    """Put the model in evaluation mode, and restore its former mode afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -69,12 +69,12 @@ def evaluating(model: DBetaModel) -> Iterator[None]:
 
 @dataclass
 class Validation:
-    """Records that a model is measured on while it is being trained.
+    """Records that a model is evaluated on during training.
 
     Attributes:
         corpus: the rows.
-        findings: of each row, those that hold.
-        decided: of each row, those of which somebody decided whether they hold.
+        findings: findings present in each row.
+        decided: findings annotated as present or absent in each row.
     """
 
     corpus: Any
@@ -83,7 +83,7 @@ class Validation:
 
     @classmethod
     def of(cls, corpora: Sequence[tuple[Any, Iterable[str]]]) -> Validation:
-        """Several datasets of corpus rows together, each with the findings that its corpus decides."""
+        """Combine several datasets of corpus rows, each with the findings annotated in its corpus."""
         findings, decided = [], []
         for corpus, vocabulary in corpora:
             known = frozenset(vocabulary)
@@ -96,13 +96,13 @@ class Validation:
         return len(self.corpus)
 
     def labels(self, finding: str) -> tuple[np.ndarray, np.ndarray]:
-        """Whether each record has a finding, and whether anybody decided: two (n,) bool."""
+        """Whether each record has a finding, and whether it is annotated: two (n,) bool."""
         has = np.array([finding in row for row in self.findings])
         return has, has | np.array([finding in row for row in self.decided])
 
     @property
     def common(self) -> list[str]:
-        """The findings that at least `FEWEST_POSITIVES` records have, and as many are known not to have."""
+        """Findings known to be present in at least `FEWEST_POSITIVES` records and absent in as many."""
         found = []
         for name in sorted(frozenset().union(*self.findings)):
             has, decided = self.labels(name)
@@ -112,9 +112,9 @@ class Validation:
 
 
 def zero_shot_auroc(model: DBetaModel, processor: DBetaProcessor, validation: Validation) -> float:
-    """Macro AUROC over the common findings, each finding's phrase as the prompt; NaN where there are none.
+    """Macro AUROC over the common findings, with each finding's name as the prompt; NaN if there are none.
 
-    Records for which a finding is undecided are left out of its figure.
+    Records without an annotation of a finding are left out of its AUROC.
     """
     names = validation.common
     if not names:

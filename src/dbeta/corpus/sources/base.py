@@ -1,4 +1,4 @@
-"""Shared by the sources: the table of records, names of findings, splits by patient, reading of tables."""
+"""Shared code of the sources: table of records, names of findings, splits by patient, reading of tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from dbeta.conditions.registry import find_condition
 from dbeta.errors import DBetaError
 
-#: From so many records on, validation and test are 2.5 % each instead of 10 %.
+#: From this many records on, validation and test are 2.5 % each instead of 10 %.
 MANY_RECORDS = 100_000
 
 #: Values of columns that a source lacks.
@@ -35,8 +35,8 @@ class Source:
     Attributes:
         table: one row per record: `record_id` and `file` (relative to `folder`; "part.hdf5#exam_id" inside an HDF5
             file), `report` (cleaned), `findings`, `unknown`, `statements`, `patient_id`, `split`, `age` (years),
-            `sex` and `device` as in `dbeta.corpus.store`; optionally `sampling_rate` (Hz) and `leads` (names),
-            for files that do not carry them.
+            `sex` and `device` as in `dbeta.corpus.store`; optionally `sampling_rate` (Hz), `leads` (names) and
+            `units`, for files that do not carry them.
         vocabulary: every finding that the source decides for at least some records, sorted.
         folder: base of the relative paths in `file`.
         split_rule: how the splits were made, in words.
@@ -56,7 +56,7 @@ class Source:
             DBetaError: there are no records, two have the same id, or a patient is in two splits.
         """
         if self.table.empty:
-            raise DBetaError(f"{self.folder}: holds no records; name the dataset as downloaded")
+            raise DBetaError(f"{self.folder}: no records found; name the dataset as downloaded")
         self.table = self.table.copy()
         for name, value in DEFAULTS.items():
             if name not in self.table:
@@ -76,7 +76,7 @@ def finding_name(phrase: str) -> str:
     """Normalise the name of a finding, so that it is the same in all corpora.
 
     Returns:
-        The lower-case name of the condition of `conditions.yaml` that the phrase is a name or synonym of; otherwise
+        The lower-case name of the condition in `conditions.yaml` that has the phrase as name or synonym; otherwise
         the phrase in lower case.
     """
     condition = find_condition(phrase)
@@ -139,7 +139,7 @@ def reading(path: Path, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
 
 
 def read_columns(file: Path, columns: list[str], optional: list[str] | None = None) -> pd.DataFrame:
-    """Read columns of a CSV file as text, "" where empty; the optional ones only where the file has them.
+    """Read columns of a CSV file as text, "" for empty cells; optional columns are left out if the file lacks them.
 
     Raises:
         DBetaError: the file is missing, cannot be read, or lacks a column.

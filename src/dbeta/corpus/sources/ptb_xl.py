@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
 
 from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.sources.base import Source, all_findings, ecgbench_labels, finding_name
-from dbeta.errors import DBetaError
+from dbeta.errors import DBetaError, DBetaWarning
 
 #: PTB-XL's diagnostic super-classes in words (Wagner et al. 2020, table 6).
 SUPER_CLASSES = {
@@ -22,7 +23,7 @@ SUPER_CLASSES = {
 #: PTB-XL's official folds (Wagner et al. 2020): 1–8 train, 9 validation, 10 test.
 TEST_FOLD, VALIDATION_FOLD = 10, 9
 
-#: Statements on shapes and intervals, which readers omit where a diagnosis implies them: no record with left
+#: Statements on shapes and intervals, which readers omit if a diagnosis implies them: no record with left
 #: ventricular hypertrophy also states voltage criteria, and few with first-degree block state a prolonged PR interval.
 SHAPES = ("ABQRS", "STD_", "STE_", "VCLVH", "QWAVE", "LOWT", "NT_", "TAB_", "INVT", "LPR", "LVOLT", "HVOLT")
 
@@ -33,10 +34,11 @@ OLDEST = 89
 def read_ptb_xl_table(raw: Path) -> pd.DataFrame:
     """Read PTB-XL's records and labels as `ecgbench` derives them, plus some columns.
 
-    These are `filename_hr`, `codes`, `findings` (names of the statements and of their super-classes) and `unknown`,
-    findings that a reader may have omitted: sinus bradycardia beside sinus rhythm, which in one of seven records is
-    slower than 60 per minute, and `SHAPES` where an abnormal record has no statement of form at all. Statements count
-    whatever their likelihood, as in the published benchmarks.
+    These are `file` (at 500 Hz, or at 100 Hz where only that is there), `low_rate` (whether it is the latter), `codes`,
+    `findings` (names of the statements and of their super-classes) and `unknown`, findings that a reader may have
+    omitted: sinus bradycardia beside sinus rhythm, which in one of seven records is slower than 60 per minute, and
+    `SHAPES` where an abnormal record has no statement of form at all. Statements count whatever their likelihood, as in
+    the published benchmarks.
 
     Raises:
         DBetaError: `raw` is not PTB-XL's folder.
@@ -48,8 +50,15 @@ def read_ptb_xl_table(raw: Path) -> pd.DataFrame:
     if table["patient_id"].isna().any():
         record = table.index[table["patient_id"].isna()][0]
         raise DBetaError(f"{raw / 'ptbxl_database.csv'}: record {record} has no patient_id; get the table again")
-    files = pd.read_csv(raw / "ptbxl_database.csv", usecols=["ecg_id", "filename_hr"], index_col="ecg_id")
-    table["filename_hr"] = files["filename_hr"]
+    columns = ("ecg_id", "filename_hr", "filename_lr")
+    files = pd.read_csv(raw / "ptbxl_database.csv", usecols=lambda name: name in columns, index_col="ecg_id")
+    high, low = files["filename_hr"], files.get("filename_lr")
+    if low is None:
+        low = pd.Series("", index=high.index)
+    table["low_rate"] = [
+        not _is_there(raw, one) and _is_there(raw, other) for one, other in zip(high, low, strict=True)
+    ]
+    table["file"] = high.where(~table["low_rate"], low)
     statements = pd.read_csv(raw / "scp_statements.csv", index_col=0)
     phrase, form = statements["description"].to_dict(), set(statements.index[statements["form"] == 1])
     table["codes"] = [list(codes) for codes in table["scp_codes"]]
@@ -72,21 +81,36 @@ def read_ptb_xl_table(raw: Path) -> pd.DataFrame:
     return table
 
 
+def _is_there(raw: Path, name: object) -> bool:
+    """Tell whether both files of a WFDB record exist."""
+    return bool(name) and isinstance(name, str) and all((raw / f"{name}{end}").is_file() for end in (".hea", ".dat"))
+
+
+def low_rate_note(count: int) -> str:
+    """Say that records are read at 100 Hz."""
+    return f"Records read from their 100 Hz files, because their 500 Hz files are missing: {count:,}."
+
+
 def read_ptb_xl(raw: Path) -> Source:
     """Read PTB-XL at 500 Hz; official folds 1–8 are train, 9 validation, 10 test.
+
+    A record of which only the 100 Hz files are there is read at 100 Hz.
 
     Args:
         raw: PTB-XL's folder as downloaded.
 
     Raises:
         DBetaError: the folder is not PTB-XL.
+
+    Warns:
+        DBetaWarning: how many records are read at 100 Hz.
     """
     table = read_ptb_xl_table(raw)
     fold = {VALIDATION_FOLD: "validation", TEST_FOLD: "test"}
     records = pd.DataFrame(
         {
             "record_id": table.index.astype(str),
-            "file": table["filename_hr"].to_numpy(),
+            "file": table["file"].to_numpy(),
             "report": [clean_report(report) if isinstance(report, str) else "" for report in table["report"]],
             "findings": table["findings"].to_numpy(),
             "unknown": table["unknown"].to_numpy(),
@@ -105,4 +129,7 @@ def read_ptb_xl(raw: Path) -> Source:
         "Sinus bradycardia is unknown where sinus rhythm is stated, and shapes (Q waves, voltages, …) are unknown "
         "where an abnormal record has no statement of form: readers omit these.",
     ]
+    if low := int(table["low_rate"].sum()):
+        notes.append(low_rate_note(low))
+        warnings.warn(f"{raw}: {notes[-1][0].lower()}{notes[-1][1:-1]}", DBetaWarning, stacklevel=3)
     return Source(records, all_findings(records["findings"]), raw, rule, notes)

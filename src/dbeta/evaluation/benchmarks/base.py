@@ -26,17 +26,17 @@ class Benchmark:
     """Records with labels.
 
     Attributes:
-        name: of the benchmark.
+        name: name of the benchmark.
         protocol: description of records, labels and split.
-        records: a row for each record: `RECORD_COLUMNS`, and columns for `reader` (`file`, …).
-        labels: (records, classes) int8 of 1, 0 and −1 where undecided.
-        conditions: a class's label → its condition.
+        records: one row per record: `RECORD_COLUMNS`, and columns for `reader` (`file`, …).
+        labels: (records, classes) int8 of 1, 0 and −1 for undecided.
+        conditions: label of a class → its condition.
         reader: function of a row of `records` and seconds to the recording; can be pickled.
         missing: number of records that the dataset lists but whose files are missing.
         notes: sentences for readers of the report.
         subsets: name of a published training subset → its record ids.
-        weights: (classes, classes) rewards of the challenge score, where the dataset has them.
-        readers: name of a human reader or other model → (records, classes) of 0 and 1, where the dataset has them.
+        weights: (classes, classes) rewards of the challenge score, if the dataset has them.
+        readers: name of a human reader or other model → (records, classes) of 0 and 1, if the dataset has them.
         dataset: the records' dataset, as in `DBetaConfig.trained_on`.
         sources: datasets that include these recordings, as in `DBetaConfig.trained_on`; a model that was pretrained on
             one of them is in-domain.
@@ -192,7 +192,7 @@ def add_groups(benchmark: Benchmark, file: Path) -> Benchmark:
 def assign_test_split(source: Source) -> tuple[pd.DataFrame, list[str]]:
     """Make sure that there is a test split.
 
-    Where a source has none, its validation split becomes the test split, and a part of training becomes validation.
+    If a source has none, its validation split becomes the test split, and part of training becomes validation.
 
     Returns:
         The source's records, and notes on the change.

@@ -74,7 +74,7 @@ def load_challenge_2021(raw: Path) -> Benchmark:
     if (raw / "weights.csv").is_file():
         weights = read_weights(raw / "weights.csv")
     else:
-        notes.append("The folder has no weights.csv, so there is no challenge score.")
+        notes.append("The folder has no weights.csv, so no challenge score is computed.")
     parts = {part for file in table["file"] for part in Path(file).parts}
     return Benchmark(
         name="challenge-2021",

@@ -84,7 +84,7 @@ _CPSC2018_NAME, _CSN_NAME = re.compile(r"A\d{4}"), re.compile(r"JS\d{5}")
 def load_cpsc2018(raw: Path) -> Benchmark:
     """Load CPSC2018's public records: WFDB as in the challenges' copies, or MATLAB files beside REFERENCE.csv.
 
-    A model reads the first seconds of each recording, as many as it takes.
+    A model reads the start of each recording, as much as its input takes.
 
     Raises:
         DBetaError: `raw` is not CPSC2018.

@@ -17,11 +17,6 @@ from dbeta.evaluation.benchmarks.ptb_xl import ptb_xl_conditions, ptb_xl_labels
 from dbeta.evaluation.benchmarks.readers import CorpusReader
 
 
-def is_corpus(raw: Path) -> bool:
-    """Tell whether a folder is a built corpus."""
-    return (raw / "corpus.json").is_file()
-
-
 def load_from_corpus(name: str, raw: Path) -> Benchmark:
     """Load a benchmark from a built corpus.
 
@@ -31,7 +26,7 @@ def load_from_corpus(name: str, raw: Path) -> Benchmark:
         raw: the corpus.
 
     Raises:
-        DBetaError: it cannot be read, or is of another source.
+        DBetaError: the corpus cannot be read, or is from another source.
     """
     source = read_counts(raw)["source"]
     corpus = load_corpus(raw)
@@ -62,7 +57,7 @@ def load_from_corpus(name: str, raw: Path) -> Benchmark:
         class_of = {code: label for label, codes in CHALLENGE_CLASSES.items() for code in codes}
         stated = [[class_of[code] for code in codes if code in class_of] for codes in table["statements"]]
         labels = label_matrix(stated, list(CHALLENGE_CLASSES))
-        notes = [*notes, "A corpus has no weights.csv, so there is no challenge score."]
+        notes = [*notes, "A corpus has no weights.csv, so no challenge score is computed."]
         conditions = {label: condition_of_label("challenge-2021", label) for label in CHALLENGE_CLASSES}
     elif name == source == "code-15":
         labels = label_matrix(table["statements"].tolist(), list(CODE_FINDINGS))

@@ -30,7 +30,7 @@ LAST_COLUMN = {
     "cpsc2018": "scp_codes",
     "csn": "diagnose",
 }
-#: MERL uses so many seconds of a CPSC2018 recording.
+#: MERL uses this many seconds of a CPSC2018 recording.
 CPSC2018_SECONDS = 5.0
 #: Training subset → share of the training records, drawn by scikit-learn with a fixed seed.
 SUBSETS = {"1%": 0.01, "10%": 0.1}
@@ -175,11 +175,11 @@ def _ptb_xl_records(table: pd.DataFrame, raw: Path, split_file: Path) -> pd.Data
         {
             "record_id": table["ecg_id"].astype(int).astype(str),
             "patient_id": table["patient_id"].astype(float).astype(int).astype(str),
-            "file": table["filename_hr"],
         }
     )
-    own = read_ptb_xl(raw).table.set_index("record_id")[["age", "sex", "device", "report"]]
+    own = read_ptb_xl(raw).table.set_index("record_id")[["file", "age", "sex", "device", "report"]]
     own = own.reindex(records["record_id"])
+    records["file"] = own["file"].fillna(table["filename_hr"].set_axis(own.index)).to_numpy()
     records["age"] = own["age"].clip(upper=OLDEST + 1).to_numpy(float)
     for name, unknown in (("sex", "unknown"), ("device", ""), ("report", "")):
         records[name] = own[name].fillna(unknown).to_numpy()

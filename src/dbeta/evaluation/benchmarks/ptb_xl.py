@@ -8,7 +8,13 @@ import numpy as np
 import pandas as pd
 
 from dbeta.conditions.registry import SUPER_CLASSES, Condition, condition_of_label
-from dbeta.corpus.sources.ptb_xl import TEST_FOLD, VALIDATION_FOLD, read_ptb_xl, read_ptb_xl_table
+from dbeta.corpus.sources.ptb_xl import (
+    TEST_FOLD,
+    VALIDATION_FOLD,
+    low_rate_note,
+    read_ptb_xl,
+    read_ptb_xl_table,
+)
 from dbeta.errors import DBetaError
 from dbeta.evaluation.benchmarks.base import Benchmark, keep_present, label_matrix, with_labels
 from dbeta.evaluation.benchmarks.readers import FileReader
@@ -99,7 +105,9 @@ def load_ptb_xl(raw: Path, task: str, fold: int | None = None, *, subset_ok: boo
         DBetaError: `raw` is not PTB-XL's folder, lacks files, or has no labelled record of the fold.
     """
     table = read_ptb_xl(raw).table
-    folds = read_ptb_xl_table(raw)["strat_fold"].to_numpy()
+    own = read_ptb_xl_table(raw)
+    folds = own["strat_fold"].to_numpy()
+    table["low_rate"] = own["low_rate"].to_numpy()
     chosen = fold
     if chosen is None:
         chosen = TEST_FOLD if (folds == TEST_FOLD).any() else VALIDATION_FOLD
@@ -121,6 +129,8 @@ def load_ptb_xl(raw: Path, task: str, fold: int | None = None, *, subset_ok: boo
             "published ones."
             + (" `dbeta pretrain` selects checkpoints on fold 9, which favours them here." if chosen == 9 else "")
         )
+    if low := int(table.pop("low_rate")[there].sum()):
+        notes.append(low_rate_note(low))
     if len(folds) < RECORDS:
         notes.append(f"The folder lists {len(folds):,} of PTB-XL's {RECORDS:,} records.")
     return Benchmark(

@@ -25,7 +25,7 @@ class FileReader:
 
     Attributes:
         folder: base of the relative path `file` of a record.
-        first_seconds: use only so much of each recording, padded with zeros to the model's input; None for no limit.
+        first_seconds: use only this much of each recording, padded with zeros to the model's input; None for no limit.
     """
 
     folder: Path
@@ -65,7 +65,7 @@ class Prepared:
     Attributes:
         signals: (leads, samples) float32 for each input format.
         digests: hash of each signal.
-        error: why the record is unreadable; then there are no signals.
+        error: why the record is unreadable; in that case there are no signals.
     """
 
     signals: list[np.ndarray]
@@ -76,13 +76,13 @@ class Prepared:
 def prepare_record(row: dict[str, Any], reader: Any, formats: Sequence[InputFormat]) -> Prepared:
     """Read and prepare one record of a benchmark for each input format; errors are returned, never raised."""
     with warnings.catch_warnings():
-        # Warnings on thousands of records help nobody; errors are returned
+        # Warnings about thousands of records would be noise; errors are returned
         warnings.simplefilter("ignore", DBetaWarning)
         try:
             ecg = reader(row, max(one.duration for one in formats))
             signals = [prepare_signal(ecg, one) for one in formats]
         except DBetaError as error:
             return Prepared([], [], str(error))
-        except Exception as error:  # an unforeseen error must not end an evaluation that takes hours
+        except Exception as error:  # an unexpected error must not end a long evaluation
             return Prepared([], [], f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
     return Prepared(signals, [hashlib.blake2b(one.tobytes(), digest_size=DIGEST_SIZE).digest() for one in signals])

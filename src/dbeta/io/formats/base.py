@@ -14,12 +14,15 @@ import numpy as np
 
 from dbeta.ecg import standard_lead_name
 from dbeta.errors import DBetaError
+from dbeta.io.amplitude import Sizes
 from dbeta.io.identity import Identity
 
-#: Marks a channel that is none of the twelve in `leads`.
+#: Lowest sampling rate, in Hz, that a column of times can imply.
 NO_LEAD = "-"
 #: Hz; a lower rate does not come from a column of times.
 SLOWEST = 10.0
+#: Seconds from the beginning by which an unstated unit is judged, whichever stretch is read.
+OPENING = 60.0
 
 
 @dataclass
@@ -32,6 +35,7 @@ class Options:
     start: float = 0.0
     duration: float | None = None
     units: str | None = None
+    raw_gain: str | None = None  # of the raw numbers, in place of gains and offsets in the file
 
     def stretch(self, sampling_rate: float, total: int) -> tuple[int, int]:
         """The requested stretch of a file of `total` samples, as first sample and the one after the last.
@@ -62,7 +66,10 @@ class Recording:
     identity: Identity = field(default_factory=Identity)
     meta: dict[str, Any] = field(default_factory=dict)
     unit_assumed: bool = False
+    sizes: Sizes | None = None  # by which an unstated unit is judged, if not by `opening` or `signal`
+    opening: np.ndarray | None = None  # the first minute of the channels, if `signal` is a later stretch
     notes: list[str] = field(default_factory=list)  # warnings for the user
+    gains: Sequence[float] = ()  # counts per unit of each channel, if the file holds raw numbers
 
 
 @contextmanager

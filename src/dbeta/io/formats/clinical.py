@@ -1,7 +1,7 @@
 """Clinical XML, SCP-ECG and MFER, through `ecgdatakit`: the rhythm strip, never the median beat.
 
-Corrects what the library does otherwise: it rounds sampling rates to whole Hz, keeps the calibration pulse at the end
-of Philips files, and omits the rhythm statement of HL7 aECG from the interpretation.
+Corrects what the library does otherwise: it rounds sampling rates to whole Hz, and omits the rhythm statement of HL7
+aECG from the interpretation.
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from dbeta.io.formats.base import Options, Recording, known_lead, parsing, patie
 from dbeta.io.identity import Identity
 
 
-def _read(file: Path, options: Options, kind: str, parser: str) -> Recording:
+def read_clinical(file: Path, options: Options, kind: str, parser: str) -> Recording:
+    """Read a file with one of the parsers of `ecgdatakit`.
+
+    Args:
+        file: the file.
+        options: of the caller; none is needed.
+        kind: name of the format, for messages.
+        parser: name of the parser's class.
+    """
     from ecgdatakit.parsing.parser import FileParser
 
     with parsing(kind, file):
@@ -29,27 +37,32 @@ def _read(file: Path, options: Options, kind: str, parser: str) -> Recording:
         units = ["" if lead.is_raw else lead.units for lead in leads]
         rate = next((lead.sampling_rate for lead in leads if known_lead(lead.label)), None)
         rate = _exact_rate(body.raw_metadata, rate) if rate else None
-    if body.source_format == "sierra_xml" and len({len(row) for row in signal}) == 1:
-        signal = list(_without_calibration_pulse(np.stack(signal)))
     device = f"{body.recording.device.manufacturer} {body.recording.device.model}".strip()
     meta = patient_facts(body.patient.age, body.patient.sex) | ({"device": device} if device else {})
     return Recording(signal, names, rate, units, None, _report(body), _identity(body), meta)
 
 
-read_aecg = partial(_read, kind="HL7 aECG", parser="HL7aECGParser")
-read_philips = partial(_read, kind="Philips XML", parser="SierraXMLParser")
-read_muse = partial(_read, kind="GE MUSE XML", parser="GEMuseXMLParser")
-read_mortara = partial(_read, kind="Mortara XML", parser="MortaraEL250Parser")
-read_scp = partial(_read, kind="SCP-ECG", parser="SCPECGParser")
-read_mfer = partial(_read, kind="MFER", parser="MFERParser")
+read_aecg = partial(read_clinical, kind="HL7 aECG", parser="HL7aECGParser")
+read_philips = partial(read_clinical, kind="Philips XML", parser="SierraXMLParser")
+read_muse = partial(read_clinical, kind="GE MUSE XML", parser="GEMuseXMLParser")
+read_mortara = partial(read_clinical, kind="Mortara XML", parser="MortaraEL250Parser")
+read_scp = partial(read_clinical, kind="SCP-ECG", parser="SCPECGParser")
+read_mfer = partial(read_clinical, kind="MFER", parser="MFERParser")
 
 
 def _exact_rate(stated: dict[str, Any], rounded: float) -> float:
-    exact = stated.get("rhythm_time", {}).get("sampling_rate_exact")
+    exact = stated.get("rhythm_time", {}).get("sampling_rate_exact") or _number(stated.get("raw", {}).get("frequency"))
     if interval := stated.get("rhythm_sample_interval_us"):
         exact = 1e6 / interval
     exact = exact or next(iter(stated.get("sampling_rates", ())), None)
     return exact if exact and abs(exact - rounded) <= 0.5 else rounded
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
 
 
 def _report(body: Any) -> str:
@@ -66,9 +79,3 @@ def _identity(body: Any) -> Identity:
     staff = (recording.technician, recording.referring_physician, body.interpretation.interpreter)
     name = f"{patient.first_name} {patient.last_name}".strip()
     return Identity(patient.patient_id, name, born, tuple(text for text in staff if text))
-
-
-def _without_calibration_pulse(signal: np.ndarray) -> np.ndarray:
-    """Remove the 1 mV pulse at the end of Philips' 11 s, a stretch in which all leads are equal, unlike in an ECG."""
-    differ = np.flatnonzero(np.ptp(signal, axis=0) > 0)
-    return signal[:, : differ[-1] + 1] if differ.size else signal

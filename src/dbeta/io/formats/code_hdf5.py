@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,9 @@ import numpy as np
 
 from dbeta.ecg import LEADS, augmented_leads
 from dbeta.errors import DBetaError
+from dbeta.io.amplitude import Sizes, measure, unit_name
 from dbeta.io.formats.base import Options, Recording, disagreement, parsing
 from dbeta.io.safety.hdf5 import read_rows
-from dbeta.io.units import millivolts
 
 # The orders of the limb leads in CODE-15 % (and most others), CODE-test and MIMIC-IV-ECG.
 _LIMB_ORDERS = (
@@ -28,20 +30,11 @@ def read_hdf5(file: Path, options: Options) -> Recording:
     """Read one recording of an HDF5 file in CODE's layout, without its zero padding."""
     import h5py
 
-    shape: tuple[int, ...] = ()
-    with parsing("HDF5"), h5py.File(file) as content:
-        if isinstance(content.get("tracings"), h5py.Dataset):
-            shape = content["tracings"].shape
-        ids = read_rows(content["exam_id"], slice(None)).ravel().tolist() if "exam_id" in content else []
-    if len(shape) != 3 or shape[2] != len(LEADS) or 0 in shape:
-        raise DBetaError("is not in CODE's layout: it needs a dataset 'tracings' of shape (recordings, samples, 12)")
-    if len(ids) not in (0, shape[0]):
-        raise DBetaError(f"holds {shape[0]} recordings but {len(ids)} exam_ids; get the file again")
+    shape, ids = _outline(file)
     row = _choose_row(shape[0], ids, options.record)
     rate = options.sampling_rate or 400.0
     with parsing("HDF5"), h5py.File(file) as content:
         first, last = _used(content["tracings"], row)
-        unit = (options.units and millivolts(options.units)) or _code_unit(file, file.stat().st_mtime_ns)
     if last == first:
         raise DBetaError(f"has only zeros in row {row}; choose another recording with --record")
     begin, end = options.stretch(rate, last - first)
@@ -51,8 +44,18 @@ def read_hdf5(file: Path, options: Options) -> Recording:
         signal = read_rows(content["tracings"], row, slice(first + begin, first + end))  # (samples, 12)
         opening, signal = (part.T.astype(np.float64) for part in (opening, signal))
     names = options.leads or _limb_order(opening) + LEADS[6:]
-    units = [f"{unit} mV"] * len(LEADS)
-    return Recording(signal, names, rate, units, last - first, meta={"record": ids[row] if ids else row})
+    meta: dict[str, Any] = {"record": ids[row] if ids else row}
+    assumed = []
+    if options.units:
+        unit = options.units
+    else:
+        found = _code_unit(file, file.stat().st_mtime_ns, row, rate)
+        unit, meta["unit"] = f"{found} mV", f"{unit_name(found)} (assumed)"
+        assumed.append(f"in {unit_name(found)}")
+    assumed += [] if options.sampling_rate else [f"sampled at {rate:g} Hz"]
+    assumed += [] if options.leads else [f"of leads in the order {', '.join(names)}"]
+    notes = [f"does not state all that is needed; taken to be {', '.join(assumed)}"] if assumed else []
+    return Recording(signal, names, rate, [unit] * len(LEADS), last - first, meta=meta, notes=notes)
 
 
 def _used(tracings: Any, row: int) -> tuple[int, int]:
@@ -68,13 +71,54 @@ def _used(tracings: Any, row: int) -> tuple[int, int]:
     return first, last
 
 
+def _outline(file: Path) -> tuple[tuple[int, ...], list[Any]]:
+    """Shape of the tracings, and the exam_ids if the file has any."""
+    import h5py
+
+    shape: tuple[int, ...] = ()
+    with parsing("HDF5"), h5py.File(file) as content:
+        if isinstance(content.get("tracings"), h5py.Dataset):
+            shape = content["tracings"].shape
+        ids = read_rows(content["exam_id"], slice(None)).ravel().tolist() if "exam_id" in content else []
+    if len(shape) != 3 or shape[2] != len(LEADS) or 0 in shape:
+        raise DBetaError("is not in CODE's layout: it needs a dataset 'tracings' of shape (recordings, samples, 12)")
+    if len(ids) not in (0, shape[0]):
+        raise DBetaError(f"holds {shape[0]} recordings but {len(ids)} exam_ids; get the file again")
+    return shape, ids
+
+
+def hdf5_records(file: Path) -> list[str]:
+    """The recordings of a file in CODE's layout: exam_ids or, where there is none of its own, "row N".
+
+    CODE-15 % ends each part with an empty row of exam_id 0, which is not listed.
+    """
+    shape, ids = _outline(file)
+    if not ids:
+        return [f"row {row}" for row in range(shape[0])]
+    counts = Counter(map(str, ids))
+    names = [str(one) if counts[str(one)] == 1 and one != 0 else f"row {row}" for row, one in enumerate(ids)]
+    if ids[-1] == 0 and len(ids) > 1:
+        import h5py
+
+        with parsing("HDF5"), h5py.File(file) as content:
+            first, last = _used(content["tracings"], shape[0] - 1)
+        names = names[:-1] if first == last else names
+    return names
+
+
 def _choose_row(count: int, ids: list[Any], record: str | int | None) -> int:
     if record is None:
         if count > 1:
             raise DBetaError(f"holds {count} recordings; choose one by exam_id or row number with --record")
         return 0
+    numbered = re.fullmatch(r"row (\d{1,9})", str(record))
+    if numbered and int(numbered[1]) < count:
+        return int(numbered[1])
     # CODE-15 % ends each part with an empty row of exam_id 0, which must not hide row 0
     matches = [row for row, exam in enumerate(ids) if str(exam) == str(record) != "0"]
+    if len(matches) > 1:
+        rows = ", ".join(map(str, matches[:5]))
+        raise DBetaError(f'has exam_id {record} in rows {rows}; choose one with --record "row {matches[0]}"')
     if not matches and str(record).isdecimal() and int(record) < count:
         matches = [int(record)]
     if not matches:
@@ -83,22 +127,30 @@ def _choose_row(count: int, ids: list[Any], record: str | int | None) -> int:
 
 
 @functools.lru_cache(maxsize=64)
-def _code_unit(file: Path, changed: int) -> float:
-    """The factor from the file's unit to mV: 0.1 (the documented 1e-4 V) or 1, as copies of CODE are found in both.
+def _code_unit(file: Path, changed: int, row: int, rate: float) -> float:
+    """The file's unit in mV: 0.1 (the documented 1e-4 V) or 1, as copies of CODE are found in both.
 
-    The largest step between samples at 400 Hz, the slope of the QRS, is about 0.6 mV and independent of baseline
-    wander; in a file in 1e-4 V the median over leads and recordings is ten times that. `changed`, the modification
-    time, invalidates the cache.
+    It is told by the QRS complexes of up to 16 recordings spread over the file and of the one in `row`. `changed`, the
+    modification time, invalidates the cache.
+
+    Raises:
+        DBetaError: both units are possible, or neither.
     """
     import h5py
 
-    steps = []
+    sizes = []
     with h5py.File(file) as content:
         tracings = content["tracings"]
-        for row in np.unique(np.linspace(0, len(tracings) - 1, 16).astype(int)):
-            step = np.median(np.ptp(np.diff(read_rows(tracings, row, slice(0, _BLOCK)), axis=0), axis=0))
-            steps += [step] if step > 0 else []
-    return 0.1 if steps and np.median(steps) > 1.8 else 1.0
+        for one in {row, *np.linspace(0, len(tracings) - 1, 16).astype(int).tolist()}:
+            found = measure(read_rows(tracings, one, slice(0, _BLOCK)).T.astype(np.float64), rate)
+            sizes += [found.size] if found.size > 0 else []
+    found = Sizes(float(np.median(sizes)) if sizes else 0.0, len(LEADS))
+    possible = [unit for unit in (0.1, 1.0) if found.believable(unit)]
+    if found.size == 0 or len(possible) == 1:
+        return possible[0]
+    raise DBetaError(
+        f"does not state its unit, and its QRS complexes measure {found.size:.2g}: state it, {found.in_each_unit()}"
+    )
 
 
 def _limb_order(signal: np.ndarray) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Names, units and sampling rate of columns and arrays without metadata.
+"""Names and units of columns and arrays without metadata.
 
 The unit comes from the column's name ("V1 (uV)") or from the caller. If neither states it, floating-point numbers of a
 plausible size are taken to be mV; whole numbers are refused.
@@ -12,73 +12,50 @@ from collections.abc import Sequence
 import numpy as np
 
 from dbeta.errors import DBetaError
-from dbeta.io.formats.base import SLOWEST, Options, Recording
+from dbeta.io.formats.base import Options, Recording
+from dbeta.io.formats.times import TIME_UNITS, Grid
+from dbeta.io.safety.limits import check_values
 from dbeta.io.units import millivolts
 
 # "I (mV)", "V1 [uV]", "aVR/mV"
 _NAMED_UNIT = re.compile(r"(.*?)\s*(?:\(([^()]+)\)|\[([^\[\]]+)\]|/\s*([a-zµμ]+))", re.IGNORECASE)
 _LONGEST_NAME = 200
-_TIME = {"time": "s", "t": "s", "seconds": "s", "sec": "s", "s": "s", "time_s": "s", "ms": "ms", "time_ms": "ms"}
 
 
 def split_unit(name: str) -> tuple[str, str]:
     """Name and unit of a column; the unit is "" if the name has none."""
     match = _NAMED_UNIT.fullmatch(name.strip()) if len(name) < _LONGEST_NAME else None
     unit = next((part.strip() for part in match.groups()[1:] if part), "") if match else ""
-    is_unit = (millivolts(unit) is not None and not unit[:1].isdecimal()) or unit.casefold() in ("s", "ms", "sec")
+    is_unit = (millivolts(unit) is not None and not unit[:1].isdecimal()) or unit.casefold() in TIME_UNITS
     return (match[1], unit) if match and is_unit else (name.strip(), "")
 
 
-def time_column(names: Sequence[str]) -> int | None:
-    """Index of the column of times; None if there is none."""
-    return next((row for row, name in enumerate(names) if name.casefold() in _TIME), None)
-
-
 def from_columns(
-    header: Sequence[str], signal: np.ndarray, time: int | None, times: np.ndarray, counts: bool, options: Options
+    header: Sequence[str], units: Sequence[str], signal: np.ndarray, grid: Grid, counts: bool, options: Options
 ) -> Recording:
     """Recording from named columns.
 
     Args:
-        header: names of the columns, with their units.
+        header: names of the columns, without those of times.
+        units: of each column as stated, "" where not.
         signal: (columns, rows).
-        time: index of the column of times, if there is one.
-        times: its values.
+        grid: where the rows lie in time.
         counts: whether the leads hold whole numbers.
         options: of the caller.
 
     Raises:
         DBetaError: the leads hold whole numbers of unknown unit.
     """
-    split = [split_unit(name) for name in header]
-    rows = [row for row in range(len(header)) if row != time]
-    names, units = [split[row][0] for row in rows], [split[row][1] for row in rows]
-    rate = None if time is None else time_rate(header[time], times)
     if not any(units):
-        units = stated_units(len(rows), counts, options)
+        units = stated_units(len(header), counts, options)
     assumed = not any(units)
-    leads = [signal[row] for row in rows]
-    return Recording(leads, names, rate, ["mV"] * len(rows) if assumed else units, unit_assumed=assumed)
-
-
-def time_rate(column: str, times: np.ndarray) -> float | None:
-    """Sampling rate in Hz from the column of times; None if its steps differ or count samples."""
-    name, unit = split_unit(column)
-    rate = _rate(times, 1000.0 if (unit.casefold() or _TIME[name.casefold()]) == "ms" else 1.0)
-    # A slow rate without a unit means that the column counts samples or milliseconds
-    return None if rate and rate < SLOWEST and not unit and name.casefold() in ("t", "time") else rate
-
-
-def _rate(time: np.ndarray, per_second: float) -> float | None:
-    """Hz; None if the steps differ, as in a table of something else."""
-    if len(time) < 2 or not np.isfinite(time).all():
-        return None
-    steps = np.diff(time)
-    step = float(np.median(steps))
-    # Rounded times, such as 0.002, 0.003, 0.005, differ by half a step
-    if not step > 0 or np.abs(time - time[0] - np.arange(len(time)) * (time[-1] - time[0]) / len(steps)).max() > step:
-        return None
-    return float(f"{per_second * len(steps) / (time[-1] - time[0]):.6g}")
+    notes, meta = grid.describe(grid.rate or options.sampling_rate)
+    if grid.places is not None:
+        check_values((int(grid.places[-1]) + 1) * len(header))
+    leads = [grid.spread(row) for row in signal]
+    recording = Recording(leads, header, grid.rate, ["mV"] * len(header) if assumed else units, meta=meta, notes=notes)
+    recording.unit_assumed = assumed
+    return recording
 
 
 def stated_units(count: int, counts: bool, options: Options) -> list[str]:

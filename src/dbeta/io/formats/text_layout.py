@@ -1,4 +1,4 @@
-"""How a table in text is written: encoding, separator, decimal sign, header, and where its numbers begin."""
+"""How a table in text is written: encoding, separator, decimal sign, header, units, and where its numbers begin."""
 
 from __future__ import annotations
 
@@ -11,12 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbeta.io.formats.base import parsing
+from dbeta.io.formats.times import TIME_UNITS
 from dbeta.io.safety.limits import TABLE_ROW
+from dbeta.io.units import millivolts
 
 #: Bytes that are examined to find the layout.
 _HEAD = 2**16
 #: Starts a comment line before the table.
 _COMMENT = "#"
+#: Lines whose cells are examined.
+_LINES = 20
+#: Between cells that are aligned by blanks.
+BLANKS = r"\s+"
+
+_NUMBER = re.compile(r"[-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf)", re.IGNORECASE)
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,(\d+)")
+_CLOCK_FORMAT = re.compile(r"(h{1,2}:)?m{1,2}:s{1,2}(\.m+)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -25,19 +35,27 @@ class TextLayout:
 
     Attributes:
         encoding: of its text.
-        separator: between cells.
+        separator: between cells; `BLANKS` for any number of blanks.
         decimal: "." or ",".
-        header: cells of the header row; None if the first row holds numbers.
-        cells: number of cells in the first row.
+        header: cells of the header row; None if there is none, or if it only numbers the columns.
+        units: cells of a row of units below the header; None if there is none.
+        cells: number of cells in a row.
         skipped: lines before the first row of numbers.
+        numbering: the header row that only numbers the columns; None if there is none.
+        indexed: whether the first column only numbers the rows.
+        numeric: of each column, whether any of the first rows holds a number, or all are empty.
     """
 
     encoding: str
     separator: str
     decimal: str
     header: list[str] | None
+    units: list[str] | None
     cells: int
     skipped: int
+    numbering: list[str] | None = None
+    indexed: bool = False
+    numeric: tuple[bool, ...] = ()
 
 
 def find_layout(file: Path) -> TextLayout:
@@ -54,28 +72,156 @@ def find_layout(file: Path) -> TextLayout:
         lines = re.split(r"\r\n|\r|\n", head.decode(encoding, "replace"))
         if len(lines) > 2:
             lines.pop()  # may be cut short
-        first = _first_row(lines)
-        filled = [line for line in lines[first:] if line.strip()] or [""]
-        separator = separator_of(filled)
-        numbers = "\n".join(filled[1:])
-        comma = separator != "," and re.search(r"\d,\d", numbers) and not re.search(r"\d\.\d", numbers)
-        cells = [cell.strip() for cell in next(csv.reader([filled[0].lstrip("# ")], delimiter=separator), [])]
-    decimal = "," if comma else "."
-    header = None if all(_is_cell_number(cell, decimal) for cell in cells) else cells
-    return TextLayout(encoding, separator, decimal, header, len(cells), first + (header is not None))
+        return _layout_of(lines, encoding)
+
+
+def _layout_of(lines: list[str], encoding: str) -> TextLayout:
+    first = _first_row(lines)
+    places = [number for number in range(first, len(lines)) if lines[number].strip()][:_LINES] or [first]
+    filled = [lines[number] if number < len(lines) else "" for number in places]
+    separator = separator_of(filled)
+    top = split_line(filled[0].lstrip("# "), separator)
+    decimal = _decimal_of(filled[1:], separator)
+    if separator == "," and _is_one_column(filled, top):
+        separator, decimal = ";", ","
+        top = split_line(filled[0], separator)
+    rows = [split_line(line, separator) for line in filled[1:]]
+    named = not all(is_number(cell) for cell in top)
+    units = rows.pop(0) if named and rows and _are_units(rows[0], rows[1:2]) else None
+    if units is not None and separator == BLANKS and len(units) < len(top):
+        top = _join_words(filled[0].lstrip("# "), len(units)) or top
+    elif separator == BLANKS and rows and len(top) != len(rows[0]):
+        top = _join_words(filled[0].lstrip("# "), len(rows[0])) or top
+    numbering = None if named else _numbering(top, rows)
+    body = rows if named or numbering else [top, *rows]
+    begin = places[(named or numbering is not None) + (units is not None)] if body and rows else places[-1] + 1
+    if not named and numbering is None:
+        begin = places[0]
+    columns = [[row[column] for row in body if column < len(row) and row[column]] for column in range(len(top))]
+    numeric = [not cells or any(map(is_number, cells)) for cells in columns]
+    return TextLayout(
+        encoding,
+        separator,
+        decimal,
+        top if named else None,
+        units,
+        len(top),
+        begin,
+        numbering,
+        _is_index(top, body) if named or numbering else False,
+        tuple(numeric),
+    )
+
+
+def looks_like_table(lines: Sequence[str]) -> bool:
+    """Whether lines are rows of a table of numbers: as many cells in each, the same of which are numbers.
+
+    Args:
+        lines: the first lines, without comments and blank ones; the last may be cut short.
+    """
+    if len(lines) > 3:
+        lines = lines[:-1]
+    lines = lines[:_LINES]
+    if len(lines) < 3:
+        return False
+    layout = _layout_of(list(lines), "utf-8")
+    body = [split_line(line, layout.separator) for line in lines[layout.skipped :]]
+    return len(body) > 1 and all(len(row) == layout.cells for row in body) and any(layout.numeric)
 
 
 def separator_of(lines: Sequence[str]) -> str:
     """The separator of a table's first lines; a comma only if no other fits, as it may be the decimal sign."""
-    return next((one for one in "\t;|" if all(one in line for line in lines[:5])), ",")
+    some = [line for line in lines[:5] if line.strip()]
+    if found := next((one for one in "\t;|" if all(one in line for line in some)), None):
+        return found
+    words = [line.split() for line in (some[1:] or some)]
+    if words and all(len(row) > 1 and all(map(is_number, row)) for row in words):
+        return BLANKS
+    return ","
 
 
-def _is_cell_number(cell: str, decimal: str) -> bool:
-    try:
-        float(cell.replace(decimal, ".") or "nan")
-    except ValueError:
+def split_line(line: str, separator: str) -> list[str]:
+    """The cells of a line, without blanks around them and single quotes."""
+    if separator == BLANKS:
+        cells = line.split()
+    else:
+        cells = next(csv.reader([line], delimiter=separator), [])
+    return [re.sub(r"^'(.*)'$", r"\1", cell.strip()) for cell in cells]
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number with a decimal point or comma, or empty."""
+    return not cell or _NUMBER.fullmatch(cell) is not None
+
+
+def _decimal_of(lines: Sequence[str], separator: str) -> str:
+    numbers = "\n".join(lines)
+    comma = separator != "," and re.search(r"\d,\d", numbers) and not re.search(r"\d\.\d", numbers)
+    return "," if comma else "."
+
+
+def _is_one_column(lines: Sequence[str], top: Sequence[str]) -> bool:
+    """Whether commas are the decimal signs of a single column, and not separators of whole numbers."""
+    matches = [_DECIMAL_COMMA.fullmatch(line.strip()) for line in lines[1:]]
+    if not matches or not all(matches):
         return False
-    return True
+    if len(top) == 1 and not is_number(top[0]):
+        return True
+    digits = {len(match[1]) for match in matches if match}
+    return (
+        len(matches) > 2
+        and len(digits) == 1
+        and digits != {1}
+        and _DECIMAL_COMMA.fullmatch(lines[0].strip()) is not None
+    )
+
+
+def _are_units(cells: Sequence[str], below: Sequence[Sequence[str]]) -> bool:
+    """Whether a row below the header states units, such as "s,mV,mV" or "'hh:mm:ss.mmm','mV','mV'"."""
+    bare = [bare_unit(cell) for cell in cells]
+    if any(cell and is_number(cell) for cell in bare) or not any(bare):
+        return False
+    if any(millivolts(cell) is not None for cell in bare):
+        return True
+    times = any(cell.casefold() in TIME_UNITS or _CLOCK_FORMAT.fullmatch(cell) for cell in bare)
+    # Units of something else, above numbers
+    return times or (all(len(cell) < 10 for cell in bare) and any(all(map(is_number, row)) for row in below))
+
+
+def bare_unit(cell: str) -> str:
+    """A unit without brackets."""
+    return cell.strip("()[] ")
+
+
+def _join_words(line: str, count: int) -> list[str] | None:
+    """A header whose names have blanks, as so many cells: split at two blanks, or with units joined to their names."""
+    wide = re.split(r"\s{2,}|\t", line.strip())
+    joined = re.sub(r"\s+([(\[])", r"\1", line).split()
+    return next((cells for cells in (wide, joined) if len(cells) == count), None)
+
+
+def _numbering(top: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str] | None:
+    """The cells of a first row that numbers the columns, as pandas writes by default: 0,1,2,…, perhaps below a corner."""
+    cells = list(top[1:]) if len(top) > 2 and not top[0] else list(top)
+    numbers = [int(match[1]) for cell in cells if (match := re.fullmatch(r"(\d{1,6})(?:\.0*)?", cell))]
+    if len(numbers) != len(cells) or any(second <= first for first, second in itertools.pairwise(numbers)):
+        return None
+    offset = len(top) - len(cells)
+    below = [cell for row in rows for cell in row[offset:] if cell]
+    fractions = any(re.search(r"[.,]\d*[1-9]", cell) or "e" in cell.casefold() for cell in below)
+    consecutive = numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(numbers) - 1
+    if len(numbers) == 1:
+        # 0 may be a sample, but not one written without the decimals that all others have
+        return cells if consecutive and "." not in cells[0] and below and all("." in cell for cell in below) else None
+    return cells if consecutive or (fractions and len(numbers) > 2) else None
+
+
+def _is_index(top: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
+    """Whether the first column, which has no name, numbers the rows."""
+    if len(top) < 2 or not re.fullmatch(r"|index|unnamed: 0|#", top[0].strip().casefold()) or not body:
+        return False
+    numbers = [row[0] for row in body if row]
+    return numbers in ([str(i) for i in range(len(numbers))], [str(i + 1) for i in range(len(numbers))])
 
 
 def _encoding(head: bytes) -> str:
@@ -95,7 +241,8 @@ def _first_row(lines: Sequence[str]) -> int:
     if body:
         above, below = lines[filled[body - 1]], lines[filled[body]]
         separator = separator_of([below])
-        if 0 < below.count(separator) == above.count(separator):
+        cells = len(split_line(below, separator))
+        if 1 < cells == len(split_line(above.lstrip("# "), separator)):
             return filled[body - 1]
     return filled[body] if filled else 0
 

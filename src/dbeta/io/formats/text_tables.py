@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from dbeta.errors import DBetaError
-from dbeta.io.formats.base import NO_LEAD, Options, Recording, known_lead, parsing
-from dbeta.io.formats.columns import from_array, from_columns, split_unit, stated_units, time_column
-from dbeta.io.formats.text_layout import TextLayout, count_rows, find_layout
+from dbeta.io.formats.base import NO_LEAD, OPENING, Options, Recording, known_lead, parsing
+from dbeta.io.formats.columns import from_array, from_columns, split_unit, stated_units
+from dbeta.io.formats.text_layout import TextLayout, bare_unit, count_rows, find_layout
+from dbeta.io.formats.times import Grid, choose_time, clock_seconds, find_grid, time_columns
 from dbeta.io.safety.limits import TABLE_VALUES, check_values
 
 #: Cells that are parsed at once.
@@ -29,23 +30,30 @@ def read_csv(file: Path, options: Options) -> Recording:
     layout = find_layout(file)
     header = layout.header
     total = count_rows(file, layout)
-    time = None if header is None else time_column([split_unit(name)[0] for name in header])
-    column_per_lead = header is not None or (len(options.leads or ()) == layout.cells != total)
-    in_part = column_per_lead and options.sampling_rate and options.duration and time is None
+    columns = _choose_columns(layout, options.leads)
+    column_per_lead = header is not None or (len(options.leads or ()) == len(columns.others) != total)
+    in_part = column_per_lead and options.sampling_rate and options.duration and columns.time is None
     begin, end = options.stretch(options.sampling_rate, total) if in_part and options.sampling_rate else (0, total)
     check_values(end * layout.cells, TABLE_VALUES)
-    rows = _read_rows(file, layout, begin, end, _choose_columns(layout, time, options.leads))
-    signal = rows.signal
-    if in_part and signal.shape[1] != end - begin:
+    rows = _read_rows(file, layout, end, columns)
+    if in_part and rows.signal.shape[1] != end:
         raise DBetaError("has cells of several lines; leave out that column")
+    signal = rows.signal[:, begin:]
     if header is None:
         stated_units(len(signal), rows.are_counts, options)
         recording = from_array(signal, options)
     else:
-        names = [header[column] for column in rows.kept]
-        time = None if time is None else rows.kept.index(time)
-        recording = from_columns(names, signal, time, rows.times, rows.are_counts, options)
-    recording.total = total if in_part else None
+        grid = Grid()
+        if columns.time is not None:
+            grid = find_grid(*columns.split[columns.time], rows.times)
+        names, units = zip(*(columns.split[column] for column in rows.kept), strict=True) if rows.kept else ((), ())
+        recording = from_columns(names, units, signal, grid, rows.are_counts, options)
+    if layout.numbering:
+        shown = ", ".join([*layout.numbering[:3], "…", *layout.numbering[-1:]][: len(layout.numbering) + 1])
+        recording.notes.append(f"its first row, {shown}, is taken for the names of the columns")
+    if in_part:
+        recording.total = total
+        recording.opening = rows.signal[:, : round(OPENING * (options.sampling_rate or 0))]
     return recording
 
 
@@ -60,31 +68,41 @@ class _Columns:
     """What the columns of a text table are for.
 
     Attributes:
-        header: their names; None if there are none.
-        time: index of the column of times.
+        split: name and unit of each; empty if there is no header.
+        time: index of the column of times to use.
+        others: indices of the columns that are neither times nor numbers of rows.
         leads: indices of the columns that are named as leads.
         needed: indices of the columns that must hold numbers.
         all_kept: whether columns of text keep their place, because the caller named all columns.
     """
 
-    header: list[str] | None
+    split: list[tuple[str, str]]
     time: int | None
+    others: list[int]
     leads: list[int]
     needed: set[int]
     all_kept: bool
 
 
-def _choose_columns(layout: TextLayout, time: int | None, given: Sequence[str] | None) -> _Columns:
+def _choose_columns(layout: TextLayout, given: Sequence[str] | None) -> _Columns:
     """The roles of the columns, by their header and the lead names that the caller gave."""
-    header = layout.header
-    leads = [column for column, name in enumerate(header or ()) if known_lead(split_unit(name)[0])]
-    others = [column for column in range(layout.cells if header is None else len(header)) if column != time]
-    needed = set(leads if given is None and header is not None else others)
+    split = [split_unit(name) for name in layout.header or ()]
+    if layout.units is not None:
+        below = [*map(bare_unit, layout.units), *[""] * len(split)]
+        split = [(name, unit or stated) for (name, unit), stated in zip(split, below, strict=False)]
+    timed = time_columns([name for name, _ in split])
+    time = choose_time(timed, [unit for _, unit in split], layout.numeric) if timed else None
+    count = layout.cells if layout.header is None else len(split)
+    others = [column for column in range(layout.indexed, count) if column not in timed]
+    leads = [column for column in others if split and known_lead(split[column][0])]
+    needed = set(leads if given is None and split else others)
+    if given is not None and split and len(given) < len(others):
+        # Columns of text need no name
+        needed = {column for column in others if layout.numeric[column]}
     if given is not None and len(given) == len(others):
         needed -= {column for column, name in zip(others, given, strict=True) if name == NO_LEAD}
-    if time is not None:
-        needed.add(time)
-    return _Columns(header, time, leads, needed, all_kept=given is not None or header is None)
+    all_kept = not split or (given is not None and len(given) == len(others))
+    return _Columns(split, time, others, leads, needed, all_kept)
 
 
 @dataclass
@@ -104,11 +122,12 @@ class _Rows:
     times: np.ndarray = field(default_factory=lambda: np.zeros(0))
     _parts: list[np.ndarray] = field(default_factory=list)
     _times: list[np.ndarray] = field(default_factory=list)
+    _start: Any = None
     _whole: bool = True
     _any_value: bool = False
 
-    def add(self, piece: Any, skip: int) -> None:
-        """Add a piece of the table, without its first `skip` rows.
+    def add(self, piece: Any) -> None:
+        """Add a piece of the table.
 
         Raises:
             DBetaError: it has more or fewer columns than the header, or text in a needed column.
@@ -119,13 +138,17 @@ class _Rows:
         if not self._parts:
             # Columns of text, perhaps about the patient, are not part of the recording
             dropped = [] if self.columns.all_kept else text
-            self.kept = [column for column in range(piece.shape[1]) if column not in dropped]
-        wanted = piece.iloc[skip:][self.kept].apply(pd.to_numeric, errors="coerce")
+            self.kept = [column for column in self.columns.others if column not in dropped]
+        wanted = piece[self.kept].apply(pd.to_numeric, errors="coerce")
         self._parts.append(wanted.to_numpy(np.float32))
         if self.columns.time is not None:
-            self._times.append(wanted[self.columns.time].to_numpy(np.float64))
+            times = piece[self.columns.time]
+            is_clock = not pd.api.types.is_numeric_dtype(times)
+            # Relative to the first, as nanoseconds since 1970 have more digits than a float
+            self._start = times.iloc[0] if self._start is None else self._start
+            self._times.append(clock_seconds(times) if is_clock else (times - self._start).to_numpy(np.float64))
         candidates = self.columns.leads or self.kept
-        voltages = [column for column in candidates if column != self.columns.time and column not in text]
+        voltages = [column for column in candidates if column not in text]
         self._whole &= all(_is_whole(piece[column]) for column in voltages)
         self._any_value |= any(bool(piece[column].notna().any()) for column in voltages)
 
@@ -142,18 +165,18 @@ class _Rows:
     def _text_columns(self, piece: Any) -> list[int]:
         import pandas as pd
 
-        header = self.columns.header
-        if header is not None and len(header) != piece.shape[1]:
-            raise DBetaError(f"has {len(header)} names but {piece.shape[1]} columns; correct its header row")
+        split = self.columns.split
+        if split and len(split) != piece.shape[1]:
+            raise DBetaError(f"has {len(split)} names but {piece.shape[1]} columns; correct its header row")
         text = [column for column in range(piece.shape[1]) if not pd.api.types.is_numeric_dtype(piece[column])]
         if wrong := [column for column in text if column in self.columns.needed]:
-            name = f"{wrong[0] + 1}" if header is None else header[wrong[0]]
+            name = split[wrong[0]][0] if split else f"{wrong[0] + 1}"
             raise DBetaError(f"has text in column {name}, where numbers should be; correct or remove it")
         return text
 
 
-def _read_rows(file: Path, layout: TextLayout, begin: int, end: int, columns: _Columns) -> _Rows:
-    """The rows from `begin` up to `end`."""
+def _read_rows(file: Path, layout: TextLayout, end: int, columns: _Columns) -> _Rows:
+    """The rows up to `end`."""
     import pandas as pd
 
     rows = _Rows(columns)
@@ -171,10 +194,8 @@ def _read_rows(file: Path, layout: TextLayout, begin: int, end: int, columns: _C
             compression=None,  # pandas would guess it from the name
         )
         with pieces:
-            at = 0
             for piece in pieces:
-                rows.add(piece, max(begin - at, 0))
-                at += len(piece)
+                rows.add(piece)
         rows.finish()
     return rows
 

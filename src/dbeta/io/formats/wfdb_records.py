@@ -1,26 +1,25 @@
 """WFDB records: a header with its signal files, also with the `.mat` of the challenges 2020 and 2021.
 
-Unlike the library, the reader warns of a gain of 0 or none, which means "not calibrated" and is read as 200 counts per
-mV. Source: WFDB header(5) and signal(5).
+Each signal has its own rate (several samples per frame). Unlike the `wfdb` library, the reader warns of a gain of 0 or
+none, which means "not calibrated" and is read as 200 counts per mV, and reads what is left of a file that is cut short.
+Records of several segments are put together in `wfdb_segments`.
 """
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from dbeta.errors import DBetaError
-from dbeta.io.formats.base import Options, Recording, parsing, patient_facts
+from dbeta.io.amplitude import measure
+from dbeta.io.formats.base import Options, Recording, patient_facts
+from dbeta.io.formats.rates import plan
+from dbeta.io.formats.wfdb_header import Channel, Header, read_header
+from dbeta.io.formats.wfdb_samples import available_frames, read_counts
+from dbeta.io.formats.wfdb_segments import read_segments
 from dbeta.io.identity import Identity
-from dbeta.io.safety.records import check_wfdb_stretch
-from dbeta.io.units import BELIEVABLE, beat_amplitude
-
-_NUMBER = r"(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
-
-#: Signal line of a header: file, format with its modifiers, and the gain, which may be missing.
-SIGNAL_LINE = re.compile(rf"(\S+)\s+\d+(?:x\d+)?(?::\d+)?(?:\+\d+)?(?:\s+(-?{_NUMBER})\S*)?(?:\s.*)?", re.IGNORECASE)
 
 # Georgia's records in the first release of the challenge 2020 state 4.88/mV, µV per count instead of counts per mV;
 # later releases state 1000/mV for the same samples.
@@ -28,71 +27,86 @@ _WRONG_GAIN, _TRUE_GAIN = 4.88, 1000.0
 
 
 def read_wfdb(file: Path, options: Options) -> Recording:
-    """Read a record by its header, with the signal files in the same folder."""
-    with parsing("a WFDB header"):
-        import wfdb
+    """Read a record by its header, with the signal files in the same folder.
 
-    if file.suffix != ".hea":  # wfdb opens no other
-        raise DBetaError(f"is a WFDB header under another name; rename it to {file.with_suffix('.hea').name}")
-    record, signals = _outline(file)
-    if "/" in record[0]:
-        raise DBetaError("has several segments; give the header of one segment")
-    if record[1:2] == ["0"] or record[3:4] == ["0"]:
-        raise DBetaError("lists no signals or no samples; give the header of a 12-lead recording")
-    for name in dict.fromkeys(words[0] for words in signals):
-        if not file.with_name(name).is_file():
-            raise DBetaError(f"names the signal file {name}, which is missing; put it in the same folder")
-    # Without a stated rate, wfdb would silently use 250 Hz
-    stated = re.match(_NUMBER, record[2]) if len(record) > 2 else None
-    total = int(record[3]) if len(record) > 3 and record[3].isdecimal() else None
-    rate = float(stated[0]) if stated else options.sampling_rate
-    begin, end = options.stretch(rate, total) if rate and total else (0, None)
-    check_wfdb_stretch(file, begin, end)
-    with parsing("a WFDB record"):
-        body = wfdb.rdrecord(str(file.absolute().with_suffix("")), sampfrom=begin, sampto=end)
-        signal = body.p_signal.T  # (channels, samples)
-    comments = (line.lstrip("# ").partition(":") for line in body.comments)
-    facts = {key.strip(" <>").casefold(): value.strip() for key, _, value in comments}
+    Raises:
+        DBetaError: the header or a signal file is damaged or missing.
+    """
+    header = read_header(file)
+    if header.segments:
+        recording = read_segments(file, header, options)
+    else:
+        recording = _read_record(file, header, options)
+    facts, recording.identity = _comments(header.comments)
+    recording.meta |= facts
+    return recording
+
+
+def _read_record(file: Path, header: Header, options: Options) -> Recording:
+    channels = header.channels
+    frames, notes = _extent(file, header)
+    frame_rate = _frame_rate(header, options)
+    stretch = plan([one.name for one in channels], [one.per_frame for one in channels], frame_rate, frames, options)
+    counts = read_counts(file.parent, channels, stretch.wanted, stretch.first, stretch.last)
+    notes += stretch.notes
+    if options.raw_gain:
+        signal = stretch.join(counts.__getitem__)
+        units, gains = [options.raw_gain] * len(channels), []
+    else:
+        signal = stretch.join(lambda row: (counts[row] - channels[row].baseline) / channels[row].gain)
+        units, gains = [one.unit for one in channels], [one.gain for one in channels]
+        notes += _check_gain(signal, channels, stretch.wanted, stretch.rate)
+    meta = stretch.meta
+    return Recording(
+        signal, stretch.names, stretch.rate, units, stretch.total, "", Identity(), meta, notes=notes, gains=gains
+    )
+
+
+def _extent(file: Path, header: Header) -> tuple[int, list[str]]:
+    """Frames that the signal files hold, and a warning if the header promises more."""
+    held = available_frames(file.parent, header.channels)
+    skewed = [frames + channel.skew for frames, channel in zip(held, header.channels, strict=True)]
+    total = min(header.frames or max(held), max(held))
+    if total < 1:
+        raise DBetaError("holds no samples; get the signal files again")
+    per_frame = header.channels[held.index(max(held))].per_frame
+    if header.frames and total < header.frames:
+        promised = header.frames * per_frame
+        return total, [f"its header promises {promised} samples, it holds {total * per_frame}; it may be cut short"]
+    short = [one.name or one.file for one, has in zip(header.channels, skewed, strict=True) if has < total]
+    if short:
+        return total, [f"lead {', '.join(short[:12])} is cut short and missing (NaN) from there on"]
+    return total, []
+
+
+def _frame_rate(header: Header, options: Options) -> float:
+    """Frames per second, from the header or else from the caller."""
+    if header.rate is not None:
+        return header.rate
+    if options.sampling_rate is None:
+        raise DBetaError("does not state its sampling rate; give it in Hz with --fs")
+    return options.sampling_rate / max(one.per_frame for one in header.channels)
+
+
+def _check_gain(signal: list[np.ndarray], channels: list[Channel], rows: list[int], rate: float) -> list[str]:
+    """Warnings about the gains; corrects in place the one that is known to be wrong."""
+    if not all(channels[row].stated_gain for row in rows):
+        return ["its header states no gain, so 200 counts per mV are assumed; voltages may be wrong"]
+    if rows and {channels[row].stated_gain for row in rows} == {_WRONG_GAIN}:
+        stated = np.stack([signal[row] for row in rows])
+        corrected = stated * (_WRONG_GAIN / _TRUE_GAIN)
+        if measure(corrected, rate).believable() and not measure(stated, rate).believable():
+            for row, values in zip(rows, corrected, strict=True):
+                signal[row] = values
+            return ["its gain of 4.88/mV, known to be wrong in the challenge 2020, is read as 1000/mV"]
+    return []
+
+
+def _comments(comments: list[str]) -> tuple[dict[str, Any], Identity]:
+    """What the header's comments say about the patient."""
+    pairs = (line.lstrip("# ").partition(":") for line in comments)
+    facts = {key.strip(" <>").casefold(): value.strip() for key, _, value in pairs}
     meta = patient_facts(facts.get("age"), facts.get("sex", facts.get("gender")))
     if facts.get("dx", "unknown").casefold() not in ("unknown", ""):
         meta["dx"] = [code.strip() for code in facts["dx"].split(",")]
-    rate = body.fs if stated else options.sampling_rate
-    signal, notes = _check_gain(signal, [float(words[1] or 0) for words in signals], rate or 0)
-    identity = Identity(facts.get("subject_id", ""))
-    return Recording(signal, body.sig_name, rate, body.units, total, "", identity, meta, notes=notes)
-
-
-def _check_gain(signal: np.ndarray, gains: list[float], rate: float) -> tuple[np.ndarray, list[str]]:
-    if not all(gains):
-        return signal, ["its header states no gain, so 200 counts per mV are assumed; voltages may be wrong"]
-    if rate and set(gains) == {_WRONG_GAIN}:
-        corrected = signal * (_WRONG_GAIN / _TRUE_GAIN)
-        if BELIEVABLE[0] < beat_amplitude(corrected, rate) < BELIEVABLE[1] < beat_amplitude(signal, rate):
-            return corrected, ["its gain of 4.88/mV, known to be wrong in the challenge 2020, is read as 1000/mV"]
-    return signal, []
-
-
-def _outline(header: Path) -> tuple[list[str], list[tuple[str, str | None]]]:
-    """The words of the record line, and each signal's file and gain, read before wfdb opens anything."""
-    lines = [line.strip() for line in header.read_text("utf-8-sig", errors="replace").splitlines()]
-    first, *others = [line for line in lines if line and not line.startswith("#")] or [""]
-    record = first.split()
-    if not "".join(record[1:2]).isdecimal():
-        raise DBetaError("cannot be read as a WFDB header (it has no record line); get or export the file again")
-    if not re.fullmatch(r"[-\w]+(/\d+)?", record[0], re.ASCII):
-        raise DBetaError(
-            f"has the record name {record[0]!r}, but WFDB allows only unaccented letters, digits, - and _; rename "
-            "the record in the header's first line"
-        )
-    if re.match(r"[\d.]+e", "".join(record[2:3]), re.IGNORECASE):
-        raise DBetaError(f"states its sampling rate as {record[2]!r}; write it without an exponent in the header")
-    if "/" in record[0]:  # its other lines name segments
-        return record, []
-    signals = [match for match in map(SIGNAL_LINE.fullmatch, others) if match]
-    # Only names of files in the same folder
-    odd = [line.split()[0] for line in others if not re.fullmatch(r"~?[-\w]*\.?\w*", line.split()[0], re.ASCII)]
-    if odd:
-        raise DBetaError(
-            f"cannot be read as a WFDB header ({odd[0]!r} is not a file name); get or export the file again"
-        )
-    return record, [(match[1], match[2]) for match in signals]
+    return meta, Identity(facts.get("subject_id", ""))

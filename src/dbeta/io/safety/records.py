@@ -22,61 +22,52 @@ from dbeta.io.safety.limits import (
     links_outside,
 )
 
-#: File and format, which samples per frame, skew in frames and offset in bytes may follow.
-_SIGNAL_LINE = re.compile(r"(\S+)\s+\d+(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?(?:\s.*)?")
 
+def check_wfdb(header: Path, *folders: Path) -> None:
+    """Check the names in a header, before the files that it names are opened.
 
-def check_wfdb(header: Path) -> None:
-    """Check names and formats in a header, before wfdb opens the files that it names.
+    Args:
+        header: of a record or segment.
+        folders: that its signal files may be links into; by default the header's own and that of its target.
 
     Raises:
         DBetaError: it is not a header, or names files outside its folder.
     """
-    lines = _lines(header)
+    lines, _ = header_lines(header)
+    lines = lines or ["?"]
     if any(len(word) > 60 for word in lines[0].split()):
         raise DBetaError("cannot be read as a WFDB header (it has an overlong number); get or export the file again")
+    folders = folders or (header.parent, header.resolve().parent)
+    if header.is_symlink() and links_outside(header, *folders):
+        raise DBetaError(f"names the segment {header.stem}, a link out of its folder; put the file itself there")
     if "/" in lines[0].split()[0]:
         return
     check_channels(len(lines) - 1)
     for line in lines[1:]:
         name = line.split()[0]
-        if not re.fullmatch(r"[^/\\]{1,200}", name) or name in (".", ".."):
+        if not re.fullmatch(r"[^/\\:]{1,200}", name) or name in (".", ".."):
             raise DBetaError(
                 f"cannot be read as a WFDB header ({name[:80]!r} is not a file in its folder); get or export the "
                 "file again"
             )
         signal = header.with_name(name)
-        if signal.is_symlink() and links_outside(signal, header.parent, header.resolve().parent):
+        if signal.is_symlink() and links_outside(signal, *folders):
             raise DBetaError(f"names the signal file {name}, a link out of its folder; put the file itself there")
 
 
-def check_wfdb_stretch(header: Path, begin: int, end: int | None) -> None:
-    """Refuse a stretch that is too long to be loaded at once.
+def header_lines(header: Path) -> tuple[list[str], list[str]]:
+    """The lines of a WFDB header without blank ones, and its comments without their #.
 
-    Args:
-        header: the record's header.
-        begin: first sample.
-        end: the one after the last; None for all.
-
-    Raises:
-        DBetaError: it is too long.
+    The text is UTF-8 or, in older files, Latin-1.
     """
-    lines = _lines(header)
-    stated = [match.groups("1") for match in map(_SIGNAL_LINE.fullmatch, lines[1:]) if match]
-    frame = sum(int(samples[:9]) for _, samples, _, _ in stated)
-    skew = max((int(shift[:9]) for _, _, shift, _ in stated), default=0)
-    if end is None:
-        files = [header.with_name(name) for name, *_ in stated]
-        # Every format needs at least a byte per sample
-        end = sum(file.stat().st_size for file in set(files) if file.is_file()) // max(frame, 1) + 1
-        words = lines[0].split()
-        end = int(words[3]) if len(words) > 3 and words[3].isdecimal() else end
-    check_values((end - begin + skew) * frame)
-
-
-def _lines(header: Path) -> list[str]:
-    lines = [line.strip() for line in header.read_text("ascii", errors="replace").splitlines()]
-    return [line for line in lines if line and not line.startswith("#")] or ["?"]
+    data = header.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    lines = [line for line in (one.strip() for one in re.split(r"[\r\n]+", text)) if line]
+    comments = [line.lstrip("# \t") for line in lines if line.startswith("#")]
+    return [line for line in lines if not line.startswith("#")], comments
 
 
 def check_dicom(file: Path) -> None:
