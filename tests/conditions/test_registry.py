@@ -48,7 +48,7 @@ def test_yaml_has_exactly_the_documented_fields():
     entries = yaml.safe_load(files("dbeta.conditions").joinpath("conditions.yaml").read_text(encoding="utf-8"))
     for key, entry in entries.items():
         required = {"name", "synonyms", "description", "for", "against", "statements"}
-        assert required <= set(entry) <= required | {"labels", "super_class", "default"}, key
+        assert required <= set(entry) <= required | {"labels", "super_class", "default", "leads"}, key
         assert entry.get("default", True) is True, key
 
 

@@ -6,13 +6,14 @@ The texts are in `conditions.yaml`, which clinicians can read and correct withou
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 import yaml
 
+from dbeta.ecg import LIMB_LEADS
 from dbeta.errors import DBetaError
 
 #: PTB-XL's five diagnostic super-classes, in the order of its benchmark.
@@ -34,6 +35,7 @@ class Condition:
         findings_for: 2 to 4 observations in a tracing with the condition.
         findings_against: 2 to 4 observations in a tracing without it, either normal or of a mimic.
         benchmark_labels: `labels` as pairs, which can be hashed, unlike a mapping.
+        leads: the measured leads in which it is looked for; empty if any lead shows it.
     """
 
     key: str
@@ -46,11 +48,27 @@ class Condition:
     findings_for: tuple[str, ...] = ()
     findings_against: tuple[str, ...] = ()
     benchmark_labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    leads: tuple[str, ...] = ()
 
     @property
     def labels(self) -> Mapping[str, tuple[str, ...]]:
         """Benchmark → its labels for this condition; see the top of `conditions.yaml`."""
         return dict(self.benchmark_labels)
+
+    def readable_in(self, present: Collection[str]) -> bool:
+        """Whether leads can show the condition, or that it is absent.
+
+        They can if all of its limb leads are present, and more than half of its chest leads: one electrode that fell
+        off does not hide an infarction, but a single lead shows none.
+
+        Args:
+            present: standard names of the leads that carry a signal.
+        """
+        limbs = [lead for lead in self.leads if lead in LIMB_LEADS]
+        chest = [lead for lead in self.leads if lead not in LIMB_LEADS]
+        return all(lead in present for lead in limbs) and (
+            not chest or sum(lead in present for lead in chest) > len(chest) / 2
+        )
 
     @property
     def prompts(self) -> tuple[str, ...]:
@@ -87,6 +105,7 @@ def _conditions() -> tuple[Condition, ...]:
             findings_for=tuple(entry["for"]),
             findings_against=tuple(entry["against"]),
             benchmark_labels=tuple((name, tuple(labels)) for name, labels in entry.get("labels", {}).items()),
+            leads=tuple(entry.get("leads", ())),
         )
         for key, entry in entries.items()
     )

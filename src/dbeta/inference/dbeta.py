@@ -21,7 +21,7 @@ from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.inference.cross_modal import CrossModalInference, rerank
 from dbeta.inference.embed import Embedded, Group, Watch
-from dbeta.inference.few_leads import LeadPanels, needed_leads
+from dbeta.inference.few_leads import LeadPanels
 from dbeta.inference.findings import Question, tabulate
 from dbeta.inference.loader import prepare_files
 from dbeta.inference.search import Index
@@ -71,6 +71,9 @@ class DBeta(CrossModalInference):
     @functools.cached_property
     def _panels(self) -> LeadPanels:
         return LeadPanels(self)
+
+    def _embed_panel(self, alive: np.ndarray) -> np.ndarray:
+        return self._panels.embeddings(alive)
 
     def __repr__(self) -> str:
         """A one-line summary."""
@@ -232,7 +235,7 @@ class DBeta(CrossModalInference):
             `peak`, the best score among its windows, and `peak_at`, the start of that window in seconds. With
             `windows`, `start` in seconds follows `record`. For a recording that lacks leads, percentiles are those
             among simulated ECGs that lack the same ones, and a condition that the others cannot show has NaN for score
-            and percentile, comes last, and causes a warning (see `dbeta.inference.few_leads`). A recording without usable signal (`dbeta.signal.quality`)
+            and percentile, comes last, and causes a warning. A recording without usable signal (`dbeta.signal.quality`)
             has no rows and causes a warning; unusable windows are left out.
 
         Raises:
@@ -302,9 +305,9 @@ class DBeta(CrossModalInference):
         names = [one if isinstance(one, str) else one.name for one in asked]
         directions = np.stack([self.embed_condition(one) for one in asked])  # (C, D)
         panel = None if self.panel is None else np.sort(self.panel.numpy() @ directions.T, axis=0)  # (panel, C)
-        needed = [needed_leads(name) for name in names]
-        leads = tuple(self.processor.leads)
-        return Question(names, directions, panel, leads, needed, None if panel is None else self._panels.embeddings)
+        known = [find_condition(one) if isinstance(one, str) else one for one in asked]
+        few = None if panel is None else self._embed_panel
+        return Question(names, directions, panel, tuple(self.processor.leads), known, few)
 
 
 def _unit(x: np.ndarray) -> np.ndarray:

@@ -60,7 +60,9 @@ class Embedded:
 
     @property
     def leads(self) -> np.ndarray:
-        """(leads,) bool, which of the model's leads carry a signal in at least half of the usable windows."""
+        """(leads,) bool, the leads that carry a signal in at least half of the usable windows; (0,) if unknown."""
+        if not len(self.alive):
+            return np.zeros(0, bool)
         used = self.alive[self.qualities != UNUSABLE]
         return used.mean(axis=0) >= 0.5 if len(used) else np.zeros(self.alive.shape[1:], bool)
 

@@ -1,4 +1,4 @@
-"""Recordings that lack leads: percentiles among ECGs that lack the same ones, and findings that cannot be read.
+"""Reference panels for recordings that lack leads: simulated ECGs that lack the same ones.
 
 A score falls or rises with the number of leads, so its percentile means something only among recordings with the same
 leads. The checkpoint's reference panel has twelve, and its recordings are not at hand; for any other set of leads,
@@ -18,8 +18,7 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
-from dbeta.conditions.registry import find_condition
-from dbeta.ecg import ECG, LEADS, LIMB_LEADS
+from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaWarning
 from dbeta.signal.preprocess import InputFormat, prepare_signal
 from dbeta.utils.files import replacing
@@ -30,42 +29,6 @@ if TYPE_CHECKING:
 #: Simulated ECGs of a panel, and where they begin: far behind those that a model is trained on.
 PANEL_SIZE, FIRST_RECORD = 256, 10**9
 BATCH = 64
-
-#: Leads of findings that the table of the simulator (`dbeta.simulation.finding_table`) does not name or leaves open,
-#: since it knows the cause, which a reader does not.
-NEEDED = {
-    "ventricular aneurysm": ("V1", "V2", "V3", "V4"),
-    "early repolarization": ("V2", "V3", "V4", "V5", "V6"),
-    "acute pericarditis": ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"),
-    "hypertrophy": ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"),
-    "non-specific st-t changes": ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"),
-    "st/t change": ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"),
-    "ischemic st-t changes": ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"),
-}
-
-
-def needed_leads(condition: str) -> tuple[str, ...]:
-    """The leads in which a condition is looked for; () for one that any lead shows, or that is unknown."""
-    from dbeta.simulation.finding_table import TABLE
-
-    known = find_condition(condition)
-    name = (known.name if known is not None else condition).lower()
-    return NEEDED.get(name) or (TABLE[name].leads if name in TABLE else ())
-
-
-def can_show(needed: tuple[str, ...], present: frozenset[str]) -> bool:
-    """Whether a recording can show a finding, or that it is absent.
-
-    It can if it has all limb leads that are needed and more than half of the chest leads: one electrode that fell off
-    does not hide a large infarction, a single lead does.
-
-    Args:
-        needed: see `needed_leads`.
-        present: leads of the recording that carry a signal.
-    """
-    limbs = [lead for lead in needed if lead in LIMB_LEADS]
-    chest = [lead for lead in needed if lead not in LIMB_LEADS]
-    return present.issuperset(limbs) and (not chest or len(present.intersection(chest)) > len(chest) / 2)
 
 
 class LeadPanels:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dbeta.conditions.registry import Condition
 from dbeta.ecg import LEADS
 from dbeta.inference.columns import COLUMN_NAMES, PEAKS
 from dbeta.inference.embed import Embedded
-from dbeta.inference.few_leads import can_show
 from dbeta.signal.quality import UNUSABLE
 
 #: Conditions that a note names.
@@ -28,7 +28,7 @@ class Question:
         directions: (C, D) float32 of unit length.
         panel: (panel, C) scores of the reference recordings, each column sorted; None without a panel.
         leads: the model's leads.
-        needed: (C,) the leads that each condition needs (`dbeta.inference.few_leads`).
+        conditions: (C,) those in `conditions.yaml`, which names the leads that they need; None for other texts.
         few: leads that carry a signal, (leads,) bool → unit-length embeddings (n, D) of a panel with these alone.
     """
 
@@ -36,7 +36,7 @@ class Question:
     directions: np.ndarray
     panel: np.ndarray | None
     leads: tuple[str, ...] = LEADS
-    needed: list[tuple[str, ...]] | None = None
+    conditions: list[Condition | None] | None = None
     few: Callable[[np.ndarray], np.ndarray] | None = None
     _panels: dict[bytes, np.ndarray] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ class Question:
 
     def _panel(self, alive: np.ndarray | None) -> np.ndarray | None:
         """The panel's sorted scores (panel, C) for the leads at hand."""
-        if self.panel is None or self.few is None or alive is None or alive.all():
+        if self.few is None or alive is None or alive.all():
             return self.panel
         key = alive.tobytes()
         if key not in self._panels:
@@ -76,10 +76,10 @@ class Question:
         Args:
             alive: (leads,) bool, which leads carry a signal.
         """
-        if self.needed is None or len(alive) != len(self.leads):
+        if self.conditions is None or len(alive) != len(self.leads) or alive.all():
             return np.ones(len(self.names), bool)
-        present = frozenset(lead for lead, there in zip(self.leads, alive, strict=True) if there)
-        return np.array([can_show(needed, present) for needed in self.needed])
+        present = {lead for lead, there in zip(self.leads, alive, strict=True) if there}
+        return np.array([one is None or one.readable_in(present) for one in self.conditions])
 
     def note(self, one: Embedded) -> str:
         """A sentence on the conditions that a recording's leads cannot show; "" if they can show all."""
@@ -138,7 +138,7 @@ def findings_of(question: Question, one: Embedded, name: str, *, windows: bool =
         embeds = embeds.mean(axis=0, keepdims=True, dtype=np.float64).astype(np.float32)
         qualities = np.array([one.quality])
     scores = question.scores(embeds)
-    percentiles = question.percentiles(scores, one.leads if len(one.leads) else None)
+    percentiles = question.percentiles(scores, one.leads)
     answered = question.answered(one.leads)
     scores, percentiles = (np.where(answered, table, np.nan) for table in (scores, percentiles))
     order = np.argsort(np.where(answered, -scores, np.inf), axis=1, kind="stable")

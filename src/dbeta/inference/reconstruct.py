@@ -4,8 +4,8 @@
 - Gaps of at most `SHORT` seconds are interpolated, for which no model is needed.
 - The rest comes from the MEM head (masked ECG modelling), always at tokens that are hidden from the encoder, as in
   pretraining. A lead that is missing in a whole window is 0 in the model's input; since it is to be predicted at all
-  tokens, the model runs `PASSES` times with other tokens hidden each time. Tokens in which a recorded lead has a gap are
-  hidden each time.
+  tokens, the model runs `PASSES` times with other tokens hidden each time. Tokens in which a recorded lead has a gap
+  are hidden each time.
 
 MEM predicts each lead standardised over the tokenised samples (`dbeta.model.losses.mem_targets`). For a lead with
 measured samples in the window, mean and standard deviation are those for which measured and predicted samples together
@@ -72,8 +72,8 @@ def reconstruct(model: DBeta, ecg: ECG, leads: Sequence[str] | None = None, text
     made_up = lacking & np.isfinite(signal)
     if left := int((lacking & ~made_up).any(axis=0).sum()):
         warnings.warn(
-            f"{name}: {left / ecg.sampling_rate:.1f} s could not be reconstructed, since too little was recorded around "
-            "them; they stay missing",
+            f"{name}: {left / ecg.sampling_rate:.1f} s could not be reconstructed, since too little was recorded "
+            "around them; they stay missing",
             DBetaWarning,
             stacklevel=3,
         )

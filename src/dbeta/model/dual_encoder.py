@@ -1,8 +1,8 @@
 """ECG tower and text tower, which compute embeddings: the only parts of the model that embedding loads.
 
 Module names are those of `DBetaModel`, so a tower reads its tensors directly from a checkpoint without loading fusion,
-heads or the other tower; `FusionHalf` is read the same way. The position convolution's weight norm is folded at load time. Nothing here imports
-`PreTrainedModel`, which would take longer than embedding an ECG.
+heads or the other tower, and so does `FusionHalf`. The position convolution's weight norm is folded at load time.
+Nothing here imports `PreTrainedModel`, which would take longer than embedding an ECG.
 """
 
 from __future__ import annotations
