@@ -24,7 +24,7 @@ from dbeta.archive.tables import (
     finding_rows,
 )
 from dbeta.errors import DBetaError
-from dbeta.inference.dbeta import DBeta
+from dbeta.inference.dbeta import Compute, DBeta
 from dbeta.inference.embed import Embedded, Watch
 from dbeta.io.detect import is_recording
 from dbeta.io.safety.limits import is_file
@@ -46,6 +46,8 @@ class Job(ABC):
 
     name: str
     schema: pa.Schema
+    #: What is computed of each window instead of its embedding.
+    compute: Compute | None = None
 
     def __init__(self, model: DBeta, selection: Selection, output: Path, options: dict[str, Any]) -> None:
         """Store the arguments; nothing is computed yet."""
@@ -104,7 +106,7 @@ class Job(ABC):
             for source in self.selection.sources:
                 rest = source[max(parts.done - begin, 0) :]
                 begin += len(source)
-                for group in self.model.embed_groups(rest, watch=watch, **self.options):
+                for group in self.model.embed_groups(rest, watch=watch, compute=self.compute, **self.options):
                     self._add(parts, group)
                     advance(parts.done, len(self.files))
             parts.flush()

@@ -20,13 +20,39 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from dbeta.cli import convert, corpus, diagnose, embed, evaluate, index, info, plot, pretrain, search
+from dbeta.cli import (
+    convert,
+    corpus,
+    diagnose,
+    embed,
+    evaluate,
+    index,
+    info,
+    match,
+    plot,
+    pretrain,
+    reconstruct,
+    search,
+)
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.report.console import complain, note
 from dbeta.utils.notice import NOTICE
 
 RECORDINGS, ARCHIVES, MODELS = "Recordings", "Archives", "Models and datasets"
-ORDER = ["diagnose", "plot", "info", "embed", "index", "search", "corpus", "pretrain", "evaluate", "convert"]
+ORDER = [
+    "diagnose",
+    "match",
+    "reconstruct",
+    "plot",
+    "info",
+    "embed",
+    "index",
+    "search",
+    "corpus",
+    "pretrain",
+    "evaluate",
+    "convert",
+]
 
 
 class InOrder(TyperGroup):
@@ -45,6 +71,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 app.command(rich_help_panel=RECORDINGS)(diagnose.diagnose)
+app.command(rich_help_panel=RECORDINGS)(match.match)
+app.command(rich_help_panel=RECORDINGS)(reconstruct.reconstruct)
 app.command(rich_help_panel=RECORDINGS)(plot.plot)
 app.command(rich_help_panel=RECORDINGS)(info.info)
 app.command(rich_help_panel=ARCHIVES)(embed.embed)

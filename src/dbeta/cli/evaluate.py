@@ -105,7 +105,12 @@ def finetune(
 
 @app.command("retrieval")
 @with_groups
-def retrieval(*, evaluated: Evaluated, embedding: Embedding) -> None:
+def retrieval(
+    *,
+    evaluated: Evaluated,
+    embedding: Embedding,
+    rerank: Annotated[int, typer.Option(min=0, help="Sort the first results by `dbeta match`, and show the gain")] = 0,
+) -> None:
     """Retrieve ECGs by their reports and reports by their ECGs.
 
     Example: dbeta evaluate retrieval ptb-xl-all ptb-xl-1.0.3/ --output runs/retrieval
@@ -113,7 +118,7 @@ def retrieval(*, evaluated: Evaluated, embedding: Embedding) -> None:
     task, models = _prepare(evaluated, embedding.precision)
     from dbeta.evaluation.tasks import evaluate_retrieval as evaluate
 
-    _finish(evaluate(models, task, **_options(evaluated, embedding)), evaluated.output)
+    _finish(evaluate(models, task, rerank=rerank, **_options(evaluated, embedding)), evaluated.output)
 
 
 @app.command("identification")

@@ -25,6 +25,10 @@ def search(
         str | None, typer.Option(help="Checkpoint folder or hub ID  \\[default: the index's own model]")
     ] = None,
     text: Annotated[bool, typer.Option("--text", help="Search for the words, even if they name a file")] = False,
+    rerank: Annotated[
+        int,
+        typer.Option(min=0, help="Read this many of the best again, and sort them by the probability of `dbeta match`"),
+    ] = 0,
     reading: Reading,
     precision: Precision = None,
     as_json: AsJson = False,
@@ -39,17 +43,22 @@ def search(
 
     options = reading.arguments()
     file = None if text else _file(query)
+    if file is not None and rerank:
+        raise DBetaError("--rerank compares recordings with a text; leave it out, or search for words")
     if file is None and any(options.values()):
         raise DBetaError(f"{query!r} is searched as words; leave out the options that say how a file is to be read")
     name = read_about(index).get("model") if model is None else model
-    hits = load_model(name, precision).search(file or query, index, count, **(options if file else {}))
+    hits = load_model(name, precision).search(
+        file or query, index, count, rerank_first=rerank, **(options if file else {})
+    )
     if as_json:
         from dbeta.inference.findings import to_records
 
         print(json.dumps(to_records(hits), indent=2))
         return
     print_hits(hits)
-    print_notice(f"score: cosine similarity of {'the two recordings' if file else 'text and recording'}")
+    meaning = f"score: cosine similarity of {'the two recordings' if file else 'text and recording'}"
+    print_notice(f"{meaning}; match: probability in per cent that the text belongs to it" if rerank else meaning)
 
 
 def _file(query: str) -> Path | None:

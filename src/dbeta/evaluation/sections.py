@@ -108,7 +108,29 @@ def _retrieval(metrics: Mapping[str, Any]) -> str:
         "queries the unique reports."
     )
     header = ["", "recall@1", "recall@5", "recall@10", "median rank"]
-    return "\n\n".join(["## Result", text, format_table(header, rows)])
+    return "\n\n".join(["## Result", text, format_table(header, rows), *_reranked(metrics)])
+
+
+def _reranked(metrics: Mapping[str, Any]) -> list[str]:
+    """Recall before and after re-ranking, side by side."""
+    if "reranked" not in metrics:
+        return []
+    depths = ("recall@1", "recall@5", "recall@10")
+    rows = []
+    for way, words in (("text_to_ecg", "report → ECG"), ("ecg_to_text", "ECG → report")):
+        for name, one in {metrics["model"]: metrics, **metrics["others"]}.items():
+            figures = []
+            for key in depths:
+                gain = one["reranked"]["gain"][way][key]
+                figures += [f"{one[way][key][0]:.3f}", f"{one['reranked'][way][key][0]:.3f}", format_interval(gain, 3)]
+            rows.append([f"{words}: {name}", *figures])
+    first = metrics["reranked"]["first"]
+    text = (
+        f"The first {first} items of each query, sorted by the probability that text and ECG belong together "
+        "(`dbeta match`). Intervals of the gain are over the same patients."
+    )
+    header = ["", *(part for key in depths for part in (key, "re-ranked", "gain"))]
+    return ["## Re-ranked by matching", text, format_table(header, rows)]
 
 
 def _identification(metrics: Mapping[str, Any]) -> str:

@@ -7,8 +7,9 @@ Each takes models by name; the first is evaluated and the others are compared wi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy as np
 from dbeta.errors import DBetaError
 from dbeta.evaluation.assess import Assessment
 from dbeta.evaluation.benchmarks import Benchmark
-from dbeta.evaluation.embeddings import Embedded, embed_benchmark, repeated_recordings
+from dbeta.evaluation.embeddings import Embedded, embed_benchmark, read_signals, repeated_recordings
 from dbeta.evaluation.identification import identification
 from dbeta.evaluation.metrics import RESAMPLES
 from dbeta.evaluation.probe import check_splits, few_shot, probe, without_recording
@@ -132,22 +133,33 @@ def evaluate_retrieval(
     models: Mapping[str, DBeta],
     benchmark: Benchmark,
     *,
+    rerank: int = 0,
     cache: Path | None = None,
     resamples: int = RESAMPLES,
     bar: Bar = no_bar,
 ) -> Result:
     """Evaluate retrieval of ECGs by report and of reports by ECG among the test records.
 
-    Arguments and errors are those of `evaluate_zero_shot`.
+    Arguments and errors are those of `evaluate_zero_shot`; the first `rerank` items of each query are also sorted by
+    `DBeta.match`, which needs models with their fusion half.
     """
     check_models(models)
+    for model in models.values() if rerank else ():
+        model.model.require_fusion()
     every = {**models, RANDOM: random_twin(first(models))}
     embedded = _embed(every, benchmark.take(benchmark.rows("test")), cache, bar)
     metrics = describe("retrieval", benchmark, embedded, models, resamples)
-    found = {
-        name: retrieval(model, embedded.benchmark, embedded.embeds[name], resamples=resamples)
-        for name, model in every.items()
-    }
+    found = {}
+    for name, model in every.items():
+        with ExitStack() as stack:
+            further: dict[str, Any] = {}
+            if rerank and name != RANDOM:
+                folder = Path(stack.enter_context(TemporaryDirectory()))
+                advance = stack.enter_context(bar(f"reading for {name}"))
+                wanted = model.processor.input_format
+                _, signals = read_signals(embedded.benchmark, wanted, folder / "signals.npy", progress=advance)
+                further = {"rerank": rerank, "signals": signals}
+            found[name] = retrieval(model, embedded.benchmark, embedded.embeds[name], resamples=resamples, **further)
     return Result(metrics | beside(models, found, {"random": found[RANDOM]}))
 
 

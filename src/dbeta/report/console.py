@@ -77,6 +77,18 @@ def _cell(name: str, value: Any) -> str:
     return _score(value) if COLUMNS[name].number else escape(str(value))
 
 
+def print_matches(table: pd.DataFrame) -> None:
+    """Print how probably texts belong to one recording."""
+    view = Table(title=escape(str(table["record"].iloc[0])), title_justify="left", title_style="bold")
+    long = "peak" in table
+    for name in ("text", "probability", *(("with\nprobability", "strongest\nat") if long else ()), "signal"):
+        view.add_column(name, justify="left" if name in ("text", "signal") else "right")
+    for row in table.to_dict("records"):
+        peak = (f"{row['peak']:.2f}", _clock(row["peak_at"])) if long else ()
+        view.add_row(escape(row["text"]), f"{row['probability']:.2f}", *peak, row["quality"])
+    Console().print(view)
+
+
 def print_hits(table: pd.DataFrame) -> None:
     """Print the recordings that a search found, with their ids where files hold several."""
     view = Table()

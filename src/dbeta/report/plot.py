@@ -43,6 +43,7 @@ _PNG_DPI = 254  # 10 pixels per mm: every grid line falls on whole pixels
 _PT_PER_MM = 72 / 25.4
 _PAPER, _FINE, _BOLD = "#fffdfd", "#f5d0d1", "#e8a0a2"
 _INK, _GREY, _BAR, _BAD = "#101010", "#6b6b6b", "#3b6ea5", "#b3261e"
+_MADE_UP = "#1f77b4"
 _FORMATS = (".png", ".pdf", ".svg")
 
 
@@ -102,6 +103,9 @@ def plot_ecg(ecg: ECG, findings: pd.DataFrame | None = None, *, title: str | Non
         _text(
             axes, _LEFT + _GRID_WIDTH, _TOP + 7, f"no usable signal: {quality.reason}", size=9, color=_BAD, ha="right"
         )
+    if np.any(ecg.meta.get("reconstructed", False)):
+        made_up = "blue: reconstructed by a model, not measured"
+        _text(axes, _LEFT + _GRID_WIDTH / 2, _BOTTOM - 6, made_up, size=8, color=_MADE_UP, ha="center")
     notice = "Research use only. Not a medical device."
     _text(axes, _LEFT + _GRID_WIDTH, _BOTTOM - 6, notice, size=8, color=_GREY, ha="right")
     return figure
@@ -194,9 +198,26 @@ def _draw_lead(axes: Axes, ecg: ECG, lead: str, row: int, start: float, width: f
         line.set_gid(f"row-{row + 1}-{lead}")
         line.set_solid_joinstyle("round")
         line.set_clip_box(TransformedBbox(Bbox.from_extents(left, floor, left + width, ceiling), axes.transData))
+        made_up = _made_up(ecg, lead)[first:last]
+        if made_up.any():
+            _draw_made_up(axes, line, made_up)
         note = "off scale" if bool(np.any((y > ceiling) | (y < floor))) else ""
     _text(axes, left + 1.5, baseline + 10.2, note, size=6.5, color=_GREY, zorder=2)
     _text(axes, left + 8.5, baseline + 14, mark[0], size=6.5, color=mark[1], zorder=2)
+
+
+def _made_up(ecg: ECG, lead: str) -> np.ndarray:
+    """Which samples of a lead were reconstructed (`DBeta.reconstruct`), (samples,) bool."""
+    mask = ecg.meta.get("reconstructed")
+    return np.zeros(ecg.signal.shape[1], bool) if mask is None else np.asarray(mask)[ecg.leads.index(lead)]
+
+
+def _draw_made_up(axes: Axes, line: Any, made_up: np.ndarray) -> None:
+    """Draw reconstructed samples over the trace, in a colour of their own."""
+    x, y = line.get_data()
+    (over,) = axes.plot(x, np.where(made_up, y, np.nan), color=_MADE_UP, lw=0.4 * _PT_PER_MM, zorder=3.1)
+    over.set_gid(f"{line.get_gid()}-reconstructed")
+    over.set_clip_box(line.get_clip_box())
 
 
 def _centred(ecg: ECG, lead: str) -> np.ndarray | None:
