@@ -59,6 +59,15 @@ def synthetic_ecg(
     return ECG(np.stack([ecg[lead] for lead in leads]), sampling_rate, leads)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def user_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A cache folder of the tests' own, for what would be kept in the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        patch.setenv("XDG_CACHE_HOME", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def make_ecg() -> Callable[..., ECG]:
     """The factory of synthetic ECGs."""

@@ -27,7 +27,7 @@ import torch
 from dbeta.corpus.report_text import clean_report
 from dbeta.ecg import ECG, LEADS, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
-from dbeta.signal.gaps import fill_limb_leads, gaps
+from dbeta.signal.gaps import fill_limb_leads, gaps, stretches
 from dbeta.signal.lead_sizes import probable_sizes
 from dbeta.signal.preprocess import check_extent, fill_gaps
 
@@ -94,12 +94,6 @@ def _interpolate_short(signal: np.ndarray, todo: np.ndarray, longest: int) -> np
                 row[begin:end] = np.interp(np.arange(begin, end), (begin - 1, end), (row[begin - 1], row[end]))
                 filled[begin:end] = True
     return done
-
-
-def stretches(mask: np.ndarray) -> list[tuple[int, int]]:
-    """The runs of True in (samples,) bool, each as its first sample and the one after its last."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 @dataclass

@@ -10,6 +10,7 @@ import numpy as np
 
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
+from dbeta.signal.gaps import stretches
 from dbeta.utils.files import replacing
 
 #: Endings that `write_ecg` knows.
@@ -84,8 +85,7 @@ def _write_wfdb(ecg: ECG, mask: np.ndarray, path: Path) -> None:
     count = len(ecg.leads)
     comments = []
     for lead, row in zip(ecg.leads, mask, strict=True):
-        edges = np.flatnonzero(np.diff(np.concatenate([[0], row.astype(np.int8), [0]])))
-        if parts := [f"{begin}-{end - 1}" for begin, end in zip(edges[::2], edges[1::2], strict=True)]:
+        if parts := [f"{begin}-{end - 1}" for begin, end in stretches(row)]:
             comments.append(f"reconstructed by dbeta, not measured: {lead} samples {' '.join(parts)}")
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
         wfdb.wrsamp(

@@ -33,7 +33,17 @@ def gaps(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
         return missing
     flat = np.stack([_flat(row, length) for row in np.where(missing, np.nan, signal)])
     alive = (~missing & ~flat).any(axis=0)  # (samples,)
-    return missing | (flat & alive)
+    for row, lacking in zip(flat, missing, strict=True):
+        for begin, end in stretches(row):
+            # Most of it, since a lead may by chance be flat a sample before or after the others
+            lacking[begin:end] |= alive[begin:end].mean() > 0.5
+    return missing
+
+
+def stretches(mask: np.ndarray) -> list[tuple[int, int]]:
+    """The runs of True in (samples,) bool, each as its first sample and the one after its last."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 def _flat(row: np.ndarray, length: int) -> np.ndarray:
