@@ -244,3 +244,18 @@ def test_import_is_light_and_drawing_leaves_pyplot_alone():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["True", "True"]
+
+
+def test_reconstructed_samples_have_a_colour_of_their_own(make_ecg):
+    ecg = make_ecg()
+    mask = np.zeros(ecg.signal.shape, bool)
+    mask[6, 2600:3000] = True  # V1 is drawn from 5 to 7.5 s
+    drawn = plot_ecg(ECG(ecg.signal, 500, meta={"reconstructed": mask}))
+    lines = {line.get_gid(): line for line in drawn.axes[0].lines if line.get_gid()}
+    assert [name for name in lines if name.endswith("-reconstructed")] == ["row-1-V1-reconstructed"]
+    over, trace = lines["row-1-V1-reconstructed"], lines["row-1-V1"]
+    shown = np.isfinite(over.get_ydata())
+    assert shown.sum() == 400 and over.get_color() != trace.get_color()
+    assert (over.get_ydata()[shown] == trace.get_ydata()[shown]).all()
+    assert any("not measured" in text.get_text() for text in drawn.axes[0].texts)
+    assert not any("not measured" in text.get_text() for text in plot_ecg(ecg).axes[0].texts)
