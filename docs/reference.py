@@ -155,7 +155,7 @@ def python_api() -> str:
 
 
 def describe(name: str, thing: Any) -> str:
-    """A public name: its signature and docstring; of a class also those of its own public methods."""
+    """A public name: its signature and docstring; of a class also those of the public methods that dbeta defines."""
     heading = f"## `dbeta.{name}`\n"
     if not callable(thing):
         return f"{heading}\n`{thing!r}`\n"
@@ -164,7 +164,8 @@ def describe(name: str, thing: Any) -> str:
         parts.append(f"```text\n{signature(name, thing)}\n```\n")
     parts.append(docstring(thing))
     if inspect.isclass(thing):
-        for method_name, method in sorted(vars(thing).items()):
+        own = [base for base in reversed(thing.__mro__) if base.__module__.partition(".")[0] == "dbeta"]
+        for method_name, method in sorted({name: one for base in own for name, one in vars(base).items()}.items()):
             if isinstance(method, property):
                 shown = f"{name}.{method_name}"
                 method = method.fget

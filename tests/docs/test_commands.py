@@ -56,7 +56,7 @@ def is_long(page):
 
 
 @pytest.fixture
-def stand_ins(tmp_path, make_ecg, write_record, micro_ptb_xl):
+def stand_ins(tmp_path, make_ecg, write_record, micro_ptb_xl, micro_checkpoint):
     """Makes the files that documents name, those aside which the page makes itself."""
 
     def make(text):
@@ -77,6 +77,16 @@ def stand_ins(tmp_path, make_ecg, write_record, micro_ptb_xl):
             (tmp_path / "archive" / "recordings.csv").write_text("\n".join(lines))
         shutil.copytree(micro_ptb_xl, tmp_path / "PTB-XL-FOLDER")
         shutil.copytree(ROOT / "recipes", tmp_path / "recipes")
+        if "runs/base" in text and "dbeta pretrain" not in text:
+            shutil.copytree(micro_checkpoint, tmp_path / "runs" / "base")
+        if "partial.hea" in text:
+            signal = ecg.signal.copy()
+            signal[7], signal[9, 1000:2000] = np.nan, np.nan
+            write_record(tmp_path, type(ecg)(signal, 500), "partial")
+        if "lead-one.hea" in text:
+            signal = ecg.signal.copy()
+            signal[1:] = np.nan
+            write_record(tmp_path, type(ecg)(signal, 500), "lead-one")
         if "runs/tiny" in text and "dbeta pretrain" not in text:
             shutil.copytree(ROOT / "checkpoints" / "tiny", tmp_path / "runs" / "tiny")
 

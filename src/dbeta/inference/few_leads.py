@@ -74,7 +74,7 @@ class LeadPanels:
         for start in range(0, len(signals), BATCH):
             batch = signals[start : start + BATCH].astype(np.float32)
             batch[:, ~alive] = 0.0
-            embeds.append(self.model.embed_signals(batch))
+            embeds.append(self.model.embed_signals(list(batch)))
         return torch.nn.functional.normalize(torch.from_numpy(np.concatenate(embeds)), dim=-1).numpy()
 
 

@@ -36,21 +36,21 @@ class FusionHalf(nn.Module):
 class CrossModal:
     """Methods of a model with a fusion half.
 
-    A class that inherits them has `config`, `ecg_parts()` (the ECG encoder and its projection), `text_parts()` and
-    `fusion_half()` (an object with the attributes of `FusionHalf`).
+    A class that inherits them has `config`, `_ecg_parts()` (the ECG encoder and its projection), `_text_parts()` and
+    `_fusion_half()` (an object with the attributes of `FusionHalf`).
     """
 
     config: Any
 
-    def ecg_parts(self) -> tuple[Any, Any]:
+    def _ecg_parts(self) -> tuple[Any, Any]:
         """The ECG encoder and its projection."""
         raise NotImplementedError
 
-    def text_parts(self) -> tuple[Any, Any]:
+    def _text_parts(self) -> tuple[Any, Any]:
         """The text encoder and its projection."""
         raise NotImplementedError
 
-    def fusion_half(self) -> Any:
+    def _fusion_half(self) -> Any:
         """The fusion and its heads."""
         raise NotImplementedError
 
@@ -75,12 +75,12 @@ class CrossModal:
             ids_restore: see `ECGEncoder.encode`.
             n_kept: number of visible tokens; by default that of pretraining.
         """
-        encoder, project = self.ecg_parts()
+        encoder, project = self._ecg_parts()
         return project(encoder.encode(encoder.embed(ecg), ecg, ids_restore, n_kept))
 
     def text_stream(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Projected tokens of texts (B, T): (B, T, D)."""
-        encoder, project = self.text_parts()
+        encoder, project = self._text_parts()
         return project(encoder(input_ids, attention_mask))
 
     def fuse(self, ecg: Tensor, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -121,7 +121,7 @@ class CrossModal:
 
     def match_streams(self, ecg: Tensor, text: Tensor, mask: Tensor | None = None, batch_size: int = 64) -> Tensor:
         """As `match`, from `ecg_stream` (B, N, D) and `text_stream` (texts, T, D)."""
-        head = self.fusion_half().etm_head
+        head = self._fusion_half().etm_head
         n_texts = len(text)
         parts = []
         for pairs in torch.arange(len(ecg) * n_texts, device=ecg.device).split(batch_size):
@@ -161,13 +161,13 @@ class CrossModal:
         ids_restore = hidden.int().argsort(dim=1, stable=True).argsort(dim=1)
         stream = self.ecg_stream(ecg, ids_restore, n_kept)
         text = self.text_stream(input_ids, attention_mask).expand(len(ecg), -1, -1)
-        half = self.fusion_half()
+        half = self._fusion_half()
         _, _, before = half.fusion(text, stream, self._wide(attention_mask, len(ecg)))
         return half.mem_head(before, ids_restore).float().transpose(1, 2).flatten(2)
 
     def _class_features(self, ecg: Tensor, text: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Class features of text and ECG after the fusion, (B, D) each."""
-        half = self.fusion_half()
+        half = self._fusion_half()
         text = text.expand(len(ecg), -1, -1)
         text, ecg, _ = half.fusion(text, ecg, self._wide(mask, len(ecg)))
         return half.fused_text_pooler(text), half.fused_ecg_pooler(ecg)

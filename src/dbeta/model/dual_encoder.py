@@ -176,17 +176,17 @@ class DualEncoder(CrossModal):
         return self.text_tower(input_ids, attention_mask)
 
     @functools.cached_property
-    def _fusion_half(self) -> FusionHalf:
+    def _read_half(self) -> FusionHalf:
         return load_tower(FusionHalf, self.config, self.weights, self.dtype).to(self.device)
 
-    def fusion_half(self) -> FusionHalf:
+    def _fusion_half(self) -> FusionHalf:
         """The fusion and its heads, read on first use."""
-        return self._fusion_half
+        return self._read_half
 
-    def ecg_parts(self) -> tuple[nn.Module, nn.Module]:
+    def _ecg_parts(self) -> tuple[nn.Module, nn.Module]:
         """The ECG encoder and its projection."""
         return self.ecg_tower.ecg_encoder, self.ecg_tower.ecg_proj
 
-    def text_parts(self) -> tuple[nn.Module, nn.Module]:
+    def _text_parts(self) -> tuple[nn.Module, nn.Module]:
         """The text encoder and its projection."""
         return self.text_tower.text_encoder, self.text_tower.text_proj

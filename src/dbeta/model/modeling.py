@@ -112,15 +112,15 @@ class DBetaModel(CrossModal, PreTrainedModel):
             nn.init.constant_(module.ets_log_scale, math.log(10.0))
             nn.init.constant_(module.ets_bias, -5.0)
 
-    def ecg_parts(self) -> tuple[nn.Module, nn.Module]:
+    def _ecg_parts(self) -> tuple[nn.Module, nn.Module]:
         """The ECG encoder and its projection."""
         return self.ecg_encoder, self.ecg_proj
 
-    def text_parts(self) -> tuple[nn.Module, nn.Module]:
+    def _text_parts(self) -> tuple[nn.Module, nn.Module]:
         """The text encoder and its projection."""
         return self.text_encoder, self.text_proj
 
-    def fusion_half(self) -> DBetaModel:
+    def _fusion_half(self) -> DBetaModel:
         """Itself: it has the fusion and the heads under the names that `CrossModal` expects."""
         return self
 
