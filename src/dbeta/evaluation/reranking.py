@@ -43,7 +43,7 @@ def rerank_scores(
     for record in range(scores.shape[1]):
         rows = np.flatnonzero(wanted[:, record])
         signal = [signals[record].astype(np.float32)]
-        matched[rows, record] = model.matcher([texts[row] for row in rows]).probabilities(signal)[0]
+        matched[rows, record] = model.matcher([texts[int(row)] for row in rows]).probabilities(signal)[0]
         if progress is not None:
             progress(record + 1, scores.shape[1])
     return np.where(by_report, _FRONT + matched, scores), np.where(by_record, _FRONT + matched, scores).T

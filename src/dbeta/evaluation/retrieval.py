@@ -114,7 +114,7 @@ def _draws(ranks: np.ndarray, patients: np.ndarray, resamples: int, seed: int) -
 
 def _gains(
     before: np.ndarray, patients: np.ndarray, after: np.ndarray, resamples: int, seed: int
-) -> dict[str, list[float]]:
+) -> dict[str, list[float] | None]:
     """By how much recall rose, with intervals over the same patients."""
     draws = _draws(np.stack([before, after], axis=1), patients, resamples, seed)
     return {

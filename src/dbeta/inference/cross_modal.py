@@ -18,9 +18,6 @@ from dbeta.inference.reconstruct import reconstruct
 from dbeta.io.read import as_ecg, read_ecg
 from dbeta.signal.quality import UNUSABLE
 
-if TYPE_CHECKING:
-    from dbeta.inference.dbeta import DBeta
-
 _Recordings = ECG | str | Path | Iterable[ECG | str | Path]
 
 
@@ -222,7 +219,7 @@ class CrossModalInference:
         return reconstruct(self, whole, [leads] if isinstance(leads, str) else leads, text)  # type: ignore[arg-type]
 
 
-def rerank(model: DBeta, hits: pd.DataFrame, text: str, count: int) -> pd.DataFrame:
+def rerank(model: CrossModalInference, hits: pd.DataFrame, text: str, count: int) -> pd.DataFrame:
     """Sort the first recordings that a search found by how probably the text belongs to them.
 
     Args:

@@ -12,7 +12,6 @@ import functools
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,11 +19,9 @@ from safetensors.numpy import load_file, save_file
 
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaWarning
+from dbeta.inference.loaded import Loaded
 from dbeta.signal.preprocess import InputFormat, prepare_signal
 from dbeta.utils.files import replacing
-
-if TYPE_CHECKING:
-    from dbeta.inference.dbeta import DBeta
 
 #: Simulated ECGs of a panel, and where they begin: far behind those that a model is trained on.
 PANEL_SIZE, FIRST_RECORD = 256, 10**9
@@ -39,7 +36,7 @@ class LeadPanels:
         cache: folder in which they are kept; None for the user's cache folder.
     """
 
-    def __init__(self, model: DBeta, cache: Path | None = None) -> None:
+    def __init__(self, model: Loaded, cache: Path | None = None) -> None:
         """Compute nothing yet."""
         self.model = model
         self.cache = cache or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dbeta" / "panels"

@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,12 +26,10 @@ import torch
 from dbeta.corpus.report_text import clean_report
 from dbeta.ecg import ECG, LEADS, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
+from dbeta.inference.loaded import Loaded
 from dbeta.signal.gaps import fill_limb_leads, gaps, stretches
 from dbeta.signal.lead_sizes import probable_sizes
 from dbeta.signal.preprocess import check_extent, fill_gaps
-
-if TYPE_CHECKING:
-    from dbeta.inference.dbeta import DBeta
 
 #: Seconds of a gap that is interpolated.
 SHORT = 0.04
@@ -49,7 +46,7 @@ NO_REPORT = "ecg"
 _EPSILON = 1e-6  # that of `mem_targets`
 
 
-def reconstruct(model: DBeta, ecg: ECG, leads: Sequence[str] | None = None, text: str | None = None) -> ECG:
+def reconstruct(model: Loaded, ecg: ECG, leads: Sequence[str] | None = None, text: str | None = None) -> ECG:
     """Fill in what a recording lacks (see `DBeta.reconstruct`)."""
     name = str(ecg.meta.get("source", "recording"))
     ecg = ecg.standard()
@@ -117,7 +114,7 @@ class _Window:
     total: np.ndarray
 
 
-def _predict(model: DBeta, signal: np.ndarray, todo: np.ndarray, rate: float, words: str) -> np.ndarray:
+def _predict(model: Loaded, signal: np.ndarray, todo: np.ndarray, rate: float, words: str) -> np.ndarray:
     """The recording (leads, samples) with predictions where they were to be made; NaN where that was impossible."""
     config = model.model.config
     order = [LEADS.index(lead) for lead in config.leads]
@@ -146,7 +143,7 @@ def _predict(model: DBeta, signal: np.ndarray, todo: np.ndarray, rate: float, wo
     return out
 
 
-def _cut(model: DBeta, known: np.ndarray, wanted: np.ndarray) -> list[_Window]:
+def _cut(model: Loaded, known: np.ndarray, wanted: np.ndarray) -> list[_Window]:
     """The windows in which something is to be predicted and enough was recorded; their tokens cover the recording."""
     config = model.model.config
     span, total = config.n_tokens * config.samples_per_token, known.shape[1]
@@ -177,7 +174,7 @@ def _cut(model: DBeta, known: np.ndarray, wanted: np.ndarray) -> list[_Window]:
 
 
 @torch.inference_mode()
-def _run(model: DBeta, windows: list[_Window], words: str) -> None:
+def _run(model: Loaded, windows: list[_Window], words: str) -> None:
     """Add the predictions of all passes to their windows, each at the tokens hidden in that pass."""
     inner, size = model.model, model.batch_size
     tokens = {key: value.to(inner.device) for key, value in model.processor.tokens([words]).items()}
