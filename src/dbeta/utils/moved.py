@@ -8,7 +8,7 @@ import warnings
 from types import ModuleType
 from typing import Any
 
-# These modules lie above `utils`, but the layers hold, since nothing here depends on them: a module is loaded by its name
+# These modules lie above `utils`, but the layers hold, since nothing here depends on them: a module is loaded by name
 # only when a user asks for an old name, which is then forwarded to it.
 #: Old module → new module, each within `dbeta`.
 MOVED = {
