@@ -7,20 +7,12 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
+from command_line import refused
 from dbeta.errors import DBetaError
 from dbeta.inference.load import load
 from dbeta.inference.search import Index
 
 TEXTS = ("pause", "anterior st elevation")
-
-
-def refused(result):
-    """The line of a refusal."""
-    code, out, err = result
-    assert (code, out) == (1, ""), err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err
 
 
 @pytest.fixture
