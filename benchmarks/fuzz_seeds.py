@@ -15,7 +15,7 @@ import numpy as np
 from dbeta.ecg import LEADS
 
 RATE, SAMPLES = 250, 500
-#: MFER's and ISHNE's numbers of the leads I–V6; SCP-ECG's.
+#: Lead numbers of I–V6 in MFER and ISHNE, and in SCP-ECG.
 _MFER = (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8)
 _ISHNE = (5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
 _SCP = (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8)
@@ -26,7 +26,7 @@ class Seed:
     """A recording in one or several files.
 
     Attributes:
-        name: of the format.
+        name: name of the format.
         files: name → content; the first is the one to read.
         options: arguments that `read_ecg` needs.
     """
@@ -48,7 +48,7 @@ def ecg_counts(samples: int = SAMPLES) -> np.ndarray:
 
 
 def make_seeds(folder: Path, real: Path | None) -> list[Seed]:
-    """Seeds of all formats, with the files of `real` if it is a folder; libraries write to `folder`."""
+    """Make seeds of all formats, including the files of `real` if it is a folder; libraries write to `folder`."""
     counts = ecg_counts()
     made = [make(counts) for make in _MAKERS]
     for write in _WRITERS:
@@ -245,7 +245,7 @@ _MAKERS: tuple[Callable[[np.ndarray], Seed], ...] = (
 )
 
 
-# --- written by their libraries
+# --- written by the formats' libraries
 
 
 def _wfdb(counts: np.ndarray, folder: Path, form: str) -> tuple[str, dict[str, Any]]:

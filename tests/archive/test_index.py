@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
+from command_line import refused
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.inference.load import load
@@ -14,15 +15,6 @@ from dbeta.inference.search import Index
 from dbeta.io.read import read_ecg
 
 TEXTS = ("pause", "anterior st elevation")
-
-
-def refused(result):
-    """The line of a refusal."""
-    code, out, err = result
-    assert (code, out) == (1, ""), err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err
 
 
 @pytest.fixture
