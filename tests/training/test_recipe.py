@@ -233,7 +233,10 @@ def test_an_unknown_training_setting_is_named_with_the_nearest_one(recipe_file):
         ({"lr_scheduler_type": ["cosine"]}, "lr_scheduler_type should be text, not ['cosine']"),
         ({"lr_scheduler_kwargs": [1]}, "lr_scheduler_kwargs should be settings of its own or text, not [1]"),
         ({"label_names": "all"}, "label_names should be a list, not 'all'"),
-        ({"seed": 1.5}, "seed should be a whole number of at least 0, not 1.5"),
+        ({"seed": 1.5}, "seed should be a whole number, not 1.5"),
+        ({"seed": -1}, "seed should be a whole number of at least 0, not -1"),
+        ({"learning_rate": "fast"}, "learning_rate should be a number, not 'fast'"),
+        ({"bf16": "often"}, "bf16 should be true, false or auto, not 'often'"),
         ({"per_device_train_batch_size": 0}, "per_device_train_batch_size should be a whole number of at least 1"),
     ],
 )
