@@ -759,7 +759,14 @@ def test_evaluate_two_models_and_compare(run, tmp_path, micro_ptb_xl, micro_chec
     output = tmp_path / "two"
     models = ["--model", micro_checkpoint, "--model", bundled_checkpoint()]
     code, out, _ = run(
-        *("evaluate", "zero-shot", "ptb-xl-rhythm", micro_ptb_xl, "--fold", "9", "--output", output),
+        "evaluate",
+        "zero-shot",
+        "ptb-xl-rhythm",
+        micro_ptb_xl,
+        "--fold",
+        "9",
+        "--output",
+        output,
         *(*models, "--resamples", "10"),
     )
     assert code == 0

@@ -138,7 +138,7 @@ def finetune(
 
     settings = Settings(epochs, batch_size, learning_rate, lead_dropout=lead_dropout, seed=seed)
     result = evaluate(
-        *(models, task, output), leads=counts, settings=settings, scratch=scratch, resamples=resamples, bar=progress
+        models, task, output, leads=counts, settings=settings, scratch=scratch, resamples=resamples, bar=progress
     )
     _finish(result, output)
 

@@ -26,7 +26,10 @@ SEARCHED = ("I", "II", "V2", "V5")
 #: on average: by prominences complexes begin late and end early (57 ms of normal ECGs, real or simulated, by
 #: `benchmarks/realism.py`), and T waves end after their steepest tangent does. Per minute, seconds, degrees.
 TOLERANCES = {
-    **{"rate": (2.0, 0.0), "pr": (0.025, 0.012), "qrs": (0.025, -0.028), "qt": (0.035, 0.014)},
+    "rate": (2.0, 0.0),
+    "pr": (0.025, 0.012),
+    "qrs": (0.025, -0.028),
+    "qt": (0.035, 0.014),
     "axis": (8.0, 0.0),
 }
 #: Rhythms with a regular beat after each P wave, and the fastest and, for QT, the slowest rate that is too fast: no

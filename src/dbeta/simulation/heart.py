@@ -75,6 +75,28 @@ STRAIN_T, ISCHEMIA_T, STRAIN_ST = 0.42, 0.45, 0.10
 #: Seconds of a textbook QT interval and QRS complex, and from the peak of T to its end.
 USUAL_QT, USUAL_QRS, T_PEAK_TO_END = 0.39, 0.09, 0.085
 
+#: Shape of what is more than a number for each record, and what a textbook heart has other than 0 (see `Heart`).
+SHAPES: dict[str, tuple[int, ...]] = {
+    "t_turn": (2,),
+    "pathway": (3,),
+    "scar": (len(TERRITORIES),),
+    "injury": (len(TERRITORIES),),
+    "ischemia": (len(TERRITORIES),),
+    "st": (3,),
+    "individual": (VARIED, 1 + PARTS),
+    "corners": (CORNERS, 1 + PARTS),
+    "corner_width": (CORNERS,),
+}
+USUAL = {
+    "qrs": USUAL_QRS,
+    "qrs_gain": 1.0,
+    "p_duration": 0.1,
+    "p_gain": 1.0,
+    "qt": USUAL_QT,
+    "t_gain": 1.0,
+    "corner_width": 0.006,
+}
+
 
 @dataclass
 class Heart:
@@ -151,25 +173,17 @@ class Heart:
     @classmethod
     def healthy(cls, count: int) -> Heart:
         """So many textbook hearts."""
-        wide = {
-            **{"t_turn": (2,), "pathway": (3,), "scar": (5,), "injury": (5,), "ischemia": (5,), "st": (3,)},
-            **{"individual": (VARIED, 1 + PARTS), "corners": (CORNERS, 1 + PARTS), "corner_width": (CORNERS,)},
+        values = {
+            one.name: torch.full((count, *SHAPES.get(one.name, ())), USUAL.get(one.name, 0.0)) for one in fields(cls)
         }
-        usual = {"qrs": 0.09, "qrs_gain": 1.0, "p_duration": 0.1, "p_gain": 1.0, "qt": 0.39, "t_gain": 1.0}
-        usual["corner_width"] = 0.006
-        return cls(
-            **{one.name: torch.full((count, *wide.get(one.name, ())), usual.get(one.name, 0.0)) for one in fields(cls)}
-        )
+        return cls(**values)
 
 
 def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     """The QRS complex, and its duration in seconds (B,)."""
     count = heart.qrs.shape[0]
     fixed = _fixed(heart)
-    normal = _bells(
-        heart,
-        NORMAL_QRS,
-    )
+    normal = _bells(heart, NORMAL_QRS)
     # Left ventricular load: more of the free wall, backwards and to the left; right: forwards and to the right
     left, right = heart.left_load[:, None], heart.right_load[:, None]
     normal.vector[:, 0] += left * fixed(0, 0, 0.20)  # less septal r: poor progression in V1 to V3
@@ -189,17 +203,11 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     # Left bundle branch block: no septal force to the right, a slow and notched way to the left and back
     block = heart.left_block.clamp(0, 1)[:, None]
     normal.vector *= (1 - block)[..., None]
-    slow = _bells(
-        heart,
-        LEFT_BLOCK_QRS,
-    )
+    slow = _bells(heart, LEFT_BLOCK_QRS)
     slow.vector[:, 1] -= SCAR_LOSS_BLOCKED * lost
     slow.vector *= block[..., None]
     # Right bundle branch block: the right ventricle comes late, to the right and forwards
-    late = _bells(
-        heart,
-        RIGHT_BLOCK_QRS,
-    )
+    late = _bells(heart, RIGHT_BLOCK_QRS)
     late.vector *= heart.right_block[:, None, None]
     # Islands of late muscle
     islands = _bells(heart, ISLANDS)
@@ -209,15 +217,12 @@ def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     here = every.vector.abs().sum(dim=2, keepdim=True).clamp(max=1)
     every.vector = every.vector + own[..., 1:] * here
     widths = (0.5 * own[..., 0]).exp()
-    duration = (
-        heart.qrs + LEFT_BLOCK_DELAY * heart.left_block + DELAY * heart.delay + FASCICLE_DELAY * (front + back)[:, 0]
-    )
+    duration = heart.qrs + LEFT_BLOCK_DELAY * heart.left_block + DELAY * heart.delay
+    duration = duration + FASCICLE_DELAY * (front + back)[:, 0]
     slower = (duration * (1 + 0.25 * heart.delay))[:, None] * widths
-    every.center, every.before, every.after = (
-        every.center * duration[:, None],
-        every.before * slower,
-        every.after * slower,
-    )
+    every.center = every.center * duration[:, None]
+    every.before = every.before * slower
+    every.after = every.after * slower
     # A delta wave begins before, and widens the complex by as much
     delta = Bells(
         torch.full_like(duration, DELTA_WAVE[0])[:, None],
