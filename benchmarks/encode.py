@@ -165,8 +165,12 @@ def compare(
         }
         table.add_row(
             f"({letter}) {way}",
-            *(dtype, f"{rate:.2f}", f"{one['ratio']:.2f}×", f"{one['smallest_cosine']:.6f}"),
-            *(f"{one['peak_memory_mb']:.0f} MB", "" if dtype not in peaks else f"{one['of_matrix_peak']:.0%}"),
+            dtype,
+            f"{rate:.2f}",
+            f"{one['ratio']:.2f}×",
+            f"{one['smallest_cosine']:.6f}",
+            f"{one['peak_memory_mb']:.0f} MB",
+            "" if dtype not in peaks else f"{one['of_matrix_peak']:.0%}",
         )
     console.print(table)
     result["where_time_goes"] = where_time_goes(encoders["default"], ecgs[: args.batch_size])

@@ -285,8 +285,11 @@ def _read_one(one: Seed, folder: Path, watcher: _Watcher, printed: Any) -> dict[
         leftover = folder / name
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
     return {
-        **{"format": one.name, "ended": ended, "seconds": round(seconds, 2), "memory": memory},
-        **{"failure": "; ".join(found)},
+        "format": one.name,
+        "ended": ended,
+        "seconds": round(seconds, 2),
+        "memory": memory,
+        "failure": "; ".join(found),
     }
 
 

@@ -42,17 +42,26 @@ from dbeta.simulation.simulation import RATE, simulate
 
 #: Classes to compare, by names of findings.
 CLASSES = (
-    *("normal ecg", "inferior myocardial infarction", "anteroseptal myocardial infarction"),
-    *("left bundle branch block", "right bundle branch block", "incomplete right bundle branch block"),
-    *("left anterior fascicular block", "left ventricular hypertrophy", "first-degree av block"),
-    *("atrial fibrillation", "non-specific intraventricular conduction delay", "ischemic st-t changes"),
+    "normal ecg",
+    "inferior myocardial infarction",
+    "anteroseptal myocardial infarction",
+    "left bundle branch block",
+    "right bundle branch block",
+    "incomplete right bundle branch block",
+    "left anterior fascicular block",
+    "left ventricular hypertrophy",
+    "first-degree av block",
+    "atrial fibrillation",
+    "non-specific intraventricular conduction delay",
+    "ischemic st-t changes",
 )
 #: Classes with fewer real records are skipped.
 FEWEST = 15
 BATCH = 100
 #: Kinds of measures, by the beginning of their names.
 KINDS = {
-    **{"rate, intervals and axis": ("rate", "pr", "qrs", "qt", "axis"), "amplitudes": ("r ", "s ", "t ")},
+    "rate, intervals and axis": ("rate", "pr", "qrs", "qt", "axis"),
+    "amplitudes": ("r ", "s ", "t "),
     "power by frequency": ("power",),
 }
 BANDS = ((0.1, 0.6), (0.6, 5), (5, 20), (20, 45), (45, 70), (70, 150))

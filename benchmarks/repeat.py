@@ -44,8 +44,12 @@ def main() -> None:
     args = parser.parse_args()
     every = max(1, args.steps // 4)
     changes = [
-        *(f"corpus={args.corpus}", f"training.max_steps={args.steps}", "training.load_best_model_at_end=false"),
-        *(f"training.save_steps={every}", f"training.eval_steps={every}", "training.logging_steps=1"),
+        f"corpus={args.corpus}",
+        f"training.max_steps={args.steps}",
+        "training.load_best_model_at_end=false",
+        f"training.save_steps={every}",
+        f"training.eval_steps={every}",
+        "training.logging_steps=1",
         *args.changes,
     ]
     batch = load_recipe(args.recipe, changes).training["per_device_train_batch_size"]

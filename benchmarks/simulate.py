@@ -27,7 +27,7 @@ from dbeta.model import DBetaModel
 from dbeta.simulation.dataset import SimulatedRows
 from dbeta.simulation.simulation import simulate
 from dbeta.training.estimate import made_up_batch
-from dbeta.training.pretrain import make_config
+from dbeta.training.model_config import make_config
 from dbeta.training.recipe import load_recipe
 from dbeta.utils.workers import default_workers, keep_freed_memory
 

@@ -54,7 +54,10 @@ def test_an_index_of_nothing(run, folder, tmp_path, micro_checkpoint):
 
 def test_hits_are_the_nearest(index, folder, micro_checkpoint):
     assert sorted(file.name for file in index.iterdir()) == [
-        *("errors.csv", "index.faiss", "index.json", "records.parquet")
+        "errors.csv",
+        "index.faiss",
+        "index.json",
+        "records.parquet",
     ]
     assert pd.read_csv(index / "errors.csv")["file"].tolist() == [str(folder / "r5.hea")]
     assert not list(index.parent.glob(".*partial"))

@@ -350,7 +350,8 @@ def stopped(ask, archive, monkeypatch):
 
 def test_what_is_done_is_not_computed_again(ask, archive, good, stopped, counted, tmp_path):
     assert [part.name for part in sorted(tmp_path.glob(".e.parquet.partial/*-*"))] == [
-        *("000000000-000000032.parquet", "000000032-000000064.parquet")
+        "000000000-000000032.parquet",
+        "000000032-000000064.parquet",
     ]
     code, _, err = ask("embed", archive, "-o", "e.parquet")
     assert code == 0

@@ -43,5 +43,3 @@ def test_evaluations_are_readable_at_80_columns(monkeypatch, capsys):
     assert "…" not in out
     assert "challenge-2021" in out
     assert out.count("(0.850–0.950)") == 2
-
-

@@ -84,14 +84,24 @@ def build_simulated(
         parts = sorted(folder.glob("*.measures"))
         pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True).to_parquet(folder / "measures.parquet")
         counts = {
-            **{"format": FORMAT, "source": SOURCE, "records": records, "patients": records, "rejected": 0},
-            **{"splits": dict(tally.splits.most_common()), "shards": len(shards), "vocabulary": rows.vocabulary},
-            **{"seed": seed, "mix": mix, "simulator": VERSION},
+            "format": FORMAT,
+            "source": SOURCE,
+            "records": records,
+            "patients": records,
+            "rejected": 0,
+            "splits": dict(tally.splits.most_common()),
+            "shards": len(shards),
+            "vocabulary": rows.vocabulary,
+            "seed": seed,
+            "mix": mix,
+            "simulator": VERSION,
         }
         command = f"dbeta corpus simulate {out} --records {records} --seed {seed} --mix {mix}"
         rule = f"one in {HELD_OUT} records is for validation and one for test, by record number"
         card = write_card(
-            *(counts, tally, []),
+            counts,
+            tally,
+            [],
             notes=NOTES,
             split_rule=rule,
             seconds=SECONDS,
