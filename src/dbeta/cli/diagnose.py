@@ -17,6 +17,7 @@ from dbeta.cli.options import (
     Model,
     Paths,
     Precision,
+    RawGain,
     Record,
     SamplingRate,
     Shard,
@@ -48,6 +49,7 @@ def diagnose(
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
+    raw_gain: RawGain = None,
     fix_leads: FixLeads = False,
     precision: Precision = None,
     list_file: ListFile = None,
@@ -65,7 +67,7 @@ def diagnose(
     Example: dbeta diagnose archive/ --output findings.parquet
     """
     wanted = _split_conditions(conditions)
-    options = reading_options(fs, leads, record, units, fix_leads)
+    options = reading_options(fs, leads, record, units, raw_gain, fix_leads)
     if output is not None:
         if as_json:
             raise typer.BadParameter("--json prints, --output writes a file; choose one")

@@ -15,6 +15,7 @@ from dbeta.cli.options import (
     Model,
     Paths,
     Precision,
+    RawGain,
     Record,
     SamplingRate,
     Shard,
@@ -36,6 +37,7 @@ def embed(
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
+    raw_gain: RawGain = None,
     fix_leads: FixLeads = False,
     precision: Precision = None,
     list_file: ListFile = None,
@@ -58,7 +60,7 @@ def embed(
     dbeta = load_model(model, precision)
     from dbeta.archive.jobs import EmbedJob
 
-    job = EmbedJob(dbeta, selection, output, reading_options(fs, leads, record, units, fix_leads))
+    job = EmbedJob(dbeta, selection, output, reading_options(fs, leads, record, units, raw_gain, fix_leads))
     parts = run(job)
     note(f"{parts.rows} embeddings of {dbeta.model.config.hidden_size} numbers in {output}")
     report_failures(job, parts, strict=strict)

@@ -16,6 +16,7 @@ from dbeta.cli.options import (
     Model,
     Paths,
     Precision,
+    RawGain,
     Record,
     SamplingRate,
     Shard,
@@ -36,6 +37,7 @@ def index(
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
+    raw_gain: RawGain = None,
     fix_leads: FixLeads = False,
     precision: Precision = None,
     list_file: ListFile = None,
@@ -66,7 +68,7 @@ def index(
     dbeta = load_model(model, precision)
     from dbeta.archive.jobs import IndexJob
 
-    options = reading_options(fs, leads, record, units, fix_leads)
+    options = reading_options(fs, leads, record, units, raw_gain, fix_leads)
     job = IndexJob(dbeta, selection, output, options, model_name=model, recordings=corpus)
     parts = run(job)
     note(f"{parts.rows} recordings in {output}")

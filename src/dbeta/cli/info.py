@@ -10,6 +10,7 @@ from dbeta.cli.options import (
     KeepIdentifiers,
     Leads,
     OneFile,
+    RawGain,
     Record,
     SamplingRate,
     Units,
@@ -26,6 +27,7 @@ def info(
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
+    raw_gain: RawGain = None,
     fix_leads: FixLeads = False,
     keep_identifiers: KeepIdentifiers = False,
     as_json: AsJson = False,
@@ -39,7 +41,7 @@ def info(
     from dbeta.report.facts import facts_of
     from dbeta.signal.quality import ASSESSED, assess_quality
 
-    options = reading_options(fs, leads, record, units, fix_leads)
+    options = reading_options(fs, leads, record, units, raw_gain, fix_leads)
     try:
         ecg = read_ecg(file, duration=ASSESSED, keep_identifiers=keep_identifiers, **options)
     except NoSignalError as error:

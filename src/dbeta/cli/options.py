@@ -29,12 +29,18 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if any recor
 # How they are read
 SamplingRate = Annotated[float | None, typer.Option("--fs", help="Sampling rate in Hz, if the file does not state it")]
 Leads = Annotated[
-    str | None, typer.Option(help='Lead names in file order, "I,II,V1,-,…", if the file does not state them')
+    str | None, typer.Option(help='Lead names in file order, "I,II,V1,-,…", if not stated; "-" leaves a channel out')
 ]
 Record = Annotated[str | None, typer.Option(help="Recording in an HDF5 file: exam_id or row number")]
 Units = Annotated[
     str | None,
-    typer.Option(help='Unit of the samples, if not stated: uV, mV, "1e-4 V", 200/mV, or mV per count'),
+    typer.Option(help='Unit of the samples, if not stated or wrong: uV, mV, "1e-4 V", 200/mV, or mV per count'),
+]
+RawGain = Annotated[
+    str | None,
+    typer.Option(
+        "--raw-gain", help="Unit of the raw numbers, if the file's gains are wrong: uV, 1000/mV, mV per count"
+    ),
 ]
 FixLeads = Annotated[bool, typer.Option("--fix-leads", help="Correct swapped, inverted or copied leads")]
 KeepIdentifiers = Annotated[
@@ -53,11 +59,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON")]
 
 
 def reading_options(
-    fs: float | None, leads: str | None, record: str | None, units: str | None, fix_leads: bool
+    fs: float | None,
+    leads: str | None,
+    record: str | None,
+    units: str | None,
+    raw_gain: str | None,
+    fix_leads: bool,
 ) -> dict[str, Any]:
     """Keyword arguments of `read_ecg`."""
-    names = None if leads is None else [name.strip() for name in leads.split(",")]
-    return {"sampling_rate": fs, "leads": names, "record": record, "units": units, "fix_leads": fix_leads}
+    return {
+        "sampling_rate": fs,
+        "leads": None if leads is None else [name.strip() for name in leads.split(",")],
+        "record": record,
+        "units": units,
+        "raw_gain": raw_gain,
+        "fix_leads": fix_leads,
+    }
 
 
 def load_model(name: str | None, precision: str | None = None) -> DBeta:

@@ -12,6 +12,7 @@ from dbeta.cli.options import (
     Leads,
     Model,
     OneFile,
+    RawGain,
     Record,
     SamplingRate,
     Units,
@@ -32,6 +33,7 @@ def plot(
     leads: Leads = None,
     record: Record = None,
     units: Units = None,
+    raw_gain: RawGain = None,
     fix_leads: FixLeads = False,
 ) -> None:
     """Draw the 12 leads in the clinical layout.
@@ -45,6 +47,6 @@ def plot(
     check_output_file(output)
     dbeta = load_model(model) if findings else None
     seconds = max(SHOWN_S, dbeta.processor.duration if dbeta else 0.0)
-    ecg = read_ecg(file, duration=seconds + 1, **reading_options(fs, leads, record, units, fix_leads))
+    ecg = read_ecg(file, duration=seconds + 1, **reading_options(fs, leads, record, units, raw_gain, fix_leads))
     save_plot(plot_ecg(ecg, dbeta.diagnose(ecg) if dbeta else None), output)
     note(f"{output} written")

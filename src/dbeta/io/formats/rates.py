@@ -62,9 +62,7 @@ class Stretch:
         return rows
 
 
-def plan(
-    names: Sequence[str], per_frame: Sequence[int], frame_rate: float, frames: int, options: Options
-) -> Stretch:
+def plan(names: Sequence[str], per_frame: Sequence[int], frame_rate: float, frames: int, options: Options) -> Stretch:
     """Decide which channels and frames to read.
 
     Args:

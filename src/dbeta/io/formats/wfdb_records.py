@@ -33,10 +33,7 @@ def read_wfdb(file: Path, options: Options) -> Recording:
         DBetaError: the header or a signal file is damaged or missing.
     """
     header = read_header(file)
-    if header.segments:
-        recording = read_segments(file, header, options)
-    else:
-        recording = _read_record(file, header, options)
+    recording = read_segments(file, header, options) if header.segments else _read_record(file, header, options)
     facts, recording.identity = _comments(header.comments)
     recording.meta |= facts
     return recording
@@ -86,7 +83,6 @@ def _frame_rate(header: Header, options: Options) -> float:
     if options.sampling_rate is None:
         raise DBetaError("does not state its sampling rate; give it in Hz with --fs")
     return options.sampling_rate / max(one.per_frame for one in header.channels)
-
 
 
 def _check_gain(signal: list[np.ndarray], channels: list[Channel], rows: list[int], rate: float) -> list[str]:

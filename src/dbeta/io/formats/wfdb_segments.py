@@ -152,7 +152,9 @@ class _Placed:
         if channel.unit != unit:
             sizes = millivolts(channel.unit), millivolts(unit)
             if not sizes[0] or not sizes[1]:
-                raise DBetaError(f"has lead {channel.name} in {unit} and in {channel.unit}; read its segments one by one")
+                raise DBetaError(
+                    f"has lead {channel.name} in {unit} and in {channel.unit}; read its segments one by one"
+                )
             factor = sizes[0] / sizes[1]
         if not channel.stated_gain:
             note = "its header states no gain, so 200 counts per mV are assumed; voltages may be wrong"

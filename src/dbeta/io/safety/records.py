@@ -22,6 +22,7 @@ from dbeta.io.safety.limits import (
     links_outside,
 )
 
+
 def check_wfdb(header: Path, *folders: Path) -> None:
     """Check the names in a header, before the files that it names are opened.
 
