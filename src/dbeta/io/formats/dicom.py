@@ -56,15 +56,17 @@ def read_dicom(file: Path, options: Options) -> Recording:
         device = f"{body.get('Manufacturer') or ''} {body.get('ManufacturerModelName') or ''}".strip()
     meta |= {"device": device} if device else {}
     longest = max(group.seconds for group in groups)
-    strips = [group for group in groups if not any(word in group.label.upper() for word in _AVERAGED)]
+    unlabelled = [group for group in groups if not any(word in group.label.upper() for word in _AVERAGED)]
     # Labels are optional: a group shorter than 2 s beside a longer one is an averaged beat
-    strips = [group for group in strips if group.seconds >= min(2.0, longest)]
+    strips = [group for group in unlabelled if group.seconds >= min(2.0, longest)]
     if not strips:
         raise DBetaError("holds only an averaged beat; export the rhythm strip")
     joined = join_groups(strips)
-    averaged = [group.described(group.names) for group in groups if not any(group is one for one in strips)]
-    if averaged:
-        meta["averaged_beats"] = averaged
+    # Only a guess, unlike a group that is labelled as an averaged beat
+    short = [group.described(group.names) for group in unlabelled if not any(group is one for one in strips)]
+    if short:
+        joined.meta["left_out"] = [*joined.meta.get("left_out", []), *short]
+        joined.notes.append(f"holds short signals, taken for averaged beats and left out: {'; '.join(short[:6])}")
     return Recording(
         joined.signal,
         joined.names,
