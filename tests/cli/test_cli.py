@@ -853,3 +853,15 @@ def test_conditions_may_be_given_several_times(ask, tmp_path, make_ecg):
     code, out, _ = ask("diagnose", file, *options, "--json")
     assert code == 0
     assert sorted(row["condition"] for row in json.loads(out)) == ["atrial fibrillation", "sinus rhythm"]
+
+
+def test_raw_gain(tmp_path, make_ecg, write_record, run):
+    path = write_record(tmp_path, make_ecg(seconds=4))
+    path.write_text(path.read_text().replace("1000.0(0)/mV", "5(3)/V"))
+    code, out, _ = run("info", path, "--raw-gain", "uV", "--json")
+    facts = json.loads(out)
+    assert (code, facts["raw_gain"]) == (0, "uV")
+    assert facts["peak_to_peak_mv"]["II"] == pytest.approx(np.ptp(make_ecg(seconds=4)["II"]), abs=2e-3)
+    code, _, said = run("info", path, "--raw-gain", "uV", "--units", "uV")
+    assert code == 1
+    assert "takes either --units, of the values, or --raw-gain" in said
