@@ -231,6 +231,48 @@ def _csv(counts: np.ndarray) -> Seed:
     return Seed("csv", {"table.csv": f"{','.join(LEADS)}\n{rows}\n".encode()}, {"sampling_rate": RATE})
 
 
+def _wfdb_lines(file: str, leads: tuple[str, ...], form: str = "16") -> str:
+    return "".join(f"{file} {form} 1000/mV 16 0 0 0 0 {lead}\n" for lead in leads)
+
+
+def _wfdb_frames(counts: np.ndarray) -> Seed:
+    """Limb leads of 4 samples per frame, chest leads of 2."""
+    frames = SAMPLES // 4
+    parts = [row.reshape(frames, 4) if number < 6 else row[::2].reshape(frames, 2) for number, row in enumerate(counts)]
+    header = f"frames 12 {RATE / 4} {frames}\n" + _wfdb_lines("frames.dat", LEADS[:6], "16x4")
+    header += _wfdb_lines("frames.dat", LEADS[6:], "16x2")
+    data = np.concatenate(parts, axis=1).astype("<i2").tobytes()
+    return Seed("wfdb-frames", {"frames.hea": header.encode(), "frames.dat": data})
+
+
+def _wfdb_segments(counts: np.ndarray, variable: bool) -> Seed:
+    """Two segments with a gap between them; in a variable layout the second has the limb leads only."""
+    half, rows = SAMPLES // 2, 6 if variable else 12
+    lines = ["part_1 250", "~ 100", "part_2 250"]
+    files = {
+        "part_1.hea": f"part_1 12 {RATE} {half}\n{_wfdb_lines('part_1.dat', LEADS)}".encode(),
+        "part_2.hea": f"part_2 {rows} {RATE} {half}\n{_wfdb_lines('part_2.dat', LEADS[:rows])}".encode(),
+        "part_1.dat": counts[:, :half].T.astype("<i2").tobytes(),
+        "part_2.dat": counts[:rows, half:].T.astype("<i2").tobytes(),
+    }
+    if variable:
+        lines.insert(0, "part_layout 0")
+        files["part_layout.hea"] = f"part_layout 12 {RATE} 0\n{_wfdb_lines('~', LEADS, '0')}".encode()
+    master = f"whole/{len(lines)} 12 {RATE} {SAMPLES + 100}\n" + "\n".join(lines) + "\n"
+    name = "wfdb-variable-segments" if variable else "wfdb-fixed-segments"
+    return Seed(name, {"whole.hea": master.encode()} | files)
+
+
+def _wfdb_cut(counts: np.ndarray) -> Seed:
+    header = f"cut 12 {RATE} {2 * SAMPLES}\n{_wfdb_lines('cut.dat', LEADS)}"
+    return Seed("wfdb-cut", {"cut.hea": header.encode(), "cut.dat": counts.T.astype("<i2").tobytes()[:-5]})
+
+
+def _edf_cut(counts: np.ndarray) -> Seed:
+    whole = _edf(counts).files["rec.edf"]
+    return Seed("edf-cut", {"cut.edf": whole[: -RATE * 2 * 3 - 1]})
+
+
 _MAKERS: tuple[Callable[[np.ndarray], Seed], ...] = (
     _aecg,
     _muse,
@@ -238,10 +280,15 @@ _MAKERS: tuple[Callable[[np.ndarray], Seed], ...] = (
     lambda counts: _philips(counts, True),
     lambda counts: _philips(counts, False),
     _edf,
+    _edf_cut,
     _ishne,
     _mfer,
     _scp,
     _csv,
+    _wfdb_frames,
+    lambda counts: _wfdb_segments(counts, False),
+    lambda counts: _wfdb_segments(counts, True),
+    _wfdb_cut,
 )
 
 

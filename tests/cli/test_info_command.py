@@ -113,3 +113,15 @@ def test_info_of_what_is_no_ecg(run, tmp_path, as_json):
     (tmp_path / "a.dcm").write_text("no ECG")
     assert "a.dcm" in refused(run("info", tmp_path / "a.dcm", *as_json))
     refused(run("info", tmp_path / "none.xml", *as_json))
+
+
+def test_raw_gain(tmp_path, make_ecg, write_record, run):
+    path = write_record(tmp_path, make_ecg(seconds=4))
+    path.write_text(path.read_text().replace("1000.0(0)/mV", "5(3)/V"))
+    code, out, _ = run("info", path, "--raw-gain", "uV", "--json")
+    facts = json.loads(out)
+    assert (code, facts["raw_gain"]) == (0, "uV")
+    assert facts["peak_to_peak_mv"]["II"] == pytest.approx(np.ptp(make_ecg(seconds=4)["II"]), abs=2e-3)
+    code, _, said = run("info", path, "--raw-gain", "uV", "--units", "uV")
+    assert code == 1
+    assert "takes either --units, of the values, or --raw-gain" in said

@@ -111,6 +111,8 @@ _FACTS = {
     "other_channels": "",
     "missing_leads": "",
     "fixed_leads": "",
+    "raw_gain": "",
+    "voltages": "",
     "quality": "",
 }
 
