@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from dbeta.archive.resumable import Parts
 
 
-def select(
-    paths: list[Path] | None, list_file: Path | None, shard: str | None, record: str | None = None
-) -> Selection:
+def select(paths: list[Path] | None, list_file: Path | None, shard: str | None, record: str | None = None) -> Selection:
     """The recordings that the options select; all those of a file that holds several, unless `record` names one.
 
     Raises:

@@ -90,7 +90,9 @@ def diagnose(
             raise DBetaError(f"{path}: is a folder; name a table for its findings with --output, or a file in it")
     files = select(paths, list_file, shard, record).files
     if len(files) > _MOST_PRINTED:
-        raise DBetaError(f"{files[0]}: is one of {len(files):,} recordings; name a table for their findings with --output")
+        raise DBetaError(
+            f"{files[0]}: is one of {len(files):,} recordings; name a table for their findings with --output"
+        )
     _print(files, load_model(model, precision), wanted, options, windows=windows, as_json=as_json)
 
 

@@ -94,7 +94,9 @@ def _standard_rows(
         changed = [row for row, lead in enumerate(leads) if stated[row] and lead not in (None, stated[row])]
         if any(leads.count(leads[row]) < 2 for row in changed):
             raise DBetaError(f"names its leads {', '.join(map(str, names))}; leave out --leads")
-        notes = [f"its channel {row + 1}, named {names[row]}, is read as {stated[row]} as --leads says" for row in changed]
+        notes = [
+            f"its channel {row + 1}, named {names[row]}, is read as {stated[row]} as --leads says" for row in changed
+        ]
         leads = stated
     if all(lead is None for lead in leads):
         has = ", ".join(map(str, names[:20])) or "none"
@@ -158,7 +160,9 @@ def _overruled_units(recording: Recording, rows: Sequence[int], given: str | Non
     if not given or not recording.units:
         return []
     stated = {recording.units[row]: millivolts(recording.units[row]) for row in rows}
-    other = [unit for unit, size in stated.items() if size and not math.isclose(size, millivolts(given) or 0, rel_tol=1e-3)]
+    other = [
+        unit for unit, size in stated.items() if size and not math.isclose(size, millivolts(given) or 0, rel_tol=1e-3)
+    ]
     return [f"states its unit as {', '.join(other[:3])}, but is read in {given} as --units says"] if other else []
 
 

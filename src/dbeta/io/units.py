@@ -17,6 +17,7 @@ _VALUE = re.compile(rf"(?:{_NUMBER}\s*[*x·]?\s*)?{_UNIT}(?:\s*(?:/|per)\s*{_COU
 _GAIN = re.compile(rf"{_NUMBER}\s*{_COUNT}?\s*/\s*{_UNIT}")
 _PLAIN = re.compile(_NUMBER)
 
+
 def millivolts(unit: str) -> float | None:
     """The size of a unit in mV; None if the text is not a unit of voltage.
 

@@ -60,4 +60,6 @@ def read_atc(file: Path, options: Options) -> Recording:
     identity = Identity(others=tuple(text for text in texts[:2] if text))
     meta = {"device": f"AliveCor {texts[2]}"} if texts[2] else {}
     unit = f"{nanovolts} nV" if nanovolts else ""
-    return Recording(signal, [_LEADS[name] for name in leads], float(rate), [unit] * len(leads), None, "", identity, meta)
+    return Recording(
+        signal, [_LEADS[name] for name in leads], float(rate), [unit] * len(leads), None, "", identity, meta
+    )

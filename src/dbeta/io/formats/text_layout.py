@@ -168,7 +168,12 @@ def _is_one_column(lines: Sequence[str], top: Sequence[str]) -> bool:
     if len(top) == 1 and not is_number(top[0]):
         return True
     digits = {len(match[1]) for match in matches if match}
-    return len(matches) > 2 and len(digits) == 1 and digits != {1} and _DECIMAL_COMMA.fullmatch(lines[0].strip()) is not None
+    return (
+        len(matches) > 2
+        and len(digits) == 1
+        and digits != {1}
+        and _DECIMAL_COMMA.fullmatch(lines[0].strip()) is not None
+    )
 
 
 def _are_units(cells: Sequence[str], below: Sequence[Sequence[str]]) -> bool:

@@ -56,7 +56,8 @@ def clock_seconds(column: Any) -> np.ndarray:
     parts = text.str.extract(_CLOCK)
     if parts[1].notna().all():
         hours, minutes, seconds = (
-            pd.to_numeric(parts[part].fillna("0").str.replace(",", ".", regex=False), errors="coerce") for part in range(3)
+            pd.to_numeric(parts[part].fillna("0").str.replace(",", ".", regex=False), errors="coerce")
+            for part in range(3)
         )
         return (3600 * hours + 60 * minutes + seconds).to_numpy(np.float64)
     dates = pd.to_datetime(text.str.strip("'\"[] "), errors="coerce", utc=True, format="ISO8601")
@@ -150,7 +151,9 @@ def find_grid(name: str, unit: str, times: np.ndarray) -> Grid:
 
 def _even_step(times: np.ndarray, starts: np.ndarray, allowed: float, hint: str) -> float:
     """The step within stretches without a gap, which may only differ by rounding."""
-    spans = [(times[stop - 1] - times[start], stop - start - 1) for start, stop in zip(starts, starts[1:], strict=False)]
+    spans = [
+        (times[stop - 1] - times[start], stop - start - 1) for start, stop in zip(starts, starts[1:], strict=False)
+    ]
     step = sum(span for span, _ in spans) / max(sum(count for _, count in spans), 1)
     for (start, stop), (span, count) in zip(zip(starts, starts[1:], strict=False), spans, strict=True):
         own = span / count if count else step
