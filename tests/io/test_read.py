@@ -499,7 +499,7 @@ def test_bad_npy(tmp_path, make_ecg):
     assert "sampling rate" in failure(path, sampling_rate=-500, leads=LEADS)
     for array, message in [
         (ecg.signal[0], "shape"),
-        (ecg.signal[None], "shape"),
+        (ecg.signal[None, None], "shape"),
         (ecg.signal[:, :0], "no samples"),
         (np.full((12, 100), np.nan), "no valid sample"),
         (np.full((12, 100), np.inf), "no valid sample"),
