@@ -28,7 +28,14 @@ def test_the_size_is_that_of_the_qrs(make_ecg):
 @pytest.mark.parametrize(
     ("size", "leads", "units"),
     [(1.5, 12, [1.0]), (15, 12, [0.1]), (1500, 12, [0.001]), (0.0015, 12, [1000.0]), (5.5, 12, [0.1, 1.0])]
-    + [(0.4, 12, [10.0]), (0.4, 2, [1.0, 10.0]), (0.4, 1, [1.0, 10.0]), (1.2, 1, [1.0]), (4, 1, [0.1, 1.0]), (0, 12, [])],
+    + [
+        (0.4, 12, [10.0]),
+        (0.4, 2, [1.0, 10.0]),
+        (0.4, 1, [1.0, 10.0]),
+        (1.2, 1, [1.0]),
+        (4, 1, [0.1, 1.0]),
+        (0, 12, []),
+    ],
 )
 def test_the_units_that_a_size_leaves_possible(size, leads, units):
     assert Sizes(size, leads).possible_units() == pytest.approx(units)
@@ -37,7 +44,14 @@ def test_the_units_that_a_size_leaves_possible(size, leads, units):
 def test_a_hint_names_each_possible_unit():
     assert Sizes(15, 12).in_each_unit() == '1.5 mV with --units "1e-4 V"'
     assert Sizes(5.5, 12).in_each_unit() == '0.55 mV with --units "1e-4 V" or 5.5 mV with --units "mV"'
-    assert [unit_name(unit) for unit in (1.0, 0.001, 0.1, 1e-6, 1000.0, 10.0)] == ["mV", "uV", "1e-4 V", "nV", "V", "10 mV"]
+    assert [unit_name(unit) for unit in (1.0, 0.001, 0.1, 1e-6, 1000.0, 10.0)] == [
+        "mV",
+        "uV",
+        "1e-4 V",
+        "nV",
+        "V",
+        "10 mV",
+    ]
 
 
 @pytest.mark.parametrize("factor", [10, 100, 1000, 0.1, 0.001])
