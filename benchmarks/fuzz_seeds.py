@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 import warnings
 from collections.abc import Callable
@@ -273,6 +274,39 @@ def _edf_cut(counts: np.ndarray) -> Seed:
     return Seed("edf-cut", {"cut.edf": whole[: -RATE * 2 * 3 - 1]})
 
 
+def _plain(counts: np.ndarray) -> Seed:
+    units = " ".join(["s", *["mV"] * 12])
+    rows = "\n".join(
+        f"{number / RATE:.3f} " + " ".join(f"{value / 1000:.3f}" for value in row)
+        for number, row in enumerate(counts.T)
+    )
+    return Seed("text", {"table.txt": f"time {' '.join(LEADS)}\n{units}\n{rows}\n".encode()})
+
+
+def _watch(counts: np.ndarray) -> Seed:
+    facts = ["Name,Test Person", 'Geburtsdatum,"08.01.2002"', "Aufzeichnungsdatum,2026-05-30 16:32:18 -0700"]
+    facts += ["Klassifizierung,Sinusrhythmus", "Symptome,", "Softwareversion,1.90", 'Gerät,"Watch7,12"']
+    facts += [f"Messrate,{RATE} Hertz", "", "", "Ableitung,Ableitung I", "Einheit,µV", ""]
+    lines = [*facts, *(f"{value},000" for value in counts[0])]
+    return Seed("watch", {"watch.csv": "\n".join([*lines, ""]).encode()})
+
+
+def _kardia(counts: np.ndarray) -> Seed:
+    samples = {"leadI": counts[0].tolist(), "leadII": counts[1].tolist()}
+    raw = {"frequency": RATE, "mainsFrequency": 50, "amplitudeResolution": 1000, "samples": samples}
+    facts = {"id": "1", "recordedAt": "2024-01-01T12:00:00Z", "algorithmDetermination": "normal", "data": {"raw": raw}}
+    return Seed("kardia-json", {"kardia.json": json.dumps(facts).encode()})
+
+
+def _atc(counts: np.ndarray) -> Seed:
+    def block(name: bytes, content: bytes) -> bytes:
+        return name + struct.pack("<I", len(content)) + content + struct.pack("<I", sum(content))
+
+    blocks = block(b"info", bytes(268)) + block(b"fmt ", struct.pack("<BHHBH", 1, RATE, 1000, 0, 0))
+    blocks += block(b"ecg ", counts[0].astype("<i2").tobytes()) + block(b"ecg2", counts[1].astype("<i2").tobytes())
+    return Seed("kardia-atc", {"rec.atc": b"ALIVE\0\0\0" + struct.pack("<I", 2) + blocks})
+
+
 _MAKERS: tuple[Callable[[np.ndarray], Seed], ...] = (
     _aecg,
     _muse,
@@ -289,6 +323,10 @@ _MAKERS: tuple[Callable[[np.ndarray], Seed], ...] = (
     lambda counts: _wfdb_segments(counts, False),
     lambda counts: _wfdb_segments(counts, True),
     _wfdb_cut,
+    _plain,
+    _watch,
+    _kardia,
+    _atc,
 )
 
 
@@ -350,6 +388,11 @@ def _npy(counts: np.ndarray, folder: Path) -> tuple[str, dict[str, Any]]:
     return "array", {"sampling_rate": RATE, "leads": LEADS}
 
 
+def _several(counts: np.ndarray, folder: Path) -> tuple[str, dict[str, Any]]:
+    np.save(folder / "several.npy", np.stack([counts, counts]).astype(np.float32) / 1000)
+    return "several", {"sampling_rate": RATE, "leads": LEADS, "record": 1}
+
+
 def _parquet(counts: np.ndarray, folder: Path) -> tuple[str, dict[str, Any]]:
     import pandas as pd
 
@@ -367,5 +410,6 @@ _WRITERS: tuple[Callable[[np.ndarray, Path], tuple[str, dict[str, Any]]], ...] =
     lambda counts, folder: _hdf5(counts, folder, False),
     lambda counts, folder: _hdf5(counts, folder, True),
     _npy,
+    _several,
     _parquet,
 )

@@ -160,7 +160,7 @@ def split_record(path: Path, record: str | int | None = None) -> tuple[Path, str
 
 
 def recordings_of(file: Path) -> list[Path]:
-    """The recordings of a file that holds several, as `exams.hdf5#17`; the file itself if it holds one or is unreadable.
+    """The recordings of a file that holds several, as `exams.hdf5#17`, or else the file itself.
 
     Files with the ending of a format that holds one recording are not opened.
     """

@@ -1,7 +1,7 @@
 """Finds the calibration pulse that some electrocardiographs record before or after the ECG.
 
-It is a rectangular step of usually 1 mV and 200 ms, the same in every lead. No heart gives I, II and the chest leads the
-same voltage. With fewer than six leads, whose neighbours may be alike, only an exact rectangle counts.
+It is a rectangular step of usually 1 mV and 200 ms, the same in every lead. No heart gives I, II and the chest leads
+the same voltage. With fewer than six leads, whose neighbours may be alike, only an exact rectangle counts.
 """
 
 from __future__ import annotations

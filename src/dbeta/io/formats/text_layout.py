@@ -134,7 +134,8 @@ def separator_of(lines: Sequence[str]) -> str:
     some = [line for line in lines[:5] if line.strip()]
     if found := next((one for one in "\t;|" if all(one in line for line in some)), None):
         return found
-    words = [line.split() for line in (some[1:] or some)]
+    # Below a header and perhaps a row of units
+    words = [line.split() for line in (some[2:] or some[1:] or some)]
     if words and all(len(row) > 1 and all(map(is_number, row)) for row in words):
         return BLANKS
     return ","

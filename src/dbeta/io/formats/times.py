@@ -134,6 +134,8 @@ def find_grid(name: str, unit: str, times: np.ndarray) -> Grid:
         raise DBetaError(f"has times that go backwards after row {int(np.argmax(steps < 0)) + 1}; {hint}")
     if not (steps > 0).any():
         raise DBetaError(f"has the same time in all rows; {hint}")
+    if _repeat(np.flatnonzero(steps == 0), len(steps)):
+        raise DBetaError(f"has times that repeat after row {int(np.argmax(steps == 0)) + 1}; {hint}")
     usual = float(np.median(steps[steps > 0]))
     step = float(steps[steps <= 1.75 * usual].mean())
     # Times rounded to more than a step repeat; then the usual step is their resolution
@@ -147,6 +149,13 @@ def find_grid(name: str, unit: str, times: np.ndarray) -> Grid:
     # A slow rate without a unit means that the column counts samples or milliseconds
     known = None if rate < SLOWEST and not stated else rate
     return Grid(known, places if gaps else None, gaps, rows)
+
+
+def _repeat(repeated: np.ndarray, steps: int) -> bool:
+    """Whether times repeat otherwise than by rounding, which repeats them often or at even distances."""
+    if not repeated.size or repeated.size > 0.05 * steps:
+        return False
+    return repeated.size < 3 or bool(np.ptp(np.diff(repeated)) > 2)
 
 
 def _even_step(times: np.ndarray, starts: np.ndarray, allowed: float, hint: str) -> float:
