@@ -98,10 +98,10 @@ def plot_ecg(ecg: ECG, findings: pd.DataFrame | None = None, *, title: str | Non
     elif ecg.duration < SHOWN_S * 0.999:
         scale += f"   recording ends at {ecg.duration:.1f} s"
     _text(axes, _LEFT, _BOTTOM - 6, scale, size=8, color=_GREY)
-    if quality.reason:
-        _text(
-            axes, _LEFT + _GRID_WIDTH, _TOP + 7, f"no usable signal: {quality.reason}", size=9, color=_BAD, ha="right"
-        )
+    if quality.objections:
+        usable = quality.verdict != UNUSABLE
+        text = quality.objections[0] if usable else f"no usable signal: {quality.reason}"
+        _text(axes, _LEFT + _GRID_WIDTH, _TOP + 7, text, size=9, color=_GREY if usable else _BAD, ha="right")
     notice = "Research use only. Not a medical device."
     _text(axes, _LEFT + _GRID_WIDTH, _BOTTOM - 6, notice, size=8, color=_GREY, ha="right")
     return figure
