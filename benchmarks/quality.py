@@ -5,7 +5,7 @@
 FOLDER holds `signals.npy`, (records, 12, 5000) int16 at 500 Hz with 200 steps per mV, leads I, II, III, aVR, aVF, aVL,
 V1–V6, and `labels.csv` with `record` and `quality`, "acceptable" or "unacceptable": PhysioNet/CinC Challenge 2011. The
 accuracy, the AUROC of the score with 95 % by bootstrap over records, and the misjudged records; beside them the rule
-"fair if a lead is unusable or three are fair". Then ten repetitions of stratified 10-fold cross-validation, in which
+"fair if a lead is unusable or three are fair". Then repetitions of stratified 10-fold cross-validation, in which
 each fold fits the coefficients and chooses the penalty by cross-validation within the rest. `--fit` prints
 coefficients fitted on all records, for `dbeta.signal.acceptance`.
 
@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--ptb-xl", type=Path)
     parser.add_argument("--others", type=Path, nargs="+", default=[])
+    parser.add_argument("--repeats", type=int, default=10, help="of the cross-validation")
     parser.add_argument("--fit", action="store_true")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
@@ -68,7 +69,7 @@ def main() -> None:
     misjudged(labels["record"], truth, found)
     features = np.stack([worst(terms(one.measures)) for one in found])  # (records, 4)
     usable = np.array([one.verdict != UNUSABLE for one in found])
-    figures["cross_validation"] = cross_validate(features, usable, truth)
+    figures["cross_validation"] = cross_validate(features, usable, truth, args.repeats)
     if args.fit:
         fit(features[usable], truth[usable])
     if args.ptb_xl:
@@ -197,9 +198,8 @@ def model() -> Any:
     return GridSearchCV(make_pipeline(StandardScaler(), LogisticRegression()), grid, scoring="neg_log_loss", cv=inner)
 
 
-def cross_validate(features: np.ndarray, usable: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """Agreement with people on records that the coefficients were not fitted on, mean of ten repetitions."""
-    repeats = 10
+def cross_validate(features: np.ndarray, usable: np.ndarray, truth: np.ndarray, repeats: int) -> dict[str, float]:
+    """Agreement with people on records that the coefficients were not fitted on, mean over the repetitions."""
     folds = RepeatedStratifiedKFold(n_splits=10, n_repeats=repeats, random_state=0)
     scores = np.zeros((repeats, len(truth)))
     for i, (train, test) in enumerate(folds.split(features, truth)):
@@ -207,8 +207,8 @@ def cross_validate(features: np.ndarray, usable: np.ndarray, truth: np.ndarray) 
         fitted = model().fit(features[train], truth[train])
         scores[i // 10, test] = np.where(usable[test], fitted.predict_proba(features[test])[:, 1], 0)
     every = pd.DataFrame([rates(truth, one >= ACCEPTABLE, one) for one in scores])
-    mean, spread = every.mean(), every.std()
-    console.print("nested cross-validation, mean ± standard deviation over ten repetitions of ten folds:")
+    mean, spread = every.mean(), every.std(ddof=0)
+    console.print(f"nested cross-validation, mean ± standard deviation over {repeats} repetitions of ten folds:")
     console.print(", ".join(f"{name} {mean[name]:.3f} ± {spread[name]:.3f}" for name in every.columns))
     return {str(name): float(value) for name, value in mean.items()}
 

@@ -23,7 +23,7 @@ COEFFICIENTS, INTERCEPT = (2.30, -3.71, -0.70, -0.44), -4.01
 #: The terms of a typical acceptable recording: medians, printed by the same command.
 TYPICAL = (1.6, 0.0, -5.8, 0.2)
 #: Log odds that a term must cost, compared with its typical value, to be named as a reason.
-COSTLY = 1.0
+COSTLY = 1.5
 #: Leads that a reason names.
 NAMED = 4
 #: Seconds within which the steepest jump is sought: the length of the recordings that people graded.
