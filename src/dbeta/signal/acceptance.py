@@ -19,17 +19,19 @@ ACCEPTABLE = 0.5
 #: What the four rows of `terms` stand for, as reasons.
 REASONS = ("no repeating heartbeat", "flat or missing", "mains hum", "sudden jumps")
 #: Log odds per unit of each term, and of none; printed by `benchmarks/quality.py FOLDER --fit`.
-COEFFICIENTS, INTERCEPT = (2.30, -3.71, -0.70, -0.44), -4.01
+COEFFICIENTS, INTERCEPT = (2.47, -3.80, -0.66, -0.46), -3.59
 #: The terms of a typical acceptable recording: medians, printed by the same command.
-TYPICAL = (1.6, 0.0, -5.8, 0.2)
+TYPICAL = (1.5, 0.0, -5.8, 0.2)
 #: Log odds that a term must cost, compared with its typical value, to be named as a reason.
 COSTLY = 1.5
 #: Leads that a reason names.
 NAMED = 4
+#: Likeness from which beats count as equal, so that the rest of a recording cannot make up for what is broken.
+ALIKE = 0.95
 #: Seconds within which the steepest jump is sought: the length of the recordings that people graded.
 PIECE = 10
 #: Seconds on each side of a beat that are compared, and the least time between two beats.
-AROUND, APART = 0.2, 0.3
+AROUND, APART = 0.3, 0.3
 #: Beats needed to compare them.
 FEWEST = 3
 
@@ -66,14 +68,14 @@ def judge_acceptance(measures: dict[str, np.ndarray]) -> Acceptance:
 def terms(measures: dict[str, np.ndarray]) -> np.ndarray:
     """Terms of the model for each lead, (4, 12): what `REASONS` names.
 
-    Fisher's z of the likeness, 0 to 3; fraction of the time in which the lead is flat or missing; logarithm of the hum
+    Fisher's z of the likeness, 0 to 1.8; fraction of the time in which the lead is flat or missing; logarithm of the hum
     in mV; logarithm of the jump. A measure that could not be taken has its typical value.
     """
     absent = np.maximum(measures["flat"], measures["missing"])
     likeness = np.where(absent == 1, 0.0, measures["likeness"])
     found = np.stack(
         [
-            np.arctanh(np.clip(likeness, 0.0, 0.995)),
+            np.arctanh(np.clip(likeness, 0.0, ALIKE)),
             absent,
             np.log(np.maximum(measures["mains"], 0.003)),
             np.log(measures["jump"]),
@@ -98,7 +100,7 @@ def likeness(waves: Waves) -> np.ndarray:
     at = at[(at >= half) & (at < waves.coarse - half)]
     if len(at) < FEWEST:
         return np.full(len(LEADS), np.nan)
-    beats = waves.band(0.7, 40, waves.coarse)[:, at[:, None] + np.arange(-half, half + 1)]  # (12, beats, samples)
+    beats = waves.band(0.7, 62, waves.coarse)[:, at[:, None] + np.arange(-half, half + 1)]  # (12, beats, samples)
     beats = beats - beats.mean(axis=2, keepdims=True)
     median = np.median(beats, axis=1)[:, None]
     size = np.sqrt((beats**2).sum(axis=2) * (median**2).sum(axis=2)) + 1e-6
