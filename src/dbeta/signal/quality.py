@@ -100,8 +100,8 @@ def assess_quality(ecg: ECG) -> Quality:
 
     Returns:
         The verdicts. A missing lead is unusable. A recording is unusable if every lead is, or if no lead shows a heart
-        (noise, mains hum, flat or saturated throughout); it is fair if a lead is unusable or three are fair. An
-        artefact or a test device may still look like a heart.
+        (noise, mains hum, flat or saturated throughout); it is good if people would accept it for reading, and fair
+        otherwise. An artefact or a test device may still look like a heart.
     """
     try:
         ecg = ecg.standard()
