@@ -34,6 +34,9 @@ def test_info(run, tmp_path, make_ecg):
         "missing_leads": ["V6"],
         "quality": "fair",
         "quality_reason": None,
+        "acceptable": False,
+        "acceptability": pytest.approx(0.1, abs=0.1),
+        "objections": ["flat or missing in V6"],
         "lead_errors": [],
     }
     assert [row["lead"] for row in signal] == list(LEADS)
@@ -44,7 +47,7 @@ def test_info(run, tmp_path, make_ecg):
 
     code, out, err = run("info", record)
     assert (code, err) == (0, "")
-    for text in ("rec.hea", "500.0 Hz", "12.0 s", "61", "female", "missing leads", "fair"):
+    for text in ("rec.hea", "500.0 Hz", "12.0 s", "61", "female", "missing leads", "fair (acceptability 0."):
         assert text in out
     lines = [[cell.strip() for cell in line.split("│")[1:-1]] for line in out.splitlines() if line.startswith("│")]
     assert [line[0] for line in lines] == list(LEADS)

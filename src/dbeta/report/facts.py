@@ -46,6 +46,9 @@ def facts_of(ecg: ECG, quality: Quality) -> dict[str, Any]:
         **{key: ecg.meta[key] for key in (*_LEAD_LISTS, *_READING) if key in ecg.meta},
         "quality": quality.verdict,
         "quality_reason": quality.reason or None,
+        "acceptable": quality.acceptable,
+        "acceptability": round(quality.score, 4),
+        "objections": quality.objections,
         "leads": quality.rows(),
         "lead_errors": ecg.meta.get("lead_errors", []),
     }

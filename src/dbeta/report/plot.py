@@ -107,11 +107,14 @@ def plot_ecg(ecg: ECG, findings: pd.DataFrame | None = None, *, title: str | Non
 
     name = title if title is not None else str(ecg.meta.get("record", ecg.meta.get("source", "")))
     name = " ".join(name.split())
-    raised = 6 if quality.reason else 0  # the title, above the reason
+    raised = 6 if quality.objections else 0  # the title, above the objection
     name = fitting(axes, name if len(name) <= 80 else name[:79] + "…", GRID_WIDTH, size=13, weight="bold")
     draw_text(axes, LEFT, TOP + 7 + raised, name, size=13, weight="bold")
-    if quality.reason:
-        draw_text(axes, LEFT, TOP + 5, f"no usable signal: {quality.reason}", size=9, color=_BAD)
+    if quality.objections:
+        usable = quality.verdict != UNUSABLE
+        objection = quality.objections[0] if usable else f"no usable signal: {quality.reason}"
+        objection = fitting(axes, objection, GRID_WIDTH, size=9)
+        draw_text(axes, LEFT, TOP + 5, objection, size=9, color=_GREY if usable else _BAD)
     draw_text(axes, LEFT, BOTTOM - 6, _footer(ecg, list(signals)), size=8, color=_GREY)
     missing = [lead for lead in LEADS if lead not in signals]
     if few and missing:
