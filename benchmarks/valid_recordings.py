@@ -77,10 +77,10 @@ class Draw:
         """Twelve leads in mV that obey Einthoven and Goldberger, with an offset, wander and noise."""
         rng = np.random.default_rng(self.integer(0, 2**32 - 1))
         time = np.arange(samples) / rate
-        beat = self.number(0.5, 1.3)
+        beat = min(self.number(0.5, 1.3), 0.9 * samples / rate)  # at least one beat
         phase = (time + rng.uniform(0, beat)) % beat
-        qrs = np.exp(-(((phase - 0.2) / 0.018) ** 2))
-        slow = 0.15 * np.exp(-(((phase - 0.06) / 0.03) ** 2)) + 0.25 * np.exp(-(((phase - 0.45) / 0.06) ** 2))
+        qrs = np.exp(-(((phase - 0.3 * beat) / 0.018) ** 2))
+        slow = 0.15 * np.exp(-(((phase - 0.1 * beat) / 0.03) ** 2)) + 0.25 * np.exp(-(((phase - 0.6 * beat) / 0.06) ** 2))
         size = self.number(0.6, 2.0)
         eight = {}
         for lead in ("I", "II", *LEADS[6:]):

@@ -19,6 +19,7 @@ def text_table(draw: Draw, folder: Path) -> Valid:
     separator, decimal = draw.one_of(((",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ",")))
     unit = draw.one_of((None, *_UNITS))
     size = _UNITS[unit] if unit else 1.0
+    leads = leads if unit else draw.order(LEADS)  # a few small leads may leave the unit in doubt
     step = 0.001
     counts = {lead: quantised(ecg[lead], step, -32000, 32000) for lead in leads}
     # Numbers in V have too many zeros for fixed digits
@@ -59,6 +60,7 @@ def parquet(draw: Draw, folder: Path) -> Valid:
     ecg = draw.ecg(rate, draw.integer(200, 2000))
     kind, unit = draw.one_of((("float32", "mV"), ("float64", ""), ("int16", "uV"), ("int32", "")))
     step = 0.001
+    leads = leads if unit or kind.startswith("int") else draw.order(LEADS)  # a few leads may leave the unit in doubt
     counts = {lead: quantised(ecg[lead], step, -32000, 32000) for lead in leads}
     whole = kind.startswith("int")
     names = {lead: f"{lead} ({unit})" if unit else lead for lead in leads}
@@ -79,6 +81,8 @@ def array(draw: Draw, folder: Path) -> Valid:
     rate, leads = draw.one_of((100, 250, 500)), draw.leads()
     ecg = draw.ecg(rate, draw.integer(200, 2000))
     kind = draw.one_of(("<f4", ">f4", "<f8", "<i2", ">i2", "<i4"))
+    told = "i" in kind or draw.chance()
+    leads = leads if told else draw.order(LEADS)  # a few small leads may leave the unit in doubt
     step = 0.005
     counts = np.stack([quantised(ecg[lead], step, -32000, 32000) for lead in leads])
     held = (counts if "i" in kind else counts * step).astype(kind)
@@ -87,7 +91,8 @@ def array(draw: Draw, folder: Path) -> Valid:
     path = folder / "rec.npy"
     np.save(path, held)
     options: dict[str, object] = {"sampling_rate": float(rate), "leads": leads}
-    options |= {"units": draw.one_of(("5 uV", "200/mV", "0.005"))} if "i" in kind else {}
+    if told:
+        options["units"] = draw.one_of(("5 uV", "200/mV", "0.005")) if "i" in kind else "mV"
     return Valid(path, float(rate), dict(zip(leads, counts * step, strict=True)), dict.fromkeys(leads, step), options)
 
 
