@@ -48,6 +48,7 @@ def dicom_groups(draw: Draw, folder: Path) -> Valid:
         at = draw.integer(3, 9)
         order = draw.order(LEADS)
         parts = [(order[:at], 0, total), (order[at:], 0, total)]
+        stated = True  # without times, two groups may also be the columns of a printout
     elif layout == "columns":
         parts = [(list(LEADS[3 * i : 3 * i + 3]), length * i, length * (i + 1)) for i in range(4)]
     else:

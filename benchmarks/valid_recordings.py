@@ -26,7 +26,8 @@ class Valid:
         step: lead → mV of one step of the file's resolution.
         options: what `read_ecg` must be told.
         independent: reads the same leads in mV by another library; None where no other reads the format.
-        part: whether `start` and `duration` are tried.
+        part: whether `start` and `duration` are tried; not where the unit is judged by the beats, as a part may have
+            none.
     """
 
     path: Path
@@ -73,15 +74,17 @@ class Draw:
         held = list(LEADS if choice == "twelve" else ("I", "II", *LEADS[6:]))
         return self.order(held) if self.chance() else held
 
-    def ecg(self, rate: float, samples: int) -> dict[str, np.ndarray]:
-        """Twelve leads in mV that obey Einthoven and Goldberger, with an offset, wander and noise."""
+    def ecg(self, rate: float, samples: int, *, least: float = 0.6) -> dict[str, np.ndarray]:
+        """Twelve leads in mV that obey Einthoven and Goldberger, with wander and noise; R waves of about `least` to 2."""
         rng = np.random.default_rng(self.integer(0, 2**32 - 1))
         time = np.arange(samples) / rate
         beat = min(self.number(0.5, 1.3), 0.9 * samples / rate)  # at least one beat
         phase = (time + rng.uniform(0, beat)) % beat
         qrs = np.exp(-(((phase - 0.3 * beat) / 0.018) ** 2))
-        slow = 0.15 * np.exp(-(((phase - 0.1 * beat) / 0.03) ** 2)) + 0.25 * np.exp(-(((phase - 0.6 * beat) / 0.06) ** 2))
-        size = self.number(0.6, 2.0)
+        slow = 0.15 * np.exp(-(((phase - 0.1 * beat) / 0.03) ** 2)) + 0.25 * np.exp(
+            -(((phase - 0.6 * beat) / 0.06) ** 2)
+        )
+        size = self.number(least, 2.0)
         eight = {}
         for lead in ("I", "II", *LEADS[6:]):
             gain = size * rng.uniform(0.5, 1.2)

@@ -15,7 +15,7 @@ _UNITS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "V": 1e3}
 def text_table(draw: Draw, folder: Path) -> Valid:
     """Text: separator, decimal sign, encoding, line ends, units in the header, times in s or ms, or none."""
     rate, leads = draw.one_of((100, 250, 500, 1000)), draw.leads()
-    ecg = draw.ecg(rate, draw.integer(200, 900))
+    ecg = draw.ecg(rate, draw.integer(200, 900), least=1.2)
     separator, decimal = draw.one_of(((",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ",")))
     unit = draw.one_of((None, *_UNITS))
     size = _UNITS[unit] if unit else 1.0
@@ -48,7 +48,7 @@ def text_table(draw: Draw, folder: Path) -> Valid:
     path = folder / f"rec.{draw.one_of(('csv', 'txt', 'tsv'))}"
     path.write_bytes(text.encode(draw.one_of(("utf-8", "utf-8-sig", "cp1252", "utf-16"))))
     expected = {lead: row * step for lead, row in counts.items()}
-    return Valid(path, float(rate), expected, dict.fromkeys(leads, step), options)
+    return Valid(path, float(rate), expected, dict.fromkeys(leads, step), options, part=unit is not None)
 
 
 def parquet(draw: Draw, folder: Path) -> Valid:
@@ -57,7 +57,7 @@ def parquet(draw: Draw, folder: Path) -> Valid:
     from pyarrow import parquet as pq
 
     rate, leads = draw.one_of((100, 250, 500)), draw.leads()
-    ecg = draw.ecg(rate, draw.integer(200, 2000))
+    ecg = draw.ecg(rate, draw.integer(200, 2000), least=1.2)
     kind, unit = draw.one_of((("float32", "mV"), ("float64", ""), ("int16", "uV"), ("int32", "")))
     step = 0.001
     leads = leads if unit or kind.startswith("int") else draw.order(LEADS)  # a few leads may leave the unit in doubt
@@ -73,13 +73,14 @@ def parquet(draw: Draw, folder: Path) -> Valid:
     path = folder / "rec.parquet"
     pq.write_table(pa.table(table), path, row_group_size=draw.one_of((64, 1000, 10_000)))
     expected = {lead: row * step for lead, row in counts.items()}
-    return Valid(path, float(rate), expected, dict.fromkeys(leads, step), options)
+    told = bool(unit or "units" in options)
+    return Valid(path, float(rate), expected, dict.fromkeys(leads, step), options, part=told)
 
 
 def array(draw: Draw, folder: Path) -> Valid:
     """NumPy: either way round, C or Fortran order, any byte order, floats or counts."""
     rate, leads = draw.one_of((100, 250, 500)), draw.leads()
-    ecg = draw.ecg(rate, draw.integer(200, 2000))
+    ecg = draw.ecg(rate, draw.integer(200, 2000), least=1.2)
     kind = draw.one_of(("<f4", ">f4", "<f8", "<i2", ">i2", "<i4"))
     told = "i" in kind or draw.chance()
     leads = leads if told else draw.order(LEADS)  # a few small leads may leave the unit in doubt
@@ -93,7 +94,8 @@ def array(draw: Draw, folder: Path) -> Valid:
     options: dict[str, object] = {"sampling_rate": float(rate), "leads": leads}
     if told:
         options["units"] = draw.one_of(("5 uV", "200/mV", "0.005")) if "i" in kind else "mV"
-    return Valid(path, float(rate), dict(zip(leads, counts * step, strict=True)), dict.fromkeys(leads, step), options)
+    expected = dict(zip(leads, counts * step, strict=True))
+    return Valid(path, float(rate), expected, dict.fromkeys(leads, step), options, part=told)
 
 
 def matlab(draw: Draw, folder: Path) -> Valid:

@@ -155,6 +155,6 @@ def _by_wfdb(record: Path, wanted: dict[str, np.ndarray]) -> dict[str, np.ndarra
     leads = {
         name: np.asarray(values) * scale.get(unit, np.nan)
         for name, values, unit in zip(body.sig_name, signals, body.units, strict=True)
+        if unit in scale  # wfdb does not know µV in UTF-8
     }
-    # wfdb reads a header of another encoding than Latin-1 as if it were, and does not know its unit then
     return {lead: row for lead, row in leads.items() if lead in wanted and not np.isnan(row).all()}

@@ -104,7 +104,7 @@ def build_corpus(
         build.prepare()
         build.read(progress or (lambda done, total: None))
         counts = build.finish(raw, command)
-        build.folder.rename(out)
+        build.folder.rename(out)  # not `replacing`: an interrupted build continues in this folder
         for rest in [out / "plan.json", *out.glob("*.outcome.json")]:
             rest.unlink()
     except OSError as error:

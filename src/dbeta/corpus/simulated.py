@@ -19,7 +19,7 @@ from dbeta.corpus.build import SHARD_SIZE, discard_other_build, interrupted_writ
 from dbeta.corpus.card import Tally, write_card
 from dbeta.corpus.store import FORMAT, read_shard, shard_name, write_shard
 from dbeta.errors import DBetaError
-from dbeta.simulation.dataset import SOURCE, TOLD, SimulatedRows, rows_of
+from dbeta.simulation.dataset import SOURCE, SimulatedRows, rows_of, told_measures
 from dbeta.simulation.simulation import SECONDS, VERSION, Simulation, simulate
 from dbeta.utils.files import replacing, write_text
 from dbeta.utils.workers import default_workers, keep_freed_memory, map_in_workers
@@ -112,7 +112,7 @@ def build_simulated(
         write_text(folder / "corpus.json", json.dumps(counts, indent=2) + "\n")
         for rest in [folder / "plan.json", *parts]:
             rest.unlink()
-        folder.rename(out)
+        folder.rename(out)  # not `replacing`: an interrupted build continues in this folder
     except OSError as error:
         raise interrupted_write(out, error) from error
     return counts
@@ -149,7 +149,7 @@ def _batch(numbers: range, seed: int, mix: str) -> _Batch:
 
 
 def _measures(simulation: Simulation, batch: Sequence[int]) -> list[dict[str, Any]]:
-    told = {name: getattr(simulation.measures, name).tolist() for name in TOLD}
+    told = told_measures(simulation)
     causes = {name: value.tolist() for name, value in simulation.patients.causes.items()}
     flat = simulation.recordings.flat.any(dim=1).tolist()
     exchanged = {name: where.tolist() for name, where in simulation.recordings.exchanged.items()}

@@ -249,6 +249,8 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
         shutil.copyfile(partial / "config.json", partial / "last" / "config.json")
         shutil.copyfile(last / "model.safetensors", partial / "last" / "model.safetensors")
         processor.save_pretrained(partial / "last")
+    # Not `replacing`, since the output folder also holds the steps of the run: the weights, which tell a finished run,
+    # come last
     mode = (partial / "config.json").stat().st_mode
     shutil.rmtree(output / "last", ignore_errors=True)
     for file in sorted(partial.iterdir(), key=lambda file: file.name == "model.safetensors"):
