@@ -27,8 +27,9 @@ _LEAD_NUMBERS |= {61: "III", 62: "aVR", 63: "aVL", 64: "aVF"}
 _SAMPLES = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
 _BY_BITS = {8: "SB", 16: "SS", 32: "SL"}
 
-#: Seconds that a channel must be constant, and samples that all channels must be, to be padded with a possible value.
-_PADDED, _SHARED = 0.1, 5
+#: Seconds for which a channel must hold a possible value at an end to be padded with it; less suffices where all of at
+#: least so many channels hold it at once. Real leads hold 0 for up to 40 ms.
+_PADDED, _SEVERAL = 0.1, 3
 
 _AVERAGED = ("MEDIAN", "REPRESENTATIVE", "AVERAGE", "TEMPLATE")
 
@@ -144,7 +145,7 @@ def _is_padding(counts: np.ndarray, padding: int, rate: float) -> np.ndarray:
             run = _run(end)
             if run >= _PADDED * rate:
                 part[:run] = True
-            elif shared >= _SHARED:
+            elif len(counts) >= _SEVERAL:
                 part[:shared] = True
     return marked
 

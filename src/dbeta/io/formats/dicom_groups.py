@@ -20,6 +20,17 @@ from dbeta.io.units import millivolts
 
 #: Seconds; columns of a printout are shorter, simultaneous groups of a recording are as long or longer.
 _LONG = 8.0
+#: Leads in the columns of a printout, also in Cabrera's order.
+_COLUMNS = [
+    {"I", "II", "III"},
+    {"aVR", "aVL", "aVF"},
+    {"aVL", "I", "aVR"},
+    {"II", "aVF", "III"},
+    {"V1", "V2", "V3"},
+    {"V4", "V5", "V6"},
+    set(LIMB_LEADS),
+    {f"V{number}" for number in range(1, 7)},
+]
 #: Seconds by which stated times of consecutive groups may be rounded.
 _ROUNDED = 0.01
 #: Fraction of the limb leads' energy that contradicts the equations in groups that are not simultaneous.
@@ -198,8 +209,7 @@ def _start_times(groups: list[Group]) -> list[float]:
     together = [0.0 for _ in groups]
     longest = max(group.seconds for group in groups)
     columns = [group for group in groups if group.seconds < longest] or groups
-    several_leads_each = len(set().union(*(group.leads for group in columns))) > len(columns)
-    if len(columns) < 2 or not several_leads_each or longest == min(group.seconds for group in groups) >= _LONG:
+    if len(columns) < 2 or any(group.leads not in _COLUMNS for group in columns) or columns[0].seconds >= _LONG:
         return together
     if len(columns) == len(groups) and _simultaneous(groups):
         return together
