@@ -18,15 +18,15 @@ from dbeta.io.formats.base import Options, Recording, known_lead
 from dbeta.io.formats.binary_tables import npy_records, read_npy, read_parquet
 from dbeta.io.formats.clinical import read_aecg, read_mfer, read_mortara, read_muse, read_philips, read_scp
 from dbeta.io.formats.code_hdf5 import hdf5_records, read_hdf5
+from dbeta.io.formats.columns import split_unit
 from dbeta.io.formats.dicom import read_dicom
 from dbeta.io.formats.holter import read_edf, read_ishne
 from dbeta.io.formats.kardia import ATC_SIGNATURE, is_kardia, read_atc, read_kardia
 from dbeta.io.formats.matlab import read_matlab
-from dbeta.io.formats.columns import split_unit
 from dbeta.io.formats.text_layout import looks_like_table, separator_of, split_line
 from dbeta.io.formats.text_tables import read_csv
-from dbeta.io.formats.wfdb_header import SIGNAL_LINE
 from dbeta.io.formats.watch import is_watch, read_watch
+from dbeta.io.formats.wfdb_header import SIGNAL_LINE
 from dbeta.io.formats.wfdb_records import read_wfdb
 from dbeta.io.head import FileHead
 from dbeta.io.safety.hdf5 import check_hdf5

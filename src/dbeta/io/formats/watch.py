@@ -206,7 +206,7 @@ def _about(rows: Sequence[tuple[str, str]]) -> dict[str, object]:
 def _date(text: str) -> datetime | None:
     for pattern in _DATES:
         try:
-            return datetime.strptime(text.strip(), pattern)  # noqa: DTZ007 - a day, without a time
+            return datetime.strptime(text.strip(), pattern)
         except ValueError:
             continue
     return None
