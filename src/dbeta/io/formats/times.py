@@ -161,9 +161,7 @@ def _repeat(repeated: np.ndarray, steps: int) -> bool:
 
 def _even_step(times: np.ndarray, starts: np.ndarray, allowed: float, hint: str) -> float:
     """The step within stretches without a gap, which may only differ by rounding."""
-    spans = [
-        (times[stop - 1] - times[start], stop - start - 1) for start, stop in zip(starts, starts[1:], strict=False)
-    ]
+    spans = [(times[stop - 1] - times[start], stop - start - 1) for start, stop in pairwise(starts)]
     step = sum(span for span, _ in spans) / max(sum(count for _, count in spans), 1)
     for (start, stop), (span, count) in zip(pairwise(starts), spans, strict=True):
         own = span / count if count else step
