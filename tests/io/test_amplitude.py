@@ -27,13 +27,9 @@ def test_the_size_is_that_of_the_qrs(make_ecg):
 
 @pytest.mark.parametrize(
     ("size", "leads", "units"),
-    [(1.5, 12, [1.0]), (15, 12, [0.1]), (1500, 12, [0.001]), (0.0015, 12, [1000.0]), (5.5, 12, [0.1, 1.0])]
-    + [
-        (0.4, 12, [10.0]),
-        (0.4, 2, [1.0, 10.0]),
-        (0.4, 1, [1.0, 10.0]),
-        (1.2, 1, [1.0]),
-        (4, 1, [0.1, 1.0]),
+    [
+        *[(1.5, 12, [1.0]), (15, 12, [0.1]), (1500, 12, [0.001]), (0.0015, 12, [1000.0]), (5.5, 12, [0.1, 1.0])],
+        *[(0.4, 12, [10.0]), (0.4, 2, [1.0, 10.0]), (0.4, 1, [1.0, 10.0]), (1.2, 1, [1.0]), (4, 1, [0.1, 1.0])],
         (0, 12, []),
     ],
 )
@@ -75,7 +71,7 @@ def test_an_array_in_doubt(tmp_path, make_ecg):
     ecg = make_ecg(seconds=4)
     np.save(tmp_path / "a.npy", ecg.signal * (5.5 / measure(ecg.signal, 500).size))
     options = {"sampling_rate": 500, "leads": LEADS}
-    with pytest.raises(DBetaError, match='0.55 mV with --units "1e-4 V" or 5.5 mV with --units "mV"'):
+    with pytest.raises(DBetaError, match=r'0.55 mV with --units "1e-4 V" or 5.5 mV with --units "mV"'):
         read_ecg(tmp_path / "a.npy", **options)
     assert read_ecg(tmp_path / "a.npy", units="mV", **options).signal.shape == (12, 2000)
 
@@ -98,7 +94,7 @@ def test_a_later_stretch_is_judged_by_the_beginning(tmp_path, make_ecg):
 @pytest.mark.shared
 def test_tenths_of_a_millivolt(shared):
     path = shared / "faults" / "npy-in-tenths-of-millivolt.npy"
-    with pytest.raises(DBetaError, match='1.5 mV with --units "1e-4 V"'):
+    with pytest.raises(DBetaError, match=r'1.5 mV with --units "1e-4 V"'):
         read_ecg(path, sampling_rate=400, leads=LEADS)
     read = read_ecg(path, sampling_rate=400, leads=LEADS, units="1e-4 V")
     np.testing.assert_allclose(read.signal, np.load(path).T / 10, atol=1e-5)

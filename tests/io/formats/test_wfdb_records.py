@@ -79,12 +79,12 @@ def test_the_wrong_gain_of_the_challenge_2020(tmp_path, make_ecg):
     with pytest.warns(DBetaWarning, match="is read as 1000/mV"):
         np.testing.assert_allclose(read_ecg(path).signal, ecg.signal, atol=6e-4)
     # Any other is only named: nobody knows what it should be
-    for gain, amplitude in [("5/mV", "244"), ("100000/mV", "0.01")]:
+    for gain, amplitude in [("5/mV", "288"), ("100000/mV", "0.01")]:
         path.write_text(text.replace("1000.0(0)/mV", gain))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             read_ecg(path)
-        assert f"rec.hea: its beats measure {amplitude}" in str(caught[0].message)
+        assert f"rec.hea: its QRS complexes measure {amplitude}" in str(caught[0].message)
 
 
 def test_the_wrong_gain_where_it_is_right(tmp_path, make_ecg):
