@@ -515,6 +515,27 @@ def test_embed_leaves_nothing_half_written(ask, tmp_path, existing):
     assert [file.read_bytes() for file in folder.iterdir()] == [existing] * bool(existing)
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write")
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        (["embed"], "/proc/f.parquet"),
+        (["diagnose"], "/proc/f.csv"),
+        (["plot", "--no-findings"], "/proc/f.png"),
+        (["index"], "/proc/index"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_named_before_any_work(
+    run, tmp_path, make_ecg, monkeypatch, command, output
+):
+    for module in ("embed", "diagnose", "plot", "index"):
+        monkeypatch.setattr(f"dbeta.cli.{module}.load_model", None)
+    said = refused(run(*command, write_wfdb(tmp_path, make_ecg()), "-o", output))
+    assert said.startswith(f"error: {output}: cannot be written (")
+    assert said.endswith("); name a place that you may write to\n")
+    assert "partial" not in said
+
+
 def test_embed_cleans_up_when_writing_fails(ask, tmp_path, make_ecg, monkeypatch):
     def fail(table, sink):
         sink.write_bytes(b"half")
@@ -524,7 +545,8 @@ def test_embed_cleans_up_when_writing_fails(ask, tmp_path, make_ecg, monkeypatch
     folder = tmp_path / "out"
     folder.mkdir()
     said = refused(ask("embed", write_wfdb(tmp_path, make_ecg()), "-o", folder / "e.parquet"))
-    assert "No space left" in said
+    assert f"{folder / 'e.parquet'}: cannot be written (No space left on device); free some space and run again" in said
+    assert "partial" not in said
     assert list(folder.iterdir()) == []
 
 
@@ -805,13 +827,14 @@ def test_evaluate_zero_shot(ask, tmp_path, micro_ptb_xl):
     assert result["n_records"] == 20
     assert len(result["macro"]["auroc"]) == 3
     assert result["provenance"]["command"].startswith("dbeta evaluate zero-shot ptb-xl-super")
-    rows = {row[0]: row[1:] for row in cells(out)}
+    table = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines()]
+    rows = {row[0]: row[1:] for row in table if row[0] in ("NORM", "MI", "STTC", "CD", "HYP", "macro")}
     assert list(rows) == ["NORM", "MI", "STTC", "CD", "HYP", "macro"]
     assert rows["STTC"] == ["0", "–", "–", "–", "–"]
     assert rows["NORM"][0] == "10"
     assert rows["NORM"][1].startswith(f"{result['classes']['NORM']['auroc'][0]:.3f} (")
-    assert rows["macro"][3] == f"{result['baselines']['random']['macro']['auroc'][0]:.3f}"
-    assert rows["macro"][4] == f"{result['baselines']['normality']['macro']['auroc'][0]:.3f}"
+    assert rows["macro"][2] == f"{result['baselines']['random']['macro']['auroc'][0]:.3f}"
+    assert rows["macro"][3] == f"{result['baselines']['normality']['macro']['auroc'][0]:.3f}"
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from dbeta.cli.options import (
 )
 from dbeta.errors import DBetaError
 from dbeta.report.console import note
+from dbeta.utils.files import check_writable
 
 
 def index(
@@ -52,6 +53,7 @@ def index(
         raise DBetaError(f"{output}: already exists; name a new folder or remove this one")
     if not output.parent.is_dir():
         raise DBetaError(f"{output}: the folder {output.parent} does not exist; create it first")
+    check_writable(output)
     options = reading_options(fs, leads, record, units, fix_leads)
     selection = select(paths, list_file, shard, options)
     dbeta = load_model(model, precision)

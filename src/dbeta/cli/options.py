@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dbeta.errors import DBetaError
+from dbeta.utils.files import check_writable
 
 if TYPE_CHECKING:
     from dbeta.inference.dbeta import DBeta
@@ -83,9 +84,10 @@ def check_output_file(output: Path) -> None:
     """Check that a file can be written there, before any work is done.
 
     Raises:
-        DBetaError: its folder does not exist, or it is a folder.
+        DBetaError: its folder does not exist or must not be written, or it is a folder.
     """
     if not output.parent.is_dir():
         raise DBetaError(f"{output}: the folder {output.parent} does not exist; create it first")
     if output.is_dir():
         raise DBetaError(f"{output}: is a folder; name a file")
+    check_writable(output)

@@ -35,7 +35,7 @@ from dbeta.report.layout import (
 )
 from dbeta.report.sheet_text import INK, LINE_SPACING, PT_PER_MM, draw_text, fitting, size_of, wrapped
 from dbeta.signal.quality import GOOD, UNUSABLE, Quality, assess_quality
-from dbeta.utils.files import replacing
+from dbeta.utils.files import replacing, unwritable
 from dbeta.utils.notice import NOTICE
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def save_plot(figure: Figure, path: Path) -> None:
                 temporary, format=suffix[1:], dpi=_PNG_DPI, facecolor="white", bbox_inches=figure.bbox_inches
             )
     except OSError as error:
-        raise DBetaError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise unwritable(path, error) from error
 
 
 def _footer(ecg: ECG, recorded: list[str]) -> str:
