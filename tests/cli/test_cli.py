@@ -228,6 +228,12 @@ def test_a_description_with_a_comma_stays_whole_and_is_warned_of(ask, tmp_path, 
     assert '"AFIB, with a wide QRS" is taken as one description; separate conditions with ";"' in warned(result)
 
 
+def test_a_file_of_conditions_is_not_taken_for_a_condition(ask, tmp_path, make_ecg):
+    (tmp_path / "conditions.txt").write_text("AFIB\nLBBB\n")
+    said = refused(ask("diagnose", write_wfdb(tmp_path, make_ecg()), "--conditions", "conditions.txt"))
+    assert "conditions.txt is a file; write the conditions themselves" in said
+
+
 @pytest.mark.parametrize("conditions", ["", " ", ";", "a;;b", "; a", "a; ;b"])
 def test_an_empty_condition(ask, tmp_path, make_ecg, conditions):
     record = write_wfdb(tmp_path, make_ecg())
@@ -586,9 +592,10 @@ def test_plot_with_findings(ask, tmp_path, make_ecg):
     assert "<svg" in Path("p.svg").read_text()
 
 
-def test_where_plot_will_not_write(run, tmp_path, make_ecg):
+def test_where_plot_will_not_write(run, tmp_path, make_ecg, monkeypatch):
+    monkeypatch.setattr("dbeta.cli.plot.load_model", None)  # nothing is done first
     record = write_wfdb(tmp_path, make_ecg())
-    assert ".png" in refused(run("plot", record, "-o", "p.jpg", "--no-findings"))
+    assert ".png" in refused(run("plot", record, "-o", "p.jpg"))
     assert "does not exist" in refused(run("plot", record, "-o", "none/p.png", "--no-findings"))
 
 

@@ -43,8 +43,9 @@ def plot(
 
     Example: dbeta plot record.hea -o record.png
     """
-    from dbeta.report.plot import SHOWN_S, plot_ecg, save_plot, seconds_shown
+    from dbeta.report.plot import SHOWN_S, check_format, plot_ecg, save_plot, seconds_shown
 
+    check_format(output)
     check_output_file(output)
     options = reading_options(fs, leads, record, units, fix_leads)
     dbeta = load_model(model) if findings else None

@@ -125,6 +125,16 @@ def seconds_shown(ecg: ECG) -> float:
     return SINGLE_S if len(_centred(ecg, SHOWN_S)) == 1 else SHOWN_S
 
 
+def check_format(path: Path) -> None:
+    """Check that plots can be written in the format of a file's ending.
+
+    Raises:
+        DBetaError: they cannot.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        raise DBetaError(f"{path}: plots can be written as {', '.join(_FORMATS)}; use one of these endings")
+
+
 def save_plot(figure: Figure, path: Path) -> None:
     """Write a figure at its true size, atomically.
 
@@ -136,16 +146,18 @@ def save_plot(figure: Figure, path: Path) -> None:
         DBetaError: the suffix is unknown, the folder does not exist, or the file cannot be written.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in _FORMATS:
-        raise DBetaError(f"{path}: plots can be written as {', '.join(_FORMATS)}; use one of these endings")
+    check_format(path)
     if not path.parent.is_dir():
         raise DBetaError(f"{path}: the folder {path.parent} does not exist; create it first")
     try:
         with replacing(path) as temporary:
             # An explicit box: a user's savefig.bbox = tight would crop the margins and so change the printed scale.
             figure.savefig(
-                temporary, format=suffix[1:], dpi=_PNG_DPI, facecolor="white", bbox_inches=figure.bbox_inches
+                temporary,
+                format=path.suffix.lower()[1:],
+                dpi=_PNG_DPI,
+                facecolor="white",
+                bbox_inches=figure.bbox_inches,
             )
     except OSError as error:
         raise unwritable(path, error) from error
