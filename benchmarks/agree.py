@@ -3,10 +3,10 @@
     python benchmarks/agree.py [--files 20000] [--seed 0] [--only wfdb-record] [--workers 2] [--json FILE]
 
 For every format hypothesis draws valid files over sampling rates, gains, offsets, units, lead names and orders, groups,
-frames, segments and padding. Each is read whole and, now and then, in part. Every lead must equal the samples written, to
-a hundredth of a step of the file's resolution, be missing (NaN) exactly where they are, and equal to one step what an
-independent reader returns where there is one (wfdb without smoothing, pydicom, pyedflib, ecgdatakit). The first mismatch
-of a format is shrunk to its simplest file and printed with the seed; then the exit code is 1.
+frames, segments and padding. Each is read whole and, now and then, in part. Every lead must equal the samples written,
+to a hundredth of a step of the file's resolution, be missing (NaN) exactly where they are, and equal to one step what
+an independent reader returns where there is one (wfdb without smoothing, pydicom, pyedflib, ecgdatakit). The first
+mismatch of a format is shrunk to its simplest file and printed with the seed; then the exit code is 1.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Draw:
         return self.order(held) if self.chance() else held
 
     def ecg(self, rate: float, samples: int, *, least: float = 0.6) -> dict[str, np.ndarray]:
-        """Twelve leads in mV that obey Einthoven and Goldberger, with wander and noise; R waves of about `least` to 2."""
+        """Twelve leads in mV that obey Einthoven and Goldberger, with wander and noise; R waves from about `least`."""
         rng = np.random.default_rng(self.integer(0, 2**32 - 1))
         time = np.arange(samples) / rate
         beat = min(self.number(0.5, 1.3), 0.9 * samples / rate)  # at least one beat

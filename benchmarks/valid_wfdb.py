@@ -148,6 +148,8 @@ def _by_wfdb(record: Path, wanted: dict[str, np.ndarray]) -> dict[str, np.ndarra
     import wfdb
 
     scale = {"mV": 1.0, "uV": 1e-3, "V": 1e3, "µV": 1e-3}
+    # wfdb takes µV in UTF-8 for V
+    unknown = {line.split()[-1] for line in record.with_suffix(".hea").read_text("utf-8").splitlines() if "µ" in line}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         body = wfdb.rdrecord(str(record), smooth_frames=False, m2s=True)
@@ -155,6 +157,6 @@ def _by_wfdb(record: Path, wanted: dict[str, np.ndarray]) -> dict[str, np.ndarra
     leads = {
         name: np.asarray(values) * scale.get(unit, np.nan)
         for name, values, unit in zip(body.sig_name, signals, body.units, strict=True)
-        if unit in scale  # wfdb does not know µV in UTF-8
+        if name not in unknown
     }
     return {lead: row for lead, row in leads.items() if lead in wanted and not np.isnan(row).all()}

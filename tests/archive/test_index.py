@@ -115,6 +115,7 @@ def test_words_and_files_are_told_apart(run, index, folder, micro_checkpoint, mo
         assert run("search", query, "--index", index, "--text")[0] == 0
     assert "is a folder" in refused(run("search", folder, "--index", index))
     assert "leave out the options" in refused(run("search", "pause", "--index", index, "--units", "uV"))
+    assert "empty" in refused(run("search", "", "--index", index))
     for query in ("ST/T change", "sinus rhythm. normal ecg", "x" * 300, "recordings"):
         assert run("search", query, "--index", index)[0] == 0, query
     record = str(folder / "r3.hea")

@@ -189,3 +189,9 @@ def test_real_recordings(ask, shared, pattern, options):
     assert code == 0, err
     assert len(json.loads(out)) == 22
     assert all(line.startswith("warning: ") for line in err.splitlines())
+
+
+def test_a_file_of_conditions_is_not_taken_for_a_condition(ask, tmp_path, make_ecg):
+    (tmp_path / "conditions.txt").write_text("AFIB\nLBBB\n")
+    said = refused(ask("diagnose", write_wfdb(tmp_path, make_ecg()), "--conditions", "conditions.txt"))
+    assert "conditions.txt is a file; write the conditions themselves" in said

@@ -91,7 +91,8 @@ def test_embed_cleans_up_when_writing_fails(ask, tmp_path, make_ecg, monkeypatch
     folder = tmp_path / "out"
     folder.mkdir()
     said = refused(ask("embed", write_wfdb(tmp_path, make_ecg()), "-o", folder / "e.parquet"))
-    assert "No space left" in said
+    assert f"{folder / 'e.parquet'}: cannot be written (No space left on device); free some space and run again" in said
+    assert "partial" not in said
     assert list(folder.iterdir()) == []
 
 

@@ -116,3 +116,24 @@ def test_options_for_files_that_are_silent(ask, tmp_path, make_ecg):
     _, expected, _ = ask("diagnose", write_wfdb(tmp_path, make_ecg()), "--json")
     scores, reference = ({row["condition"]: row["score"] for row in json.loads(text)} for text in (out, expected))
     assert scores == pytest.approx(reference, abs=1e-2)
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can write")
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        (["embed"], "/proc/f.parquet"),
+        (["diagnose"], "/proc/f.csv"),
+        (["plot", "--no-findings"], "/proc/f.png"),
+        (["index"], "/proc/index"),
+    ],
+)
+def test_an_output_that_cannot_be_written_is_named_before_any_work(
+    run, tmp_path, make_ecg, monkeypatch, command, output
+):
+    for module in ("embed", "diagnose", "plot", "index"):
+        monkeypatch.setattr(f"dbeta.cli.{module}.load_model", None)
+    said = refused(run(*command, write_wfdb(tmp_path, make_ecg()), "-o", output))
+    assert said.startswith(f"error: {output}: cannot be written (")
+    assert said.endswith("); name a place that you may write to\n")
+    assert "partial" not in said

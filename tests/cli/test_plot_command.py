@@ -23,9 +23,10 @@ def test_plot_with_findings(ask, tmp_path, make_ecg):
     assert "<svg" in Path("p.svg").read_text()
 
 
-def test_where_plot_will_not_write(run, tmp_path, make_ecg):
+def test_where_plot_will_not_write(run, tmp_path, make_ecg, monkeypatch):
+    monkeypatch.setattr("dbeta.cli.plot.load_model", None)  # nothing is done first
     record = write_wfdb(tmp_path, make_ecg())
-    assert ".png" in refused(run("plot", record, "-o", "p.jpg", "--no-findings"))
+    assert ".png" in refused(run("plot", record, "-o", "p.jpg"))
     assert "does not exist" in refused(run("plot", record, "-o", "none/p.png", "--no-findings"))
 
 

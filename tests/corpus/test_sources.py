@@ -737,6 +737,12 @@ def test_units_rate_and_leads_by_option_for_the_empty_cells(archive, tmp_path, m
     assert "--units: ptb-xl states how its files are to be read; leave out --units" in err
 
 
+def test_a_build_that_fails_leaves_no_folder_behind(archive, tmp_path, run):
+    raw = archive(split=["train", "holdout"])
+    assert run("corpus", "build", "manifest", raw, tmp_path / "deep" / "down" / "out")[0] == 1
+    assert not (tmp_path / "deep").exists()
+
+
 def test_what_is_no_manifest(tmp_path):
     (tmp_path / "a.csv").write_text("file,text\nx,y\n")
     with pytest.raises(DBetaError, match=r"a\.csv: has no column path \(its columns: file, text\)"):

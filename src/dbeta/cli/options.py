@@ -17,6 +17,7 @@ import typer
 
 from dbeta.errors import DBetaError
 from dbeta.evaluation.catalog import BENCHMARKS, CORPUS
+from dbeta.utils.files import check_writable
 
 if TYPE_CHECKING:
     from dbeta.inference.dbeta import DBeta
@@ -207,9 +208,10 @@ def check_output_file(output: Path) -> None:
     """Check that a file can be written there before any work is done.
 
     Raises:
-        DBetaError: its folder does not exist, or the path is a folder.
+        DBetaError: its folder does not exist or is not writable, or the path is a folder.
     """
     if not output.parent.is_dir():
         raise DBetaError(f"{output}: the folder {output.parent} does not exist; create it first")
     if output.is_dir():
         raise DBetaError(f"{output}: is a folder; name a file")
+    check_writable(output)

@@ -30,8 +30,9 @@ def plot(
 
     Example: dbeta plot record.hea -o record.png
     """
-    from dbeta.report.plot import SHOWN_S, plot_ecg, save_plot, seconds_shown
+    from dbeta.report.plot import SHOWN_S, check_format, plot_ecg, save_plot, seconds_shown
 
+    check_format(output)
     check_output_file(output)
     options = reading.arguments()
     dbeta = load_model(model) if findings else None

@@ -15,13 +15,13 @@ from typing import Any
 
 import pandas as pd
 
-from dbeta.corpus.build import SHARD_SIZE, discard_other_build, interrupted_write
+from dbeta.corpus.build import SHARD_SIZE, discard_other_build
 from dbeta.corpus.card import Tally, write_card
 from dbeta.corpus.store import FORMAT, read_shard, shard_name, write_shard
 from dbeta.errors import DBetaError
 from dbeta.simulation.dataset import SOURCE, SimulatedRows, rows_of, told_measures
 from dbeta.simulation.simulation import SECONDS, VERSION, Simulation, simulate
-from dbeta.utils.files import replacing, write_text
+from dbeta.utils.files import replacing, unwritable, write_text
 from dbeta.utils.workers import default_workers, keep_freed_memory, map_in_workers
 
 #: Number of records simulated at a time.
@@ -114,7 +114,7 @@ def build_simulated(
             rest.unlink()
         folder.rename(out)  # not `replacing`: an interrupted build continues in this folder
     except OSError as error:
-        raise interrupted_write(out, error) from error
+        raise unwritable(out, error, "finished shards") from error
     return counts
 
 

@@ -35,7 +35,7 @@ from dbeta.report.layout import (
 )
 from dbeta.report.sheet_text import INK, LINE_SPACING, PT_PER_MM, draw_text, fitting, size_of, wrapped
 from dbeta.signal.quality import GOOD, UNUSABLE, Quality, assess_quality
-from dbeta.utils.files import replacing
+from dbeta.utils.files import replacing, unwritable
 from dbeta.utils.notice import NOTICE
 
 if TYPE_CHECKING:
@@ -128,6 +128,16 @@ def seconds_shown(ecg: ECG) -> float:
     return SINGLE_S if len(_centred(ecg, SHOWN_S)) == 1 else SHOWN_S
 
 
+def check_format(path: Path) -> None:
+    """Check that plots can be written in the format of a file's ending.
+
+    Raises:
+        DBetaError: they cannot.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        raise DBetaError(f"{path}: plots can be written as {', '.join(_FORMATS)}; use one of these endings")
+
+
 def save_plot(figure: Figure, path: Path) -> None:
     """Write a figure at its true size, atomically.
 
@@ -139,19 +149,21 @@ def save_plot(figure: Figure, path: Path) -> None:
         DBetaError: the suffix is unknown, the folder does not exist, or the file cannot be written.
     """
     path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in _FORMATS:
-        raise DBetaError(f"{path}: plots can be written as {', '.join(_FORMATS)}; use one of these endings")
+    check_format(path)
     if not path.parent.is_dir():
         raise DBetaError(f"{path}: the folder {path.parent} does not exist; create it first")
     try:
         with replacing(path) as temporary:
             # An explicit box: a user's savefig.bbox = tight would crop the margins and so change the printed scale.
             figure.savefig(
-                temporary, format=suffix[1:], dpi=_PNG_DPI, facecolor="white", bbox_inches=figure.bbox_inches
+                temporary,
+                format=path.suffix.lower()[1:],
+                dpi=_PNG_DPI,
+                facecolor="white",
+                bbox_inches=figure.bbox_inches,
             )
     except OSError as error:
-        raise DBetaError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise unwritable(path, error) from error
 
 
 def _footer(ecg: ECG, recorded: list[str]) -> str:
