@@ -68,8 +68,8 @@ def judge_acceptance(measures: dict[str, np.ndarray]) -> Acceptance:
 def terms(measures: dict[str, np.ndarray]) -> np.ndarray:
     """Terms of the model for each lead, (4, 12): what `REASONS` names.
 
-    Fisher's z of the likeness, 0 to 1.8; fraction of the time in which the lead is flat or missing; logarithm of the hum
-    in mV; logarithm of the jump. A measure that could not be taken has its typical value.
+    Fisher's z of the likeness, 0 to 1.8; fraction of the time in which the lead is flat or missing; logarithm of the
+    hum in mV; logarithm of the jump. A measure that could not be taken has its typical value.
     """
     absent = np.maximum(measures["flat"], measures["missing"])
     likeness = np.where(absent == 1, 0.0, measures["likeness"])
