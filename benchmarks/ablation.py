@@ -1,15 +1,15 @@
-"""What each correction of the published method is worth: many small runs of the same length, side by side.
+"""Effect of each correction of the published method: many small runs of the same length, side by side.
 
     dbeta corpus build ptb-xl PTB-XL-FOLDER runs/corpus/ptb-xl && dbeta corpus negatives runs/corpus/ptb-xl
     python benchmarks/ablation.py runs/corpus/ptb-xl [--json FILE] [--steps 228] [--seeds 3] [--only NAME ...]
 
-Every run trains a model of 0.6 M parameters at 125 Hz from nothing on PTB-XL's folds 1–8 at hand, and is measured on
-fold 9, which nothing was chosen by: the last step counts. Zero-shot: macro AUROC of the five super-classes, and of all
-findings with at least ten positives, each asked for by its prompts. Probe: logistic regression on the frozen embeddings
-of a patient-wise tenth of the training records, super-classes; hypertrophy and low voltage from all training records.
-ETM: how often the model tells a record's own report from another one of fold 9. Figures are means over the seeds; the
-intervals are 95 %, by bootstrap over patients of that mean; ± is the standard deviation over seeds. Below each stands
-its difference to the first variant, on the same patients.
+Every run trains a model of 0.6 M parameters at 125 Hz from random weights on the available records of PTB-XL's folds
+1–8 and is measured on fold 9, after the last step, so fold 9 selects nothing. Zero-shot: macro AUROC of the five
+super-classes, and of all findings with at least ten positives, with their prompts. Probe: logistic regression on frozen
+embeddings of a tenth of the training patients, super-classes; hypertrophy and low voltage from all training records.
+ETM: how often the model tells a record's own report from another one of fold 9. Figures are means over the seeds with
+95 % intervals by bootstrap over patients; ± is the standard deviation over seeds. Below each figure is its difference
+from the first variant, on the same patients.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ SIZES: dict[str, Any] = {
     "mem_heads": 2,
     "initializer_range": 0.05,
 }
-#: The published method, defects included, as far as data and size allow.
+#: The published method, including its defects, as far as data and size allow.
 FAITHFUL = Recipe(
     preset="tiny",
     negatives="n3s",
@@ -112,7 +112,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "voltage": ({"voltage": True}, {}),
     "full view": ({"ets_full_view": True}, {}),
     "learnt scale": ({"ets_cosine": True}, {}),
-    "written texts": ({}, {"written_share": 0.5}),  # what entailment needs besides, without its signs and prompts
+    "written texts": ({}, {"written_share": 0.5}),  # control: entailment's texts without its labels and prompts
     "entailment": ({}, ENTAILMENT),
     "all together": ({"faithful": False}, SEEN | ENTAILMENT),
     "all but voltage": ({"faithful": False, "voltage": False}, SEEN | ENTAILMENT),
@@ -123,12 +123,10 @@ console = Console(width=150)
 
 
 def main() -> None:
-    """Train, measure, print, and write what was asked for."""
+    """Train, measure, print, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
-    parser.add_argument(
-        "--json", type=Path, help="write the figures there; runs that are in it already are not repeated"
-    )
+    parser.add_argument("--json", type=Path, help="write the figures there; runs already in it are not repeated")
     parser.add_argument("--steps", type=int, default=228)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS)[:-1])
@@ -137,7 +135,7 @@ def main() -> None:
     done: dict[str, Any] = json.loads(args.json.read_text()) if args.json and args.json.exists() else {}
     settings = {"corpus": read_counts(args.corpus)["records"], "sizes": SIZES, "training": FAITHFUL.training}
     if done.setdefault("settings", settings) != settings:
-        sys.exit(f"{args.json}: holds runs of another corpus or other settings; name another file")
+        sys.exit(f"{args.json}: contains runs with another corpus or other settings; name another file")
     runs = done.setdefault("runs", {})
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as executor:
         waiting = {
@@ -157,7 +155,7 @@ def main() -> None:
 
 
 def save(file: Path | None, content: dict[str, Any]) -> None:
-    """Write the figures so far, whole or not at all."""
+    """Write the figures so far, atomically."""
     if file is not None:
         partial = file.with_name(file.name + ".partial")
         partial.write_text(json.dumps(content, indent=1) + "\n")
@@ -166,7 +164,7 @@ def save(file: Path | None, content: dict[str, Any]) -> None:
 
 @cache
 def prepare(corpus: Path) -> tuple[Data, Fold, Fold]:
-    """The corpus at 125 Hz in memory, once for all runs of a process."""
+    """Load the corpus at 125 Hz into memory, once for all runs of a process."""
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", DBetaWarning)
     datasets.disable_progress_bars()
@@ -184,7 +182,7 @@ def prepare(corpus: Path) -> tuple[Data, Fold, Fold]:
 
 
 def at_rate(corpus: Any) -> Any:
-    """Its rows with signals resampled."""
+    """Resample the signals of all rows."""
     wanted = InputFormat(RATE, 10 * RATE)
 
     def resample(row: dict[str, Any]) -> dict[str, Any]:
@@ -194,7 +192,7 @@ def at_rate(corpus: Any) -> Any:
 
 
 def train(name: str, seed: int, steps: int, data: Data) -> Any:
-    """Train one model; returns its trainer."""
+    """Train one model and return its trainer."""
     model_changes, collator_changes = VARIANTS[name]
     with tempfile.TemporaryDirectory() as folder:
         recipe = replace(
@@ -211,7 +209,7 @@ def train(name: str, seed: int, steps: int, data: Data) -> Any:
 
 
 def run(name: str, seed: int, steps: int, corpus: Path) -> dict[str, Any]:
-    """Train one model and measure it; scores are kept, so that intervals can be made of several seeds."""
+    """Train one model and measure it; scores are kept, so that intervals can be computed over several seeds."""
     data, training, test = prepare(corpus)
     start = time.perf_counter()
     trainer = train(name, seed, steps, data)
@@ -246,13 +244,13 @@ def run(name: str, seed: int, steps: int, corpus: Path) -> dict[str, Any]:
 
 
 def rounded(scores: np.ndarray) -> list[float]:
-    """Scores as JSON holds them."""
+    """Round scores for JSON."""
     return [round(float(x), 5) for x in scores]
 
 
 @torch.no_grad()
 def etm_accuracy(trainer: Any, data: Data, test: Fold) -> float:
-    """How often the ETM head is right on whole ECGs and texts of fold 9, half of them with a report of another."""
+    """Accuracy of the ETM head on full ECGs and texts of fold 9, half of them with another record's report."""
     model, device = trainer.model.eval(), trainer.args.device
     settings = CollatorSettings(written_share=0.0, misaligned_share=0.5, pairs="equal")
     collator = PretrainCollator(trainer.processor, model.config, settings, decided=data.decided)
@@ -267,7 +265,7 @@ def etm_accuracy(trainer: Any, data: Data, test: Fold) -> float:
 
 
 def summarise(args: argparse.Namespace, runs: dict[str, Any], test: Fold, common: list[str]) -> dict[str, Any]:
-    """The table: variants × figures."""
+    """Print the table, variants × figures, and return it."""
     supers = list(super_labels(test))
     figures: dict[str, tuple[str, Any]] = {
         "zero-shot super": ("zero-shot", supers),

@@ -1,10 +1,10 @@
-"""Does a folder of thousands of files, some of them bad, come through, and does a killed run go on?
+"""Robustness of batches: a folder with thousands of files, some of them bad, and a killed and resumed run.
 
     python benchmarks/batches.py [--files 5000] [--bad 50] [--seed S] [--json FILE]
 
-Simulated recordings as WFDB records in a temporary folder, some bad in one of eight ways. `dbeta embed` runs over them
-in one go; then over the same into another file, is killed (SIGKILL, with the processes it started) at a random moment
-of that time, and is started again. Both outputs must hold each good file exactly once, and equal numbers.
+Writes simulated recordings as WFDB records to a temporary folder, some damaged in one of eight ways. `dbeta embed` runs
+over them uninterrupted, then again into another file, is killed (SIGKILL, with its worker processes) at a random moment
+and restarted. Both outputs must contain each good file exactly once, with equal numbers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from rich.progress import track
 import dbeta
 from dbeta.simulation.simulation import simulate
 
-#: How a file is bad.
+#: Ways of damaging a file.
 WAYS = (
     "no header",
     "no signal file",
@@ -46,11 +46,11 @@ console = Console(width=110)
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for; exit with 1 if anything is not as it must be."""
+    """Measure, print and write the results; exit with 1 if any is wrong."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=5000)
     parser.add_argument("--bad", type=int, default=50)
-    parser.add_argument("--seed", type=int, help="of the moment of the kill and of which files are bad")
+    parser.add_argument("--seed", type=int, help="determines the moment of the kill and which files are bad")
     parser.add_argument("--json", type=Path, help="write the figures there")
     args = parser.parse_args()
     seed = random.SystemRandom().randrange(10**6) if args.seed is None else args.seed
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def measure(folder: Path, count: int, bad: int, seed: int) -> dict[str, Any]:
-    """Both runs, and what their outputs hold."""
+    """Run both ways and compare their outputs."""
     generator = random.Random(seed)
     archive = folder / "archive"
     archive.mkdir()
@@ -124,13 +124,13 @@ def measure(folder: Path, count: int, bad: int, seed: int) -> dict[str, Any]:
 
 
 def embed(archive: Path, output: Path) -> subprocess.Popen[bytes]:
-    """Start `dbeta embed` in a group of its own."""
+    """Start `dbeta embed` in its own process group."""
     command = [sys.executable, "-m", "dbeta.cli", "embed", archive, "--output", output / "e.parquet"]
     return subprocess.Popen(list(map(str, command)), start_new_session=True)
 
 
 def write_archive(folder: Path, count: int, spoilt: set[int]) -> None:
-    """Simulated recordings of 10 s at 500 Hz as r00000.hea and so on, some of them spoilt."""
+    """Simulate recordings of 10 s at 500 Hz as r00000.hea and so on, some of them damaged."""
     for start in track(range(0, count, 100), "simulating", console=Console(stderr=True), transient=True):
         numbers = range(start, min(start + 100, count))
         for number, signal_ in zip(numbers, simulate(0, numbers).signals.numpy(), strict=True):
@@ -150,7 +150,7 @@ def write_archive(folder: Path, count: int, spoilt: set[int]) -> None:
 
 
 def spoil(header: Path, way: str) -> None:
-    """Make a record bad."""
+    """Damage a record."""
     samples = header.with_suffix(".dat")
     lines = header.read_text().splitlines()
     if way == "no header":

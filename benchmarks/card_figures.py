@@ -30,11 +30,11 @@ BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 
 def main() -> None:
-    """Print the figures, or put them into a card."""
+    """Print the figures, or insert them into a card."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="of the evaluations")
+    parser.add_argument("folder", type=Path, help="folder of the evaluations")
     parser.add_argument("--groups", type=Path, help="CSV of record_id and restored")
-    parser.add_argument("--card", type=Path, help="model card to bring up to date")
+    parser.add_argument("--card", type=Path, help="model card to update")
     args = parser.parse_args()
     tasks = {task: json.loads((args.folder / task / "metrics.json").read_text()) for task in TASKS}
     parts = [classes(tasks["super"]), groups(tasks["super"]), macros(tasks), *(listed(tasks[t], t) for t in TASKS[1:])]
@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def interval(values: list[float] | None) -> str:
-    """A value and its 95 % interval."""
+    """Format a value and its 95 % interval."""
     return "–" if not values else "{:.3f} ({:.3f}–{:.3f})".format(*values)
 
 
@@ -64,7 +64,7 @@ def value(values: list[float] | None) -> str:
 
 
 def classes(result: Mapping[str, Any]) -> str:
-    """The super-classes one by one, beside the baselines."""
+    """Tabulate the super-classes, beside the baselines."""
     baselines, abnormal = result["baselines"], result["among_abnormal"]
     head = "| class | positives | AUROC (95 % interval) | AUPRC | among abnormal recordings | random weights |"
     lines = [f"{head} normality alone |", "|---|---|---|---|---|---|---|"]
@@ -80,7 +80,7 @@ def classes(result: Mapping[str, Any]) -> str:
 
 
 def groups(result: Mapping[str, Any]) -> str:
-    """The super-classes' macro by subgroup."""
+    """Tabulate the super-classes' macro AUROC by subgroup."""
     lines = ["| subgroup | records | classes with enough positives | macro AUROC |", "|---|---|---|---|"]
     for family, members in result["subgroups"].items():
         for name, one in members.items():
@@ -92,7 +92,7 @@ def groups(result: Mapping[str, Any]) -> str:
 
 
 def macros(tasks: Mapping[str, Mapping[str, Any]]) -> str:
-    """The macro of each task, over all classes and over those with ten positives."""
+    """Tabulate the macro AUROC of each task, over all classes and over those with ten positives."""
     head = "| benchmark | macro AUROC (95 % interval) | classes with ten positives | random weights |"
     lines = [head, "|---|---|---|---|"]
     for task, one in tasks.items():
@@ -104,7 +104,7 @@ def macros(tasks: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def listed(result: Mapping[str, Any], task: str) -> str:
-    """A task's classes in one line each; those without a positive record are named at the end."""
+    """Tabulate a task's classes; those without a positive record are named at the end."""
     lines = [f"| `ptb-xl-{task}` | positives | AUROC (95 % interval) | AUPRC |", "|---|---|---|---|"]
     absent = []
     for name, one in result["classes"].items():
@@ -116,7 +116,7 @@ def listed(result: Mapping[str, Any], task: str) -> str:
 
 
 def apart(folder: Path, restored: pd.Series) -> str:
-    """Each class of original recordings and of restored ones, where it has both kinds of records."""
+    """Tabulate each class for original and for restored recordings, if it has both."""
     lines = [
         "| task | class | positives, original | AUROC | positives, restored | AUROC |",
         "|---|---|---|---|---|---|",
@@ -135,13 +135,13 @@ def apart(folder: Path, restored: pd.Series) -> str:
 
 
 def scored(table: pd.DataFrame, names: list[str]) -> dict[str, Any]:
-    """Positives and AUROC of each class over some records."""
+    """Count positives and compute the AUROC of each class over some records."""
     labels, scores = (table[[f"{kind}:{name}" for name in names]].to_numpy() for kind in ("label", "score"))
     return score_labels(labels.astype(int), scores, names, table["patient_id"].to_numpy(), resamples=500)["classes"]
 
 
 def probe(result: Mapping[str, Any]) -> str:
-    """Linear probes by the share of labels, beside those of random weights."""
+    """Tabulate linear probes by the share of labels, beside those on random weights."""
     lines = ["| labels | this model's embeddings | the same encoder with random weights |", "|---|---|---|"]
     shares, random = result["fractions"], result["baselines"]["random"]["fractions"]
     for share, one in shares.items():

@@ -1,11 +1,11 @@
-"""Is `dbeta embed` bound by the model or by reading?
+"""Is `dbeta embed` limited by the model or by reading?
 
     python benchmarks/embed.py [FOLDER] [--model M] [--records N] [--json FILE]
 
-Over the same recordings (those of FOLDER, or WFDB records made for this): reading alone, in this process and ahead in
-worker processes; the model alone, on recordings that are read already; and both together as `dbeta embed` runs them.
-Bound by the model means: reading ahead takes less than the model alone. Where both share few cores, the whole takes
-about the sum of their work.
+Measures, over the same recordings (those of FOLDER, or WFDB records generated here): reading alone, in this process and
+ahead in worker processes; the model alone, on recordings already read; and both together as `dbeta embed` does. It is
+limited by the model if reading ahead takes less time than the model alone. If both share few cores, the total is about
+the sum of both.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from dbeta.inference.loader import prepare_files
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--model", help="checkpoint folder or hub id; by default the bundled model")
-    parser.add_argument("--base", action="store_true", help="a model of the paper's size with random weights")
+    parser.add_argument("--base", action="store_true", help="use a model of the paper's size with random weights")
     parser.add_argument("--records", type=int, default=2000)
     parser.add_argument("--json", type=Path, help="write the figures there")
     args = parser.parse_args()
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def random_base(folder: Path) -> Path:
-    """A checkpoint of the paper's ECG encoder with random weights."""
+    """Save a checkpoint of the paper's ECG encoder with random weights."""
     config = dbeta.DBetaConfig.base(parts="ecg", ets_cosine=False)
     dbeta.DBetaModel(config).save_pretrained(folder)
     dbeta.DBetaProcessor.of_model(config).save_pretrained(folder)
@@ -58,7 +58,7 @@ def random_base(folder: Path) -> Path:
 
 
 def write_recordings(folder: Path, count: int) -> None:
-    """The ECG that pydicom ships, at other gains, as WFDB records of 10 s at 500 Hz in 16 bit."""
+    """Write the ECG that pydicom ships, at various gains, as WFDB records of 10 s at 500 Hz in 16 bits."""
     signal = dbeta.DBetaProcessor().signal(dbeta.read_ecg(get_testdata_file("waveform_ecg.dcm")))
     random = np.random.default_rng(0)
     for i in range(count):
@@ -76,10 +76,10 @@ def write_recordings(folder: Path, count: int) -> None:
 
 
 def measure(files: list[Path], model: dbeta.DBeta) -> dict[str, float]:
-    """Seconds and records per second of each part and of the whole."""
+    """Measure seconds and records per second of each part and of the whole."""
     wanted = model.processor.input_format
     few = files[: max(1, len(files) // 10)]
-    list(prepare_files(files[:64], wanted, workers=None))  # starts the workers, which stay
+    list(prepare_files(files[:64], wanted, workers=None))  # starts the workers, which keep running
     seconds = {}
 
     start = time.perf_counter()

@@ -1,14 +1,14 @@
-"""How fast ECGs become embeddings, side by side in one run.
+"""How fast are ECGs embedded? The published code, this project in float32, and its default, side by side.
 
     python benchmarks/encode.py [--json FILE] [--quick]
 
-Three ways, on the same 64 recordings and the same weights, base-size (random) and tiny (bundled):
+Three ways, on the same 64 recordings and the same weights, at base size (random) and tiny (bundled):
 (a) published: eager float32 as the published code computes it (`published.py`);
 (b) float32: this project in float32;
 (c) default: this project as `dbeta.load()` sets it up on this machine.
-The ways take turns, so that whatever else the machine does falls on all of them; the best turn counts. Also: where the
-time of (c) goes, what share of the machine's own matrix peak that is, batch sizes, and how long one recording takes,
-cold (process start to answer) and warm. Where there is a GPU, all of it once more there.
+The ways take turns, so that other load on the machine affects all of them; the best turn counts. Also measured: what
+(c) spends its time on, its share of the machine's matrix peak, batch sizes, and the time for one recording, cold
+(process start to answer) and warm. If there is a GPU, everything is repeated on it.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ console = Console(width=120)
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--records", type=int, default=64)
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on."""
+    """Describe the machine."""
     able = torch.cpu.get_capabilities()
     return {
         "processor": able.get("cpu_name") or able.get("architecture"),
@@ -89,16 +89,16 @@ def machine() -> dict[str, Any]:
 
 
 def random_base(folder: Path) -> Path:
-    """A checkpoint of the paper's size, as far as embedding ECGs needs one, with random weights."""
+    """Save a checkpoint of the paper's size with random weights, with the parts needed to embed ECGs."""
     torch.manual_seed(0)
-    config = DBetaConfig.base(voltage=False)  # the published code knows none
+    config = DBetaConfig.base(voltage=False)  # the published code has none
     config.save_pretrained(folder)
     save_file(ECGTower(config).state_dict(), folder / WEIGHTS_FILE)
     return folder
 
 
 def recordings(count: int) -> torch.Tensor:
-    """Recordings (count, 12, 5000) that differ: the ECG that pydicom ships at other gains, offsets and noises."""
+    """Make different recordings (count, 12, 5000): the ECG that pydicom ships with varied gain, offset and noise."""
     signal = DBetaProcessor().signal(dbeta.read_ecg(get_testdata_file("waveform_ecg.dcm")))
     random = np.random.default_rng(0)
     shape = (count, 12, 1)
@@ -108,7 +108,7 @@ def recordings(count: int) -> torch.Tensor:
 
 
 def encoder(checkpoint: Path, way: str, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
-    """(B, leads, samples) → (B, D), one of the ways."""
+    """Return a function (B, leads, samples) → (B, D) that computes one of the ways."""
     config = DBetaConfig.from_pretrained(checkpoint)
     if way == "published":
         stored = load_file(checkpoint / WEIGHTS_FILE, device=str(device))
@@ -165,8 +165,12 @@ def compare(
         }
         table.add_row(
             f"({letter}) {way}",
-            *(dtype, f"{rate:.2f}", f"{one['ratio']:.2f}×", f"{one['smallest_cosine']:.6f}"),
-            *(f"{one['peak_memory_mb']:.0f} MB", "" if dtype not in peaks else f"{one['of_matrix_peak']:.0%}"),
+            dtype,
+            f"{rate:.2f}",
+            f"{one['ratio']:.2f}×",
+            f"{one['smallest_cosine']:.6f}",
+            f"{one['peak_memory_mb']:.0f} MB",
+            "" if dtype not in peaks else f"{one['of_matrix_peak']:.0%}",
         )
     console.print(table)
     result["where_time_goes"] = where_time_goes(encoders["default"], ecgs[: args.batch_size])
@@ -180,7 +184,7 @@ def compare(
 
 
 def where_time_goes(encode: Callable[[torch.Tensor], torch.Tensor], ecgs: torch.Tensor) -> dict[str, float]:
-    """Shares of the time by kind of operation, of at least one percent."""
+    """Share of the time by kind of operation, from one percent up."""
     on_gpu = ecgs.is_cuda
     kinds = [torch.profiler.ProfilerActivity.CPU, *([torch.profiler.ProfilerActivity.CUDA] if on_gpu else [])]
     with torch.profiler.profile(activities=kinds) as profile, torch.inference_mode():
@@ -196,7 +200,7 @@ def where_time_goes(encode: Callable[[torch.Tensor], torch.Tensor], ecgs: torch.
 
 
 def matrix_peaks(device: torch.device) -> dict[str, float]:
-    """TFLOP/s of one large matrix product, the most this machine gives, by data type."""
+    """TFLOP/s of one large matrix product, the machine's practical peak, by data type."""
     peaks = {}
     for dtype in {torch.float32, fastest_dtype(device)}:
         size = 8192 if device.type == "cuda" else 2048
@@ -212,13 +216,13 @@ def matrix_peaks(device: torch.device) -> dict[str, float]:
 
 
 def child(*arguments: Any) -> str:
-    """What this script prints in a process of its own."""
+    """Run this script in another process and return its output."""
     command = [sys.executable, __file__, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def peak_memory(checkpoint: Path, way: str, device: str, batch_size: int) -> float:
-    """MB that one way takes at most for one batch: of this process, or of the GPU."""
+    """Peak memory in MB of one way for one batch: of this process, or of the GPU."""
     target = torch.device(device)
     ecgs = recordings(batch_size).to(target)
     timed(encoder(checkpoint, way, target), ecgs, batch_size)
@@ -230,11 +234,11 @@ def peak_memory(checkpoint: Path, way: str, device: str, batch_size: int) -> flo
 
 
 def latency(turns: int) -> dict[str, Any]:
-    """One recording with the bundled model: `dbeta diagnose` from the start, and in a process that is warm."""
+    """Time one recording with the bundled model: `dbeta diagnose` from process start, and in a warm process."""
     file = get_testdata_file("waveform_ecg.dcm")
     command = [sys.executable, "-m", "dbeta.cli", "diagnose", file]
     cold = []
-    for _ in range(turns + 1):  # the first finds nothing in the disk's cache
+    for _ in range(turns + 1):  # the first run finds a cold disk cache
         start = time.perf_counter()
         subprocess.run(command, capture_output=True, check=True)
         cold.append(time.perf_counter() - start)

@@ -34,7 +34,7 @@ console = Console(width=110)
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--records", type=int, default=17_000)
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def made_up(records: int, dimension: int, labels: int) -> tuple[np.ndarray, ...]:
-    """Training embeddings and labels, then those of an eighth as many validation records; features are correlated."""
+    """Make training embeddings and labels, and an eighth as many validation records; features are correlated."""
     rng = np.random.default_rng(0)
     mix = rng.normal(size=(dimension, dimension)) * np.exp(-np.arange(dimension) / (dimension / 8))[:, None]
     x = (rng.normal(size=(records + records // 8, dimension)) @ mix).astype(np.float32)
@@ -76,7 +76,7 @@ def made_up(records: int, dimension: int, labels: int) -> tuple[np.ndarray, ...]
 
 
 def probes(x: np.ndarray, y: np.ndarray, x_validation: np.ndarray, y_validation: np.ndarray) -> dict[str, float]:
-    """Seconds of both ways, and by how much their AUROCs differ; the validation records also serve as test."""
+    """Time both ways and compare their AUROCs; the validation records also serve as test records."""
     start = time.perf_counter()
     _, scores, _ = fit_probe(x, y, x_validation, y_validation, x_validation)
     seconds = time.perf_counter() - start
@@ -86,7 +86,7 @@ def probes(x: np.ndarray, y: np.ndarray, x_validation: np.ndarray, y_validation:
     differences = []
     for label in range(SAMPLE):
         fits = [LogisticRegression(C=strength, max_iter=200).fit(train, y[:, label]) for strength in STRENGTHS]
-        # Chosen as the probe chooses, by the log loss
+        # Chosen as in the probe, by the log loss
         sign = np.where(y_validation[:, label] == 1, -1.0, 1.0)
         losses = [np.logaddexp(0, sign * one.decision_function(test)).mean() for one in fits]
         theirs = fits[int(np.argmin(losses))].decision_function(test)
@@ -102,7 +102,7 @@ def probes(x: np.ndarray, y: np.ndarray, x_validation: np.ndarray, y_validation:
 
 
 def bootstrap(labels: np.ndarray, scores: np.ndarray, quick: bool) -> dict[str, float]:
-    """Seconds of 1,000 resamples of both ways."""
+    """Time 1,000 resamples both ways."""
     resamples = 20 if quick else 1000
     patients = np.arange(len(labels)) // 2
     start = time.perf_counter()

@@ -1,9 +1,9 @@
-"""Evaluates how the bundled models rank the recordings of an archive that they never saw, on all splits together.
+"""Evaluates how the bundled models rank the recordings of an archive that they have never seen, all splits together.
 
     python benchmarks/foreign.py challenge-2021 FOLDER [--resamples 500]
 
 For samples too small for the splits of `dbeta evaluate`: zero-shot fits nothing, so every record can be a test record.
-Each class with a positive record is given for both models and one with random weights.
+Shows each class with a positive record for both models and one with random weights.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ console = Console(width=110)
 def main() -> None:
     """Embed, rank and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark", help="as of `dbeta evaluate zero-shot`")
+    parser.add_argument("benchmark", help="benchmark name, as in `dbeta evaluate zero-shot`")
     parser.add_argument("raw", type=Path)
     parser.add_argument("--resamples", type=int, default=500)
     args = parser.parse_args()
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def written(figure: list[float] | None) -> str:
-    """A figure with its interval."""
+    """Format a figure with its interval."""
     return "–" if figure is None else f"{figure[0]:.3f} ({figure[1]:.3f}–{figure[2]:.3f})"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fuzz_seeds import Seed
 
-#: Replacements for numbers: huge, negative, none, and what only Python accepts as a number.
+#: Replacements for numbers: huge, negative, empty, and forms that only Python accepts as numbers.
 _NUMBERS = (
     b"-1",
     b"0",
@@ -71,7 +71,7 @@ _HEAD = 1024
 
 
 def mutate(seeds: list[Seed], seed: int, number: int) -> tuple[str, Seed]:
-    """The kind of damage and the damaged file with this number."""
+    """Return the kind of damage and the damaged file with this number."""
     rng = np.random.default_rng([seed, number])
     small = [one for one in seeds if sum(map(len, one.files.values())) < 50_000]
     # Large real files take most of the time, so only one in ten is used
@@ -102,7 +102,7 @@ def mutate(seeds: list[Seed], seed: int, number: int) -> tuple[str, Seed]:
 
 
 def _place(content: bytes, rng: np.random.Generator) -> int:
-    """A random position, half of the time in the head."""
+    """Draw a random position, half of the time in the head."""
     return int(rng.integers(min(len(content), _HEAD) if rng.random() < 0.5 else len(content)))
 
 

@@ -3,7 +3,7 @@
     python benchmarks/fuzz_reading.py [--files 10000] [--seed 0] [--json FILE] [--workers 2] [--only NUMBER]
 
 A valid file of every format (generated, from pydicom, and from `../shared/data/formats` if present) is damaged: bits
-flipped, cut, blocks doubled or dropped, numbers made huge, negative or NaN, spliced with another format, renamed.
+flipped, truncated, blocks doubled or dropped, numbers made huge, negative or NaN, spliced with another format, renamed.
 Each is read as `dbeta embed` reads it, in a worker process. Failures are:
 
 - an exception other than `DBetaError`, a message of several lines or without the file's name, a warning other than
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def summarise(results: list[dict[str, Any]], seed: int) -> dict[str, Any]:
-    """Numbers of files read and refused by format, the slowest, the largest, and the failures."""
+    """Count the files read and refused by format; list the slowest, the largest, and the failures."""
     formats: dict[str, Counter[str]] = {}
     for one in results:
         formats.setdefault(one["format"], Counter())[one["ended"]] += 1
@@ -94,7 +94,7 @@ def summarise(results: list[dict[str, Any]], seed: int) -> dict[str, Any]:
     }
 
 
-# --- the parent: hands out numbers and watches the clock
+# --- the parent process: hands out numbers and watches the clock
 
 
 def share_out(files: int, seed: int, workers: int) -> list[dict[str, Any]]:
@@ -200,7 +200,7 @@ class _Worker:
 
 
 def work(folder: Path, seed: int) -> None:
-    """Read the files whose numbers come on stdin; write a line of JSON for each."""
+    """Read the files whose numbers arrive on stdin; write a line of JSON for each."""
     seeds = _seeds(folder)
     inside = folder / "files"
     inside.mkdir()
@@ -267,7 +267,7 @@ def _read_one(one: Seed, folder: Path, watcher: _Watcher, printed: Any) -> dict[
     watcher.seen = []
     printed.truncate(0)
     base = _reset_peak()
-    start = time.process_time()  # whatever else the machine is doing
+    start = time.process_time()  # independent of other load on the machine
     watcher.on = True
     ended, failure = attempt(path, one.options)
     watcher.on = False
@@ -285,8 +285,11 @@ def _read_one(one: Seed, folder: Path, watcher: _Watcher, printed: Any) -> dict[
         leftover = folder / name
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink(missing_ok=True)
     return {
-        **{"format": one.name, "ended": ended, "seconds": round(seconds, 2), "memory": memory},
-        **{"failure": "; ".join(found)},
+        "format": one.name,
+        "ended": ended,
+        "seconds": round(seconds, 2),
+        "memory": memory,
+        "failure": "; ".join(found),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import struct
 import warnings
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import numpy as np
 from dbeta.ecg import LEADS
 
 RATE, SAMPLES = 250, 500
-#: MFER's and ISHNE's numbers of the leads I–V6; SCP-ECG's.
+#: Lead numbers of I–V6 in MFER and ISHNE, and in SCP-ECG.
 _MFER = (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8)
 _ISHNE = (5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16)
 _SCP = (1, 2, 61, 62, 63, 64, 3, 4, 5, 6, 7, 8)
@@ -26,7 +27,7 @@ class Seed:
     """A recording in one or several files.
 
     Attributes:
-        name: of the format.
+        name: name of the format.
         files: name → content; the first is the one to read.
         options: arguments that `read_ecg` needs.
     """
@@ -48,7 +49,7 @@ def ecg_counts(samples: int = SAMPLES) -> np.ndarray:
 
 
 def make_seeds(folder: Path, real: Path | None) -> list[Seed]:
-    """Seeds of all formats, with the files of `real` if it is a folder; libraries write to `folder`."""
+    """Make seeds of all formats, including the files of `real` if it is a folder; libraries write to `folder`."""
     counts = ecg_counts()
     made = [make(counts) for make in _MAKERS]
     for write in _WRITERS:
@@ -231,6 +232,81 @@ def _csv(counts: np.ndarray) -> Seed:
     return Seed("csv", {"table.csv": f"{','.join(LEADS)}\n{rows}\n".encode()}, {"sampling_rate": RATE})
 
 
+def _wfdb_lines(file: str, leads: tuple[str, ...], form: str = "16") -> str:
+    return "".join(f"{file} {form} 1000/mV 16 0 0 0 0 {lead}\n" for lead in leads)
+
+
+def _wfdb_frames(counts: np.ndarray) -> Seed:
+    """Limb leads of 4 samples per frame, chest leads of 2."""
+    frames = SAMPLES // 4
+    parts = [row.reshape(frames, 4) if number < 6 else row[::2].reshape(frames, 2) for number, row in enumerate(counts)]
+    header = f"frames 12 {RATE / 4} {frames}\n" + _wfdb_lines("frames.dat", LEADS[:6], "16x4")
+    header += _wfdb_lines("frames.dat", LEADS[6:], "16x2")
+    data = np.concatenate(parts, axis=1).astype("<i2").tobytes()
+    return Seed("wfdb-frames", {"frames.hea": header.encode(), "frames.dat": data})
+
+
+def _wfdb_segments(counts: np.ndarray, variable: bool) -> Seed:
+    """Two segments with a gap between them; in a variable layout the second has the limb leads only."""
+    half, rows = SAMPLES // 2, 6 if variable else 12
+    lines = ["part_1 250", "~ 100", "part_2 250"]
+    files = {
+        "part_1.hea": f"part_1 12 {RATE} {half}\n{_wfdb_lines('part_1.dat', LEADS)}".encode(),
+        "part_2.hea": f"part_2 {rows} {RATE} {half}\n{_wfdb_lines('part_2.dat', LEADS[:rows])}".encode(),
+        "part_1.dat": counts[:, :half].T.astype("<i2").tobytes(),
+        "part_2.dat": counts[:rows, half:].T.astype("<i2").tobytes(),
+    }
+    if variable:
+        lines.insert(0, "part_layout 0")
+        files["part_layout.hea"] = f"part_layout 12 {RATE} 0\n{_wfdb_lines('~', LEADS, '0')}".encode()
+    master = f"whole/{len(lines)} 12 {RATE} {SAMPLES + 100}\n" + "\n".join(lines) + "\n"
+    name = "wfdb-variable-segments" if variable else "wfdb-fixed-segments"
+    return Seed(name, {"whole.hea": master.encode()} | files)
+
+
+def _wfdb_cut(counts: np.ndarray) -> Seed:
+    header = f"cut 12 {RATE} {2 * SAMPLES}\n{_wfdb_lines('cut.dat', LEADS)}"
+    return Seed("wfdb-cut", {"cut.hea": header.encode(), "cut.dat": counts.T.astype("<i2").tobytes()[:-5]})
+
+
+def _edf_cut(counts: np.ndarray) -> Seed:
+    whole = _edf(counts).files["rec.edf"]
+    return Seed("edf-cut", {"cut.edf": whole[: -RATE * 2 * 3 - 1]})
+
+
+def _plain(counts: np.ndarray) -> Seed:
+    units = " ".join(["s", *["mV"] * 12])
+    rows = "\n".join(
+        f"{number / RATE:.3f} " + " ".join(f"{value / 1000:.3f}" for value in row)
+        for number, row in enumerate(counts.T)
+    )
+    return Seed("text", {"table.txt": f"time {' '.join(LEADS)}\n{units}\n{rows}\n".encode()})
+
+
+def _watch(counts: np.ndarray) -> Seed:
+    facts = ["Name,Test Person", 'Geburtsdatum,"08.01.2002"', "Aufzeichnungsdatum,2026-05-30 16:32:18 -0700"]
+    facts += ["Klassifizierung,Sinusrhythmus", "Symptome,", "Softwareversion,1.90", 'Gerät,"Watch7,12"']
+    facts += [f"Messrate,{RATE} Hertz", "", "", "Ableitung,Ableitung I", "Einheit,µV", ""]
+    lines = [*facts, *(f"{value},000" for value in counts[0])]
+    return Seed("watch", {"watch.csv": "\n".join([*lines, ""]).encode()})
+
+
+def _kardia(counts: np.ndarray) -> Seed:
+    samples = {"leadI": counts[0].tolist(), "leadII": counts[1].tolist()}
+    raw = {"frequency": RATE, "mainsFrequency": 50, "amplitudeResolution": 1000, "samples": samples}
+    facts = {"id": "1", "recordedAt": "2024-01-01T12:00:00Z", "algorithmDetermination": "normal", "data": {"raw": raw}}
+    return Seed("kardia-json", {"kardia.json": json.dumps(facts).encode()})
+
+
+def _atc(counts: np.ndarray) -> Seed:
+    def block(name: bytes, content: bytes) -> bytes:
+        return name + struct.pack("<I", len(content)) + content + struct.pack("<I", sum(content))
+
+    blocks = block(b"info", bytes(268)) + block(b"fmt ", struct.pack("<BHHBH", 1, RATE, 1000, 0, 0))
+    blocks += block(b"ecg ", counts[0].astype("<i2").tobytes()) + block(b"ecg2", counts[1].astype("<i2").tobytes())
+    return Seed("kardia-atc", {"rec.atc": b"ALIVE\0\0\0" + struct.pack("<I", 2) + blocks})
+
+
 _MAKERS: tuple[Callable[[np.ndarray], Seed], ...] = (
     _aecg,
     _muse,
@@ -238,14 +314,23 @@ _MAKERS: tuple[Callable[[np.ndarray], Seed], ...] = (
     lambda counts: _philips(counts, True),
     lambda counts: _philips(counts, False),
     _edf,
+    _edf_cut,
     _ishne,
     _mfer,
     _scp,
     _csv,
+    _wfdb_frames,
+    lambda counts: _wfdb_segments(counts, False),
+    lambda counts: _wfdb_segments(counts, True),
+    _wfdb_cut,
+    _plain,
+    _watch,
+    _kardia,
+    _atc,
 )
 
 
-# --- written by their libraries
+# --- written by the formats' libraries
 
 
 def _wfdb(counts: np.ndarray, folder: Path, form: str) -> tuple[str, dict[str, Any]]:
@@ -303,6 +388,11 @@ def _npy(counts: np.ndarray, folder: Path) -> tuple[str, dict[str, Any]]:
     return "array", {"sampling_rate": RATE, "leads": LEADS}
 
 
+def _several(counts: np.ndarray, folder: Path) -> tuple[str, dict[str, Any]]:
+    np.save(folder / "several.npy", np.stack([counts, counts]).astype(np.float32) / 1000)
+    return "several", {"sampling_rate": RATE, "leads": LEADS, "record": 1}
+
+
 def _parquet(counts: np.ndarray, folder: Path) -> tuple[str, dict[str, Any]]:
     import pandas as pd
 
@@ -320,5 +410,6 @@ _WRITERS: tuple[Callable[[np.ndarray, Path], tuple[str, dict[str, Any]]], ...] =
     lambda counts, folder: _hdf5(counts, folder, False),
     lambda counts, folder: _hdf5(counts, folder, True),
     _npy,
+    _several,
     _parquet,
 )

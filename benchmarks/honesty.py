@@ -1,12 +1,12 @@
-"""Is what the simulator says of a record to be seen in it? Every finding, over seeds, by an independent delineator.
+"""Does a simulated record show what the simulator claims? Checks every finding with an independent delineator.
 
     python benchmarks/honesty.py [--json FILE] [--records 6000] [--seeds 41 1 2] [--each 8] [--quick]
 
-Of each finding that the simulator decides, noise-free records that have it are read again by NeuroKit2
-(`dbeta.simulation.delineate`): rate, PR, QRS, QT and axis, against what was measured or asked for. Intervals and
-axis in regular rhythms with a P wave before each beat; QT where T waves stand upright and end before the next P wave;
-only the rate in other rhythms. A finding's figure is the median over its records and seeds of what was found less what
-was asked for, without the delineator's own share (`TOLERANCES`).
+For each finding of the simulator, noise-free records that have it are measured with NeuroKit2
+(`dbeta.simulation.delineate`) and compared with the simulated values: rate, PR, QRS, QT and axis. Intervals and axis
+are compared in regular rhythms with a P wave before each beat, QT if T waves are upright and end before the next P
+wave, and only the rate in other rhythms. A finding's figure is the median over its records and seeds of measured minus
+simulated, without the delineator's own error (`TOLERANCES`).
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ console = Console(width=110)
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--records", type=int, default=6000, help="simulated for each seed")
+    parser.add_argument("--records", type=int, default=6000, help="records simulated for each seed")
     parser.add_argument("--seeds", type=int, nargs="+", default=[41, 1, 2])
-    parser.add_argument("--each", type=int, default=8, help="records of a finding and a seed, at most")
+    parser.add_argument("--each", type=int, default=8, help="maximum number of records per finding and seed")
     parser.add_argument("--quick", action="store_true", help="a few records: does it run at all?")
     args = parser.parse_args()
     records, seeds, each = (64, [41], 1) if args.quick else (args.records, args.seeds, args.each)
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def choose(seed: int, records: int, each: int) -> dict[str, list[int]]:
-    """Of each finding some records that have it: regular ones where there are any, those with clear T waves first."""
+    """Select records that have each finding: regular ones if possible, those with clear T waves first."""
     rank, names = [], []
     for start in range(0, records, 500):
         some = simulate(seed, range(start, min(start + 500, records)))
@@ -75,21 +75,21 @@ def choose(seed: int, records: int, each: int) -> dict[str, list[int]]:
 
 
 def read(seed: int, row: int) -> dict[str, float]:
-    """What is found in a record less what was asked for; NaN where that says nothing."""
+    """Measured minus simulated values of a record; NaN if not applicable."""
     torch.set_num_threads(1)
     return errors(simulate(seed, [row], keep_clean=True), 0)
 
 
 def summary(off: dict[str, list[float]]) -> dict[str, float | None]:
-    """Of a finding: records, and the median error of each measure, None where none could be read."""
+    """Summarise a finding: number of records, and the median error of each measure, None if none could be measured."""
     told = {measure: np.array(some)[~np.isnan(some)] for measure, some in off.items()}
     medians = {measure: float(np.median(some)) if len(some) > 1 else None for measure, some in told.items()}
     return {"records": len(off["rate"]), "regular": len(told["axis"]), **medians}
 
 
 def report(figures: dict[str, dict[str, float | None]]) -> None:
-    """Print a table, and how many findings are within the tolerances."""
-    view = Table(title="found less asked for, medians; * beyond the tolerance", title_justify="left")
+    """Print a table, and the number of findings within the tolerances."""
+    view = Table(title="measured minus simulated, medians; * beyond the tolerance", title_justify="left")
     view.add_column("finding")
     for column in ("records", "regular", "rate, /min", "PR, ms", "QRS, ms", "QT, ms", "axis, °"):
         view.add_column(column, justify="right")
@@ -104,7 +104,7 @@ def report(figures: dict[str, dict[str, float | None]]) -> None:
 
 
 def cell(one: dict[str, float | None], measure: str) -> str:
-    """A median in the table."""
+    """Format a median for the table."""
     value = one[measure]
     if value is None:
         return "–"

@@ -1,4 +1,4 @@
-"""Detection rate of lead errors and bad signals on real records, with the false alarms on unchanged records.
+"""Detection rates of lead errors and bad signals on real records, with the false alarms on unchanged records.
 
     python benchmarks/lead_checks.py FOLDER [--fold 9] [--records 200] [--original] [--json FILE]
     python benchmarks/lead_checks.py FOLDER --quality [--json FILE]
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--fold", type=int, default=9)
     parser.add_argument("--records", type=int, default=200)
     parser.add_argument(
-        "--original", action="store_true", help="leave records out that `restored.csv` says are restored"
+        "--original", action="store_true", help="leave out records that `restored.csv` says are restored"
     )
     parser.add_argument("--quality", action="store_true")
     parser.add_argument("--fit", action="store_true")
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def read(folder: Path, table: pd.DataFrame) -> Iterator[ECG]:
-    """The recordings of some rows, unchanged."""
+    """Read the recordings of some rows, unchanged."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dbeta.DBetaWarning)
         for name in table["file"]:
@@ -76,7 +76,7 @@ def read(folder: Path, table: pd.DataFrame) -> Iterator[ECG]:
 
 
 def lead_errors() -> dict[str, list[Repair]]:
-    """The errors to introduce, as factors of the leads that each lead is wrongly computed from."""
+    """Define the errors to introduce, as factors of the leads that each lead is wrongly computed from."""
 
     def swap(one: str, other: str) -> Repair:
         return {one: {other: 1.0}, other: {one: 1.0}}
@@ -126,7 +126,7 @@ def detect(records: list[ECG]) -> dict[str, Any]:
     for name, repairs in lead_errors().items():
         found, right = 0, 0
         for i, ecg in enumerate(records):
-            # The variants of an error in turn: each record once
+            # The variants of an error take turns, so that each record is used once
             wrong = ECG(repair_matrix(repairs[i % len(repairs)]) @ ecg.signal, ecg.sampling_rate)
             errors = check_leads(wrong)
             found += bool(errors)
@@ -140,13 +140,13 @@ def detect(records: list[ECG]) -> dict[str, Any]:
 
 
 def gives_back(fixed: ECG, true: ECG) -> bool:
-    """Whether all leads are the true ones, except one that may be masked."""
+    """Whether all leads match the true ones, except one that may be masked."""
     there = ~np.isnan(fixed.signal).all(axis=1)
     return bool(there.sum() >= 11 and np.abs(fixed.signal[there] - true.signal[there]).max() < 0.01)
 
 
 def noises(count: int = 100) -> dict[str, Iterator[np.ndarray]]:
-    """Recordings without heartbeats, (12, 5000) mV at 500 Hz."""
+    """Make recordings without heartbeats, (12, 5000) mV at 500 Hz."""
     rng = np.random.default_rng(0)
     at, f = np.arange(5000) / 500, np.fft.rfftfreq(5000, 1 / 500)
 
@@ -170,7 +170,7 @@ def noises(count: int = 100) -> dict[str, Iterator[np.ndarray]]:
 
 
 def judge(folder: Path, early: pd.DataFrame, late: pd.DataFrame) -> dict[str, Any]:
-    """Verdicts on real records and on noise."""
+    """Count the verdicts on real records and on noise."""
     view = Table(title="signal quality")
     for column in ("recordings", "number", "good", "fair", "no usable signal"):
         view.add_column(column, justify="left" if column == "recordings" else "right")
@@ -190,7 +190,7 @@ def judge(folder: Path, early: pd.DataFrame, late: pd.DataFrame) -> dict[str, An
         view.add_row(name, str(count), *(f"{verdicts[one] / count:.1%}" for one in ("good", "fair", "unusable")))
     console.print(view)
     figures["ms_per_record"] = spent / total * 1e3
-    console.print(f"{figures['ms_per_record']:.1f} ms a record")
+    console.print(f"{figures['ms_per_record']:.1f} ms per record")
     return figures
 
 

@@ -1,12 +1,12 @@
-"""Break the source in thirty places, one at a time, and see whether the tests notice.
+"""Breaks the source in thirty places, one at a time, and checks whether the tests notice.
 
     python benchmarks/mutations.py                # all of them, about a quarter of an hour on two cores
     python benchmarks/mutations.py --only 3 17    # two of them
     python benchmarks/mutations.py --list
 
-Each mutation is tried in a copy of the working tree: first with the fast tests of its own room, then with all fast
-tests, then with the slow ones, until a test fails. A mutation whose text no longer stands in its file is an error: edit
-`mutations.yaml` when the code changes. Exit code 1 where fewer than 25 are caught by the fast tests or one survives.
+Each mutation is tried in a copy of the working tree: first with the fast tests of its own package, then with all fast
+tests, then with the slow ones, until a test fails. A mutation whose text is no longer in its file is an error: edit
+`mutations.yaml` when the code changes. Exits with 1 if the fast tests catch fewer than 25 or any mutation survives.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 LIST = Path(__file__).with_name("mutations.yaml")
-#: Mutations that the fast tests must catch, of all.
+#: Minimum number of mutations that the fast tests must catch.
 ENOUGH = 25
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """One change of the source that makes it wrong.
+    """One change that breaks the source.
 
     Attributes:
-        file: relative to `src/dbeta`.
-        old: text that stands there once.
-        new: what takes its place.
+        file: path relative to `src/dbeta`.
+        old: text that occurs once in the file.
+        new: replacement.
         tests: folder or file under `tests` to try first.
     """
 
@@ -47,20 +47,20 @@ class Mutation:
 
 
 def read_mutations(file: Path = LIST) -> list[Mutation]:
-    """The mutations of `mutations.yaml`."""
+    """Read the mutations in `mutations.yaml`."""
     return [Mutation(**entry) for entry in yaml.safe_load(file.read_text(encoding="utf-8"))]
 
 
 def apply(tree: Path, mutation: Mutation) -> str:
-    """Change a copy of the tree; returns the file's text before.
+    """Change a copy of the tree and return the file's original text.
 
     Raises:
-        ValueError: the text does not stand there exactly once.
+        ValueError: the text does not occur exactly once.
     """
     file = tree / "src" / "dbeta" / mutation.file
     text = file.read_text(encoding="utf-8")
     if text.count(mutation.old) != 1:
-        raise ValueError(f"{mutation.file}: holds {text.count(mutation.old)} times, not once: {mutation.old!r}")
+        raise ValueError(f"{mutation.file}: {mutation.old!r} occurs {text.count(mutation.old)} times, not once")
     file.write_text(text.replace(mutation.old, mutation.new), encoding="utf-8")
     return text
 
@@ -76,7 +76,7 @@ def fails(tree: Path, *arguments: str) -> bool:
 
 
 def caught_by(tree: Path, mutation: Mutation) -> str:
-    """Which tests catch a mutation: "fast", "slow" or "none"."""
+    """Return which tests catch a mutation: "fast", "slow" or "none"."""
     together = ["-n", "auto", "--dist", "loadscope"]
     if fails(tree, "-m", "not slow", f"tests/{mutation.tests}") or fails(tree, *together, "-m", "not slow"):
         return "fast"
@@ -84,10 +84,10 @@ def caught_by(tree: Path, mutation: Mutation) -> str:
 
 
 def main() -> None:
-    """Try them and print a line for each."""
+    """Try the mutations and print a line for each."""
     parser = argparse.ArgumentParser(description="Break the source in thirty places; do the tests notice?")
-    parser.add_argument("--only", type=int, nargs="+", help="numbers of mutations, from 1")
-    parser.add_argument("--list", action="store_true", help="only print them")
+    parser.add_argument("--only", type=int, nargs="+", help="numbers of the mutations to try, from 1")
+    parser.add_argument("--list", action="store_true", help="only list them")
     args = parser.parse_args()
     mutations = read_mutations()
     counts = {"fast": 0, "slow": 0, "none": 0}
@@ -110,7 +110,7 @@ def main() -> None:
             print(f"{number:2d} {found:5s} {time.perf_counter() - start:5.0f} s  {mutation.file}: {change}", flush=True)
     if args.list:
         return
-    print(f"caught by the fast tests {counts['fast']}, by the slow ones {counts['slow']}, by none {counts['none']}")
+    print(f"caught by fast tests: {counts['fast']}, by slow tests: {counts['slow']}, not caught: {counts['none']}")
     tried = sum(counts.values())
     sys.exit(int(counts["none"] > 0 or counts["fast"] < min(ENOUGH, tried)))
 

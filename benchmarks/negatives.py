@@ -2,14 +2,14 @@
 
     python benchmarks/negatives.py [--reports N] [--draws N] [--table CSV] [--json FILE]
 
-N unique reports are made from statements of machine reports. (1) Seconds and peak memory of building the table with the
-default encoder, for the texts and findings as they come from a corpus. (2) Microseconds per negative: by look-up in
-that table, from the record's row to the negative's text; and computed for each draw, as published: the report goes
-through a text encoder of Flan-T5-small's size (random weights, which take the same time), then all embeddings are
-searched. The dictionary of all reports, which the published code also makes at each draw, is left out.
+N unique reports are composed of typical machine statements. (1) Seconds and peak memory of building the table with the
+default encoder, for texts and findings as in a corpus. (2) Microseconds per negative: by look-up in that table, from
+the record's row to the negative's text; and computed at each draw, as published: the report goes through a text encoder
+of Flan-T5-small's size (random weights, which take the same time), then all embeddings are searched. The dictionary of
+all reports, which the published code also builds at each draw, is left out.
 
 With `--table ptbxl_database.csv`, or another CSV with a column `report`: measures whether a few of its reports (folds
-1–9) are most of the negatives, for plain, centred and, as by default, halfway whitened embeddings.
+1–9) supply most of the negatives, for plain, centred and, as by default, halfway whitened embeddings.
 """
 
 from __future__ import annotations
@@ -101,10 +101,10 @@ SUMMARIES = ("normal ecg", "abnormal ecg", "borderline ecg", "otherwise normal e
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reports", type=int, default=20_000)
-    parser.add_argument("--draws", type=int, default=20, help="how many negatives are computed as published")
+    parser.add_argument("--draws", type=int, default=20, help="number of negatives computed as published")
     parser.add_argument("--table", type=Path, help="CSV of real reports: measure how evenly they are used instead")
     parser.add_argument("--json", type=Path, help="write the figures there")
     args = parser.parse_args()
@@ -115,7 +115,7 @@ def main() -> None:
 
 
 def write_rows(count: int) -> list[dict[str, Any]]:
-    """Rows with unique reports: a rhythm, up to six statements and a summary; findings are the statements."""
+    """Make rows with unique reports: a rhythm, up to six statements and a summary; findings are the statements."""
     rng = random.Random(0)
     rows: dict[str, dict[str, Any]] = {}
     while len(rows) < count:
@@ -129,7 +129,7 @@ def write_rows(count: int) -> list[dict[str, Any]]:
 
 
 def measure(rows: list[dict[str, Any]], draws: int) -> dict[str, Any]:
-    """Seconds, memory and microseconds per negative, and what the table is like."""
+    """Measure seconds, memory and microseconds per negative, and statistics of the table."""
     start = time.perf_counter()
     table, about = find_negatives(rows, count=COUNT)
     seconds = time.perf_counter() - start
@@ -167,7 +167,7 @@ def show(figures: dict[str, Any]) -> None:
 
 
 def measure_hubs(file: Path) -> dict[str, Any]:
-    """How unevenly the farthest fall on a table's unique reports, and the ratio of plain to whitened embeddings."""
+    """Measure how unevenly the negatives fall on a table's unique reports, for plain and whitened embeddings."""
     table = pd.read_csv(file)
     if "strat_fold" in table:
         table = table[table["strat_fold"] < 10]
@@ -190,7 +190,7 @@ def measure_hubs(file: Path) -> dict[str, Any]:
 
 
 def compute_draws(reports: list[str], draws: int, rng: random.Random) -> float:
-    """Microseconds per negative where each draw encodes its report and searches all of them."""
+    """Microseconds per negative if each draw encodes its report and searches all reports."""
     config = T5Config(
         vocab_size=32128, d_model=512, d_kv=64, d_ff=1024, num_layers=8, num_heads=6, feed_forward_proj="gated-gelu"
     )
@@ -198,7 +198,7 @@ def compute_draws(reports: list[str], draws: int, rng: random.Random) -> float:
         T5EncoderModel(config).save_pretrained(folder)
         train_tokenizer(reports[:2000], 2000).save_pretrained(folder)
         encode = open_encoder(folder)
-        # The search takes the same time whatever the numbers are
+        # The search time does not depend on the numbers
         embeddings = np.random.default_rng(0).standard_normal((len(reports), config.d_model), np.float32)
         index = faiss.IndexFlatIP(config.d_model)
         index.add(embeddings)

@@ -1,18 +1,18 @@
-"""What each of D-BETA's objectives brings to the shipped recipe, and what its optimizer does.
+"""Compares D-BETA's training objectives, and the optimizer, in the shipped recipe.
 
     python benchmarks/objectives.py CORPUS [--steps 1500] [--output runs/objectives] [--json FILE] [--seeds 1] [--quick]
 
-CORPUS is a PTB-XL corpus of `dbeta corpus build`: its training split is learnt from beside simulated ECGs, as
-`recipes/tiny.yaml` says but from a stored corpus, and its validation split (fold 9) measures. From the same seed,
-with as many steps each:
+CORPUS is a PTB-XL corpus made by `dbeta corpus build`: its training split is used alongside simulated ECGs, as in
+`recipes/tiny.yaml` but from a stored corpus, and its validation split (fold 9) for the measurements. From the same
+seed, with the same number of steps:
 
     ets            encoders alone, sigmoid contrast with entailment labels
     ets mem        also masked ECG modelling
     ets mem text   also masked language modelling and ECG-text matching, a quarter of the texts misaligned in the batch
     all n3s        the same, misaligned texts from the table of farthest reports
-    ets adamw      the first again, every weight trained by AdamW
+    ets adamw      the first again, with AdamW for all weights
 
-The ratio is each one's steps per second to that of `ets`, for what an objective costs is what it has to earn.
+The ratio is the steps per second relative to `ets`: an objective has to be worth its cost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from dbeta.training.pretrain import pretrain
 from dbeta.training.recipe import Recipe, load_recipe
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "tiny.yaml"
-#: Simulated records, stored because N3S needs a table of them.
+#: Number of simulated records, stored since N3S needs a table of them.
 STORED = 8192
 #: The model with its fusion and heads.
 ALL = "model.parts=all"
@@ -48,7 +48,7 @@ console = Console(width=110)
 
 
 def main() -> None:
-    """Train, print, and write what was asked for."""
+    """Train, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--steps", type=int, default=1500)
@@ -80,7 +80,7 @@ def main() -> None:
 
 
 def run(args: argparse.Namespace, way: str, seed: int, steps: int) -> dict[str, float]:
-    """Train one way; a run that is there already is only read."""
+    """Train one way, or read the result of a finished run."""
     output = args.output / f"{way.replace(' ', '-')}-{seed}"
     recipe = settings(args, way, seed, steps, output)
     start = time.perf_counter()
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace, way: str, seed: int, steps: int) -> dict[str, 
 
 
 def settings(args: argparse.Namespace, way: str, seed: int, steps: int, output: Path) -> Recipe:
-    """The shipped recipe, changed."""
+    """Return the shipped recipe with the changes of one way."""
     changes = [f"training.max_steps={steps}", f"training.eval_steps={steps}", f"training.save_steps={steps}"]
     changes += [
         "start_from=null",

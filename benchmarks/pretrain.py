@@ -1,13 +1,13 @@
-"""How fast pretraining is, side by side in one run.
+"""How fast is pretraining? The published way and this project's, side by side.
 
     python benchmarks/pretrain.py [--json FILE] [--corpus CORPUS] [--quick]
 
-(1) Training records a second at the paper's size, random weights, one after the other: the published recipe as its code
-computes it (eager float32, attention written out, a bare loop of forward, backward and AdamW on a batch that is there);
-the same recipe through this project's trainer, loader, log and safeguards included (SDPA, bf16 where the processor has
-units for it); and this project's default, which computes more (the whole ECG and text besides the masked ones). With
-the share of this machine's own matrix peak. Where there is a GPU, there.
-(2) Records a second that one loader process makes: 500 Hz recordings in Arrow, read at random, to whole batches with
+(1) Training records per second at the paper's size, random weights: the published recipe as its code computes it (eager
+float32, explicit attention, a bare loop of forward, backward and AdamW on a batch in memory); the same recipe with this
+project's trainer, including loader, log and safeguards (SDPA, bf16 if the hardware supports it); and this project's
+default, which computes more (the full ECG and text besides the masked ones). Each with its share of this machine's
+matrix peak; on the GPU if there is one.
+(2) Records per second of one loader process: 500 Hz recordings in Arrow, read in random order, to complete batches with
 masks, texts, tokens and facts; `--corpus` reads a real corpus.
 (3) Microseconds per negative: looked up in the table, and computed in the collator as published (`negatives.py`).
 """
@@ -50,14 +50,14 @@ from dbeta.training.trainer import PretrainTrainer
 from dbeta.training.validation import Validation
 from negatives import measure, write_rows
 
-#: The published collator, as far as it makes a step longer or shorter.
+#: Settings of the published collator that affect the time of a step.
 PUBLISHED: dict[str, Any] = {"pairs": "pair", "written_share": 0.0}
 Preset = Literal["base", "tiny"]
 console = Console(width=120)
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--corpus", type=Path, help="a corpus to load from instead of a made-up one")
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def training(preset: Preset, rows: CorpusRows, batch_size: int, turns: int) -> dict[str, Any]:
-    """Records a second of the published code's way and of the trainer."""
+    """Measure records per second of the published code's way and of the trainer."""
     found: dict[str, Any] = {
         "published": published_step(preset, rows, batch_size, turns),
         "faithful": trained(
@@ -103,7 +103,7 @@ def training(preset: Preset, rows: CorpusRows, batch_size: int, turns: int) -> d
 
 
 def published_step(preset: Preset, rows: CorpusRows, batch_size: int, turns: int) -> dict[str, float]:
-    """The quickest of some eager float32 steps on the trainer's first batch."""
+    """Time eager float32 steps on the trainer's first batch; the fastest counts."""
     trainer = make(preset, {"faithful": True}, PUBLISHED, rows, batch_size, turns)
     device, model = trainer.args.device, trainer.model.train()
     first = with_signs(trainer.data_collator(trainer.train_dataset.__getitems__(range(batch_size))), "pair")
@@ -119,7 +119,7 @@ def published_step(preset: Preset, rows: CorpusRows, batch_size: int, turns: int
             optimizer.zero_grad()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            if turn:  # the first warms up
+            if turn:  # the first is a warm-up
                 best = min(best, time.perf_counter() - start)
     return {"records_per_second": batch_size / best, "mfu": flops / best / matrix_peak(device, torch.float32)}
 
@@ -132,7 +132,7 @@ def trained(
     batch_size: int,
     turns: int,
 ) -> dict[str, float]:
-    """The quickest of some steps of the trainer, as it logs them."""
+    """Time steps of the trainer, as it logs them; the fastest counts."""
     trainer = make(preset, model, collator, rows, batch_size, turns)
     trainer.remove_callback(PrinterCallback)
     trainer.train()
@@ -149,7 +149,7 @@ def make(
     batch_size: int,
     turns: int,
 ) -> PretrainTrainer:
-    """A trainer on made-up data, ready to go."""
+    """Make a trainer with synthetic data."""
     with tempfile.TemporaryDirectory() as folder:
         recipe = Recipe(
             preset=preset,
@@ -173,7 +173,7 @@ def make(
 
 @contextmanager
 def eager_attention(model: DBetaModel) -> Any:
-    """Attention as the published code computes it: scores, softmax and sums as operations of their own."""
+    """Compute attention as the published code does: scores, softmax and sums as separate operations."""
 
     def attention(q: Tensor, k: Tensor, v: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0) -> Tensor:
         scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
@@ -192,7 +192,7 @@ def eager_attention(model: DBetaModel) -> Any:
 
 
 def loader(rows: CorpusRows, records: int) -> dict[str, Any]:
-    """Records a second of one process, reading and collating."""
+    """Measure records per second of one process, reading and collating."""
     texts = [text for text in rows.table.column("report").to_pylist() if text]
     findings = [one for row in rows.table.column("findings").to_pylist() for one in row]
     processor = DBetaProcessor(train_tokenizer([*texts, *findings], 2048), max_text_tokens=96)
@@ -225,13 +225,13 @@ def loader(rows: CorpusRows, records: int) -> dict[str, Any]:
 
 
 def real_rows(corpus: Path) -> CorpusRows:
-    """All rows of a corpus."""
+    """Load all rows of a corpus."""
     rows = load_corpus(corpus)
     return CorpusRows(rows, np.arange(len(rows)))
 
 
 def made_up_rows(folder: Path, count: int) -> CorpusRows:
-    """The ECG that pydicom ships at other gains, with made-up reports, on disk as a corpus is."""
+    """Write the ECG that pydicom ships, at various gains and with made-up reports, as a corpus on disk."""
     ecg = dbeta.read_ecg(get_testdata_file("waveform_ecg.dcm")).standard()
     signal = DBetaProcessor().signal(ecg)
     random = np.random.default_rng(0)

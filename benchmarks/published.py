@@ -14,7 +14,7 @@ from dbeta.model.config import DBetaConfig
 
 
 def published_embed(weights: dict[str, Tensor], config: DBetaConfig, ecg: Tensor) -> Tensor:
-    """The embedding of recordings (B, leads, samples), from the tensors of `DBetaModel`: (B, D)."""
+    """Embed recordings (B, leads, samples) with the tensors of `DBetaModel`: (B, D)."""
     w = weights
     x = F.conv1d(ecg, w["ecg_encoder.tokens.convs.0.weight"], stride=config.conv_layers[0][2])
     x = F.group_norm(x, x.shape[1], w["ecg_encoder.tokens.norm.weight"], w["ecg_encoder.tokens.norm.bias"])

@@ -1,17 +1,17 @@
-"""How like real ECGs the simulated ones are.
+"""How similar are simulated ECGs to real ones?
 
     python benchmarks/realism.py CORPUS [--json FILE] [--pictures FOLDER] [--records 1000] [--seed 100] [--quick]
 
-CORPUS is a PTB-XL corpus of `dbeta corpus build`; only its training split (folds 1 to 8) is read. The same delineator
-(NeuroKit2's prominences) goes through real and simulated recordings; compared are
+CORPUS is a PTB-XL corpus made by `dbeta corpus build`; only its training split (folds 1 to 8) is read. The same
+delineator (NeuroKit2's prominences) is applied to real and simulated recordings. Compared are
 
 (1) the distributions of rate, PR, QRS, QT, axis, R, S and T amplitudes per lead, for normal ECGs and for each class,
-    by their quantiles and by the Kolmogorov-Smirnov distance (0 alike, 1 apart);
+    by quantiles and by the Kolmogorov-Smirnov distance (0 identical, 1 disjoint);
 (2) the noise between T and P waves, by its spectrum;
-(3) everything at once: the AUROC of a classifier that tries to tell real from simulated by these measures, cross-
-    validated over patients. 0.5 would be perfect. For normal ECGs also by a kind of measures alone.
+(3) everything together: the AUROC of a classifier that tries to tell real from simulated by these measures, cross-
+    validated over patients; 0.5 would be perfect. For normal ECGs also by each kind of measure alone.
 
-With `--originals` only recordings that were not restored are compared: name PTB-XL's metadata with a column `restored`.
+With `--originals`, only recordings that were not restored are compared; name PTB-XL metadata with a column `restored`.
 """
 
 from __future__ import annotations
@@ -40,19 +40,28 @@ from dbeta.ecg import LEADS
 from dbeta.simulation.delineate import delineate
 from dbeta.simulation.simulation import RATE, simulate
 
-#: Classes that are compared, by the names of findings.
+#: Classes to compare, by names of findings.
 CLASSES = (
-    *("normal ecg", "inferior myocardial infarction", "anteroseptal myocardial infarction"),
-    *("left bundle branch block", "right bundle branch block", "incomplete right bundle branch block"),
-    *("left anterior fascicular block", "left ventricular hypertrophy", "first-degree av block"),
-    *("atrial fibrillation", "non-specific intraventricular conduction delay", "ischemic st-t changes"),
+    "normal ecg",
+    "inferior myocardial infarction",
+    "anteroseptal myocardial infarction",
+    "left bundle branch block",
+    "right bundle branch block",
+    "incomplete right bundle branch block",
+    "left anterior fascicular block",
+    "left ventricular hypertrophy",
+    "first-degree av block",
+    "atrial fibrillation",
+    "non-specific intraventricular conduction delay",
+    "ischemic st-t changes",
 )
-#: Fewer real records of a class are no distribution.
+#: Classes with fewer real records are skipped.
 FEWEST = 15
 BATCH = 100
-#: Kinds of measures, by how their names begin.
+#: Kinds of measures, by the beginning of their names.
 KINDS = {
-    **{"rate, intervals and axis": ("rate", "pr", "qrs", "qt", "axis"), "amplitudes": ("r ", "s ", "t ")},
+    "rate, intervals and axis": ("rate", "pr", "qrs", "qt", "axis"),
+    "amplitudes": ("r ", "s ", "t "),
     "power by frequency": ("power",),
 }
 BANDS = ((0.1, 0.6), (0.6, 5), (5, 20), (20, 45), (45, 70), (70, 150))
@@ -60,12 +69,12 @@ console = Console(width=120)
 
 
 def main() -> None:
-    """Measure, print, draw, and write what was asked for."""
+    """Measure, print, draw and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--json", type=Path, help="write the figures there")
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each class")
-    parser.add_argument("--records", type=int, default=1000, help="simulated, and real ones at most")
+    parser.add_argument("--records", type=int, default=1000, help="simulated records, and maximum of real ones")
     parser.add_argument("--seed", type=int, default=100)
     parser.add_argument(
         "--originals", type=Path, help="CSV of the record and `restored`, as for `dbeta evaluate --groups`"
@@ -88,7 +97,7 @@ def main() -> None:
     aurocs = {"all": tell_apart(real, simulated), "normal": tell_apart(*normal)}
     for kind, words in KINDS.items():
         aurocs[f"normal, by {kind}"] = tell_apart(*normal, words)
-    # Rules for voltages leave many healthy hearts undetermined that readers call normal
+    # Rules for voltages leave many healthy hearts undetermined that readers would call normal
     healthy, _ = simulated_records(len(normal[0]), args.seed, "healthy")
     aurocs["normal, of healthy hearts"] = tell_apart(normal[0], healthy)
     figures = {
@@ -102,7 +111,7 @@ def main() -> None:
 
 
 def real_records(corpus: Path, most: int, originals: Path | None) -> tuple[pd.DataFrame, np.ndarray]:
-    """Measures and signals of real recordings of the training split."""
+    """Load measures and signals of real recordings of the training split."""
     rows = load_corpus(corpus, "train")
     keep = np.arange(len(rows))
     if originals is not None:
@@ -118,7 +127,7 @@ def real_records(corpus: Path, most: int, originals: Path | None) -> tuple[pd.Da
 
 
 def simulated_records(count: int, seed: int, mix: str = "balanced") -> tuple[pd.DataFrame, np.ndarray]:
-    """Measures and signals of simulated recordings."""
+    """Make measures and signals of simulated recordings."""
     parts = [simulate(seed, range(at, min(at + BATCH, count)), mix) for at in range(0, count, BATCH)]
     signals = np.concatenate([part.signals.numpy() for part in parts])
     table = measures(signals)
@@ -137,7 +146,7 @@ def _ten_seconds(signal: np.ndarray) -> np.ndarray:
 
 
 def measures(signals: np.ndarray) -> pd.DataFrame:
-    """What the delineator finds, and the noise, of (n, 12, 5000)."""
+    """Delineate signals (n, 12, 5000) and measure their noise."""
     rows = []
     for signal in track(signals, "delineating"):
         found = delineate(signal, RATE)
@@ -154,17 +163,17 @@ def measures(signals: np.ndarray) -> pd.DataFrame:
 
 
 def having(table: pd.DataFrame, finding: str) -> pd.DataFrame:
-    """Those with a finding."""
+    """Select the records with a finding."""
     return table[[finding in found for found in table["findings"]]]
 
 
 def columns_of(table: pd.DataFrame) -> list[str]:
-    """What was measured."""
+    """Return the names of the measures."""
     return [str(name) for name in table if name not in ("findings", "patient")]
 
 
 def compare(real: pd.DataFrame, simulated: pd.DataFrame) -> dict[str, Any]:
-    """Quantiles of each measure, and how far apart its distributions are."""
+    """Compute quantiles of each measure, and the distance of its distributions."""
     found: dict[str, Any] = {"real": len(real), "simulated": len(simulated), "measures": {}}
     for name in columns_of(real):
         a, b = real[name].dropna(), simulated[name].dropna()
@@ -179,7 +188,7 @@ def compare(real: pd.DataFrame, simulated: pd.DataFrame) -> dict[str, Any]:
 
 
 def tell_apart(real: pd.DataFrame, simulated: pd.DataFrame, words: tuple[str, ...] = ("",)) -> float:
-    """AUROC of telling simulated from real by the measures that begin with a word, cross-validated over patients."""
+    """AUROC of telling simulated from real by measures that begin with a word, cross-validated over patients."""
     table = pd.concat([real, simulated], ignore_index=True)
     truth = np.repeat([0, 1], [len(real), len(simulated)])
     model = HistGradientBoostingClassifier(max_iter=150, random_state=0)
@@ -191,7 +200,7 @@ def tell_apart(real: pd.DataFrame, simulated: pd.DataFrame, words: tuple[str, ..
 
 
 def draw(name: str, real: np.ndarray, simulated: np.ndarray, folder: Path, each: int = 4) -> None:
-    """Real beside simulated recordings of a class, 2 s of each lead."""
+    """Draw real beside simulated recordings of a class, 2 s of each lead."""
     folder.mkdir(parents=True, exist_ok=True)
     figure, axes = plt.subplots(each, 2, figsize=(18, 3.2 * each), squeeze=False)
     for column, (kind, signals) in enumerate((("real", real), ("simulated", simulated))):

@@ -1,10 +1,10 @@
-"""Is a pretraining run repeatable? The same recipe four times: as it is, again, over two processes, killed and resumed.
+"""Is a pretraining run reproducible? The same recipe four times: once, again, over two processes, killed and resumed.
 
     python benchmarks/repeat.py RECIPE CORPUS [--json FILE] [--steps 40] [--set key=value ...]
 
 CORPUS is a folder, or "simulated". Prints each run's zero-shot AUROC on the validation split after its last step, and
-the largest differences to the first run, of the loss at any step and of any weight after the last. The two processes
-share the batch; the killed run gets SIGKILL, which no program can catch, after its first checkpoint.
+the largest differences from the first run: of the loss at any step, and of any weight at the end. The two processes
+share the batch; the killed run gets SIGKILL, which cannot be caught, after its first checkpoint.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ WAYS = ("one process", "one process again", "two processes", "killed and resumed
 
 
 def main() -> None:
-    """Run, compare, print, and write what was asked for."""
+    """Run, compare, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("corpus", type=Path)
@@ -44,8 +44,12 @@ def main() -> None:
     args = parser.parse_args()
     every = max(1, args.steps // 4)
     changes = [
-        *(f"corpus={args.corpus}", f"training.max_steps={args.steps}", "training.load_best_model_at_end=false"),
-        *(f"training.save_steps={every}", f"training.eval_steps={every}", "training.logging_steps=1"),
+        f"corpus={args.corpus}",
+        f"training.max_steps={args.steps}",
+        "training.load_best_model_at_end=false",
+        f"training.save_steps={every}",
+        f"training.eval_steps={every}",
+        "training.logging_steps=1",
         *args.changes,
     ]
     batch = load_recipe(args.recipe, changes).training["per_device_train_batch_size"]
@@ -80,14 +84,14 @@ def main() -> None:
 
 
 def quietly(command: list[str]) -> None:
-    """Run to the end; what it says is shown only where it fails."""
+    """Run a command to the end; its output is shown only if it fails."""
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(done.stderr)
 
 
 def kill(command: list[str], output: Path) -> None:
-    """Run until there is a checkpoint, and a step more, then kill it."""
+    """Run until one step after the first checkpoint, then kill the process."""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while last_checkpoint(output / "steps") is None:
             if process.poll() is not None:
@@ -100,7 +104,7 @@ def kill(command: list[str], output: Path) -> None:
 def compare(
     run: tuple[list[dict[str, Any]], dict[str, Tensor]], first: tuple[Any, dict[str, Tensor]]
 ) -> dict[str, float]:
-    """A run's last figures, and how far its losses and weights are from the first run's."""
+    """Return a run's last figures, and the differences of its losses and weights from the first run's."""
     (log, weights), (others, other_weights) = run, first
     mine, theirs = ([one["loss"] for one in entries if "loss" in one] for entries in (log, others))
     return {

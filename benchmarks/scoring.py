@@ -1,4 +1,4 @@
-"""Probes, AUROCs and their intervals for the benchmarks that train many small models."""
+"""Probes, AUROCs and their intervals, for the benchmarks that train many small models."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Scores = dict[str, np.ndarray]
 
 @dataclass
 class Fold:
-    """Records to measure on, or to fit a probe on.
+    """Records to measure on, or to fit a probe to.
 
     Attributes:
         rows: corpus rows.
-        patients: of each.
+        patients: patient of each record.
         labels: finding → (records,) of 0 and 1.
     """
 
@@ -35,7 +35,7 @@ class Fold:
 
 
 def fold(corpus: Any) -> Fold:
-    """What is asked of its records."""
+    """Collect what is needed of a corpus's records."""
     findings = [set(row) for row in corpus["findings"]]
     names = {name for one in findings for name in one}
     labels = {name: np.array([int(name in one) for one in findings]) for name in names}
@@ -48,23 +48,23 @@ def super_labels(test: Fold) -> dict[str, np.ndarray]:
 
 
 def tenth_of_patients(patients: Sequence[str]) -> np.ndarray:
-    """The rows of a random tenth of the patients, the same for every run."""
+    """Select the rows of a random tenth of the patients, the same for every run."""
     names = sorted(set(patients))
     chosen = set(np.random.default_rng(0).permutation(names)[: max(1, len(names) // 10)])
     return np.array([i for i, one in enumerate(patients) if one in chosen])
 
 
 def fit_probe(x: np.ndarray, y: np.ndarray, test: np.ndarray) -> np.ndarray:
-    """Scores of a linear probe."""
+    """Fit a linear probe and return its scores."""
     probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=1000))
     return probe.fit(x, y).decision_function(test)
 
 
 def macro(test: Fold, scores: Scores, rows: np.ndarray | None = None) -> float:
-    """Mean AUROC over findings, of all records or of some; records without any super-class count as well."""
+    """Mean AUROC over findings, of all records or of some; records without a super-class count as well."""
     every = np.arange(len(test.patients)) if rows is None else rows
     y = np.stack([test.labels[name][every] for name in scores])  # (findings, records)
-    # Mann and Whitney's form of the AUROC, all findings at once: the bootstrap asks for it a hundred thousand times
+    # The Mann-Whitney form of the AUROC for all findings at once, since the bootstrap computes it 100,000 times
     ranks = rankdata(np.stack([x[every] for x in scores.values()]), axis=1)
     positive, negative = y.sum(axis=1), (1 - y).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -76,9 +76,9 @@ def interval(test: Fold, tables: list[Scores], against: list[Scores] | None = No
     """[value, low, high] of the mean over seeds of a macro AUROC, resampling patients.
 
     Args:
-        test: what was scored.
+        test: the scored records.
         tables: scores of each seed.
-        against: scores of another model for the same seeds; then the figures are of the difference to it.
+        against: scores of another model for the same seeds; the figures are then differences from it.
     """
     names, of = np.unique(test.patients, return_inverse=True)
     members = [np.flatnonzero(of == i) for i in range(len(names))]

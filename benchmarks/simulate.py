@@ -1,11 +1,11 @@
-"""How many ECGs are simulated in a second, and how many training would need.
+"""How many ECGs are simulated per second, and how many does training need?
 
     python benchmarks/simulate.py [--json FILE] [--seconds 20] [--batch 256] [--device cpu] [--quick]
 
-Side by side in one run: (1) signals and findings alone, on all cores, one process for each of them (on a GPU, one);
-(2) corpus rows with their reports, in a process of one thread, as a loader's worker makes them beside training; (3)
-training steps of the shipped recipe's model, on all cores, which use them up. The ratio is (2) to (3): above 1,
-simulation does not starve training.
+Measured in one run: (1) signals and findings alone, with one process per core (on a GPU, one process); (2) corpus rows
+with their reports, in a process with one thread, as a loader's worker makes them beside training; (3) training steps of
+the shipped recipe's model, on all cores. The ratio is (2) to (3): above 1, training does not have to wait for the
+simulation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from dbeta.model import DBetaModel
 from dbeta.simulation.dataset import SimulatedRows
 from dbeta.simulation.simulation import simulate
 from dbeta.training.estimate import made_up_batch
-from dbeta.training.pretrain import make_config
+from dbeta.training.model_config import make_config
 from dbeta.training.recipe import load_recipe
 from dbeta.utils.workers import default_workers, keep_freed_memory
 
@@ -36,10 +36,10 @@ console = Console(width=110)
 
 
 def main() -> None:
-    """Measure, print, and write what was asked for."""
+    """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="write the figures there")
-    parser.add_argument("--seconds", type=float, default=20.0, help="for each measurement")
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration of each measurement")
     parser.add_argument("--batch", type=int, default=256, help="records simulated at a time")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--quick", action="store_true", help="a second of each: does it run at all?")
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def per_second(make: Callable[[int], int], seconds: float) -> float:
-    """Records a second, after one round to warm up."""
+    """Count records per second, after one warm-up round."""
     made = make(0)
     done, start = 0, time.perf_counter()
     while (spent := time.perf_counter() - start) < seconds:
@@ -75,10 +75,10 @@ def per_second(make: Callable[[int], int], seconds: float) -> float:
 
 
 def signals_per_second(seconds: float, batch: int, device: str) -> float:
-    """Signals and findings of one process with one thread."""
+    """Measure signals and findings of one process with one thread."""
     if device == "cpu":
         torch.set_num_threads(1)
-        keep_freed_memory()  # as the processes do that build a corpus
+        keep_freed_memory()  # as in processes that build a corpus
 
     def signals(first: int) -> int:
         simulate(0, range(first, first + batch), device=device)
@@ -90,7 +90,7 @@ def signals_per_second(seconds: float, batch: int, device: str) -> float:
 
 
 def rows_per_second(seconds: float) -> float:
-    """Rows of one process with one thread, in batches of a recipe."""
+    """Measure rows of one process with one thread, in batches of the recipe's size."""
     torch.set_num_threads(1)
     rows = SimulatedRows(10_000_000, 0)
 
@@ -101,7 +101,7 @@ def rows_per_second(seconds: float) -> float:
 
 
 def training_per_second(seconds: float) -> float:
-    """Records that forward and backward of the recipe's model use up."""
+    """Measure records per second of forward and backward passes of the recipe's model."""
     recipe = load_recipe(RECIPE)
     model = DBetaModel(make_config(recipe)).train()
     batch = made_up_batch(model.config, recipe.training["per_device_train_batch_size"])

@@ -62,11 +62,10 @@ def shares(sizes: np.ndarray) -> dict[str, dict[str, str]]:
 
 def recordings(ptbxl: Path, cinc: Path) -> Iterator[np.ndarray]:
     """The sizes of the QRS complexes of each recording, (12,) mV."""
-    restored = pd.read_csv(ptbxl / "restored.csv").set_index("ecg_id")
-    for row in pd.read_csv(ptbxl / "ptbxl_database.csv").itertuples():
-        if row.ecg_id in restored.index and not restored.restored[row.ecg_id]:
-            name = row.filename_hr if restored.rate[row.ecg_id] == 500 else row.filename_lr
-            yield _sizes(ptbxl / f"{name}.hea")
+    table = pd.read_csv(ptbxl / "ptbxl_database.csv").merge(pd.read_csv(ptbxl / "restored.csv"), on="ecg_id")
+    originals = table[~table["restored"]]
+    for name in originals["filename_hr"].where(originals["rate"] == 500, originals["filename_lr"]):
+        yield _sizes(ptbxl / f"{name}.hea")
     for folder in ("challenge-2021", "cpsc2018-native"):
         for file in find_ecgs(SHARED / folder):
             yield _sizes(file)
@@ -78,9 +77,9 @@ def recordings(ptbxl: Path, cinc: Path) -> Iterator[np.ndarray]:
             yield qrs_sizes(signal[[0, 1, 2, 3, 5, 4, *range(6, 12)]] / 200, 500)
 
 
-def _sizes(file: Path, **options: str) -> np.ndarray:
+def _sizes(file: Path, record: str | None = None) -> np.ndarray:
     try:
-        ecg = read_ecg(file, **options)
+        ecg = read_ecg(file, record=record)
     except DBetaError:
         return np.zeros(len(LEADS))
     return qrs_sizes(ecg.signal, ecg.sampling_rate)

@@ -2,10 +2,10 @@
 
     python benchmarks/voltage.py CORPUS [--json FILE] [--steps 228] [--seeds 2]
 
-CORPUS is that of `ablation.py`, whose small models these are: all corrections together, and all but voltage; an
-untrained one has made one step. Figures are AUROCs on PTB-XL's fold 9 at hand of linear probes on frozen embeddings,
-fitted on folds 1–8, means over the seeds with 95 % intervals by bootstrap over patients. Besides hypertrophy and low
-voltage: telling records from themselves at 40 % of their voltage, which no rhythm or shape gives away.
+CORPUS is as for `ablation.py`, whose small models these are: all corrections together, and all but voltage; the
+untrained ones have made one step. Figures are AUROCs on the available records of PTB-XL's fold 9 of linear probes on
+frozen embeddings, fitted on folds 1–8, means over the seeds with 95 % intervals by bootstrap over patients. Besides
+hypertrophy and low voltage: telling records from copies at 40 % of their voltage, which differ in nothing else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ENCODERS = {
 
 
 def main() -> None:
-    """Train, probe, print, and write what was asked for."""
+    """Train, probe, print and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path)
     parser.add_argument("--json", type=Path, help="write the figures there")
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def probes(variant: str, steps: int, seed: int, corpus: Path) -> dict[str, np.ndarray]:
-    """Scores of fold 9 by finding; of `SAME` for the records as they are, then faint."""
+    """Scores of fold 9 by finding; for `SAME`, of the original and then of the attenuated records."""
     data, training, test = prepare(corpus)
     trainer = train(variant, seed, steps, data)
 

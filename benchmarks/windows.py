@@ -65,7 +65,7 @@ def main() -> None:
         "hour of the event": hour,
         "strongest window, hours": round(float(starts[scores.argmax()]) / HOUR, 3),
         "strongest in the right hour": bool(event[scores.argmax()]),
-        "of the strongest, so many as the hour has, share in it": round(float(event[highest].mean()), 3),
+        "of as many strongest windows as the hour has, share in it": round(float(event[highest].mean()), 3),
     }
     for name, value in figures.items():
         console.print(f"{name:56} {value}", highlight=False)
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def write_day(folder: Path, hours: int, hour: int) -> Path:
-    """Write the record piece by piece; returns its header."""
+    """Write the record piece by piece and return its header."""
     pools: dict[str, list[np.ndarray]] = {EVENT: [], REST: []}
     for first in range(0, 4096, 128):
         made = simulate(0, range(first, first + 128))
@@ -99,7 +99,7 @@ def write_day(folder: Path, hours: int, hour: int) -> Path:
 
 
 def diagnose(record: Path) -> dict[str, Any]:
-    """Load the model and diagnose by window; returns memory in MiB, speed, and scores of the event."""
+    """Load the model and diagnose by window; return memory in MiB, speed, and scores of the event."""
     model = dbeta.load()
     before = memory()
     peak = before

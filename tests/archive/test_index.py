@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from safetensors.torch import load_file, save_file
 
+from command_line import refused
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.inference.load import load
@@ -14,15 +15,6 @@ from dbeta.inference.search import Index
 from dbeta.io.read import read_ecg
 
 TEXTS = ("pause", "anterior st elevation")
-
-
-def refused(result):
-    """The line of a refusal."""
-    code, out, err = result
-    assert (code, out) == (1, ""), err
-    assert err.startswith("error: ")
-    assert err.count("\n") == 1
-    return err
 
 
 @pytest.fixture
@@ -62,7 +54,10 @@ def test_an_index_of_nothing(run, folder, tmp_path, micro_checkpoint):
 
 def test_hits_are_the_nearest(index, folder, micro_checkpoint):
     assert sorted(file.name for file in index.iterdir()) == [
-        *("errors.csv", "index.faiss", "index.json", "records.parquet")
+        "errors.csv",
+        "index.faiss",
+        "index.json",
+        "records.parquet",
     ]
     assert pd.read_csv(index / "errors.csv")["file"].tolist() == [str(folder / "r5.hea")]
     assert not list(index.parent.glob(".*partial"))
@@ -120,6 +115,7 @@ def test_words_and_files_are_told_apart(run, index, folder, micro_checkpoint, mo
         assert run("search", query, "--index", index, "--text")[0] == 0
     assert "is a folder" in refused(run("search", folder, "--index", index))
     assert "leave out the options" in refused(run("search", "pause", "--index", index, "--units", "uV"))
+    assert "empty" in refused(run("search", "", "--index", index))
     for query in ("ST/T change", "sinus rhythm. normal ecg", "x" * 300, "recordings"):
         assert run("search", query, "--index", index)[0] == 0, query
     record = str(folder / "r3.hea")

@@ -16,6 +16,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
+from command_line import refused
 from dbeta.archive import resumable as batches
 from dbeta.archive.resumable import Parts
 from dbeta.archive.tables import EMBEDDINGS, FINDINGS
@@ -61,14 +62,6 @@ def counted(monkeypatch):
     inner = DBeta.embed_signals
     monkeypatch.setattr(DBeta, "embed_signals", lambda self, x: sizes.append(len(x)) or inner(self, x))
     return sizes
-
-
-def refused(result):
-    """The line of a refusal."""
-    code, out, err = result
-    assert (code, out) == (1, ""), err
-    assert err.startswith("error: ")
-    return err
 
 
 def same_table(file, other):
@@ -357,7 +350,8 @@ def stopped(ask, archive, monkeypatch):
 
 def test_what_is_done_is_not_computed_again(ask, archive, good, stopped, counted, tmp_path):
     assert [part.name for part in sorted(tmp_path.glob(".e.parquet.partial/*-*"))] == [
-        *("000000000-000000032.parquet", "000000032-000000064.parquet")
+        "000000000-000000032.parquet",
+        "000000032-000000064.parquet",
     ]
     code, _, err = ask("embed", archive, "-o", "e.parquet")
     assert code == 0

@@ -170,7 +170,9 @@ def test_build_and_load(corpus):
     about = build_negatives(corpus)
     assert {"records": 12, "without_text": 0, "texts": 4, "count": 3, "encoder": "tfidf"}.items() <= about.items()
     assert sorted(path.name for path in (corpus / NEGATIVES_FOLDER).iterdir()) == [
-        *("negatives.json", "reports.parquet", "table.npy"),
+        "negatives.json",
+        "reports.parquet",
+        "table.npy",
     ]
     found = Negatives.load(corpus)
     assert found.about == json.loads((corpus / NEGATIVES_FOLDER / "negatives.json").read_text()) == about

@@ -323,8 +323,19 @@ def write_challenge(folder, records):
 
 
 AF, NSR, RBBB, CRBBB, BBB, PAC, SVPB, PVC, VPB, VEB, SB, BRADY, HF = (
-    *("164889003", "426783006", "59118001", "713427006", "6374002", "284470004", "63593006"),
-    *("427172004", "17338001", "164884008", "426177001", "426627000", "84114007"),
+    "164889003",
+    "426783006",
+    "59118001",
+    "713427006",
+    "6374002",
+    "284470004",
+    "63593006",
+    "427172004",
+    "17338001",
+    "164884008",
+    "426177001",
+    "426627000",
+    "84114007",
 )
 
 
@@ -346,8 +357,14 @@ def challenge(tmp_path, make_ecg):
 def test_challenge(challenge, tmp_path, make_ecg):
     counts = build_corpus("challenge-2021", challenge, tmp_path / "out")
     assert counts["vocabulary"] == [
-        *("atrial fibrillation", "bradycardia", "bundle branch block", "premature atrial complex"),
-        *("premature ventricular complex", "right bundle branch block", "sinus bradycardia", "sinus rhythm"),
+        "atrial fibrillation",
+        "bradycardia",
+        "bundle branch block",
+        "premature atrial complex",
+        "premature ventricular complex",
+        "right bundle branch block",
+        "sinus bradycardia",
+        "sinus rhythm",
     ]
     rows = rows_of(tmp_path / "out")
     assert rows["A0001"]["findings"] == rows["E00001"]["findings"][1:] == ["right bundle branch block"]
@@ -472,8 +489,13 @@ def code_15(tmp_path, make_ecg):
 def test_code_15(code_15, tmp_path, make_ecg):
     counts = build_corpus("code-15", code_15, tmp_path / "out")
     assert counts["vocabulary"] == [
-        *("atrial fibrillation", "first-degree av block", "left bundle branch block", "normal ecg"),
-        *("right bundle branch block", "sinus bradycardia", "sinus tachycardia"),
+        "atrial fibrillation",
+        "first-degree av block",
+        "left bundle branch block",
+        "normal ecg",
+        "right bundle branch block",
+        "sinus bradycardia",
+        "sinus tachycardia",
     ]
     rows = rows_of(tmp_path / "out")
     assert list(rows) == ["101", "2", "103", "1"]  # as the parts hold them
@@ -713,6 +735,12 @@ def test_units_rate_and_leads_by_option_for_the_empty_cells(archive, tmp_path, m
     code, _, err = run("corpus", "build", "ptb-xl", tmp_path, tmp_path / "other", "--units", "uV")
     assert code == 1
     assert "--units: ptb-xl states how its files are to be read; leave out --units" in err
+
+
+def test_a_build_that_fails_leaves_no_folder_behind(archive, tmp_path, run):
+    raw = archive(split=["train", "holdout"])
+    assert run("corpus", "build", "manifest", raw, tmp_path / "deep" / "down" / "out")[0] == 1
+    assert not (tmp_path / "deep").exists()
 
 
 def test_what_is_no_manifest(tmp_path):

@@ -15,7 +15,6 @@ from dbeta.inference.dbeta import DBeta
 from dbeta.inference.loader import Prepared, prepare_file, prepare_files
 from dbeta.io.read import read_ecg
 from dbeta.signal.preprocess import InputFormat, prepare_signal
-from dbeta.utils.workers import quicken_wfdb
 
 FORMAT = InputFormat()
 
@@ -142,35 +141,6 @@ def test_a_deadly_file_is_told_and_the_others_are_read(files):
 def test_few_files_need_no_workers(files, monkeypatch):
     monkeypatch.setattr("loky.get_reusable_executor", None)
     assert len(list(prepare_files(files, FORMAT))) == 5
-
-
-def test_wfdb_reads_the_same_when_quickened(files):
-    """In a process of its own, since it changes wfdb."""
-    code = f"""
-import numpy as np
-from dbeta.io.read import read_ecg
-from dbeta.utils.workers import quicken_wfdb
-before = [read_ecg(file) for file in {[str(files[0]), str(files[1])]}]
-quicken_wfdb()
-quicken_wfdb()
-after = [read_ecg(file) for file in {[str(files[0]), str(files[1])]}]
-from types import SimpleNamespace
-from wfdb.io import _header
-print(isinstance(_header.SIGNAL_SPECS, SimpleNamespace))
-for one, other in zip(before, after):
-    print(np.array_equal(one.signal, other.signal), one.leads == other.leads, one.meta == other.meta)
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
-    assert done.stdout.split() == ["True"] * 7
-
-
-def test_a_wfdb_without_the_table_is_left_alone(monkeypatch):
-    from wfdb.io import _header
-
-    monkeypatch.delattr(_header, "SIGNAL_SPECS")
-    monkeypatch.setattr(_header, "RECORD_SPECS", _header.RECORD_SPECS)  # put back afterwards
-    quicken_wfdb()
-    assert not hasattr(_header, "SIGNAL_SPECS")
 
 
 @pytest.mark.slow

@@ -211,7 +211,7 @@ def test_embeddings_are_those_of_dbeta_load(micro_checkpoint, make_ecg):
 
 
 def test_a_model_with_nothing_to_work_on(micro_model):
-    with pytest.raises(dbeta.DBetaError, match="needs an input; pass it `ecg`"):
+    with pytest.raises(dbeta.DBetaError, match="needs an input; pass `ecg`"):
         micro_model()()
 
 

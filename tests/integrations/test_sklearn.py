@@ -188,16 +188,16 @@ def test_a_grid_search_embeds_each_fold_once(transformer, ecgs, tmp_path, monkey
 @pytest.mark.parametrize(
     ("X", "reason"),
     [
-        ([], "there is no recording in X"),
-        (pd.Series([], dtype=object), "there is no recording in X"),
+        ([], "X contains no recordings"),
+        (pd.Series([], dtype=object), "X contains no recordings"),
         ("record.hea", "X is a single recording; put it into a list"),
         (Path("record.hea"), "X is a single recording; put it into a list"),
         (iter(["record.hea"]), "only once.*make it a list"),
         (np.zeros((3, 12, 5000)), r"not an array of shape \(3, 12, 5000\); give a list of dbeta\.ECG"),
         (pd.DataFrame({"file": ["a.hea"], "age": [50]}), r"not an array of shape \(1, 2\)"),
-        (["a.hea", None], "row 1 of X is no recording but NoneType; give a list of"),
-        ([np.zeros((12, 5000))], r"row 0 of X is no recording but ndarray; give a list of dbeta\.ECG"),
-        (7, "X is a list of recordings, not int"),
+        (["a.hea", None], "row 1 of X is not a recording but NoneType; give a list of"),
+        ([np.zeros((12, 5000))], r"row 0 of X is not a recording but ndarray; give a list of dbeta\.ECG"),
+        (7, "X must be a list of recordings, not int"),
     ],
 )
 def test_what_holds_no_recordings(transformer, X, reason):
@@ -220,9 +220,9 @@ def test_a_file_that_is_missing(transformer):
     ("settings", "reason"),
     [
         ({"precision": "float16"}, "unknown precision float16; choose auto, float32, bfloat16"),
-        ({"batch_size": 0}, "the batch size is a positive whole number, not 0"),
-        ({"batch_size": True}, "the batch size is a positive whole number, not True"),
-        ({"batch_size": 2.5}, "the batch size is a positive whole number, not 2.5"),
+        ({"batch_size": 0}, "the batch size must be a positive whole number, not 0"),
+        ({"batch_size": True}, "the batch size must be a positive whole number, not True"),
+        ({"batch_size": 2.5}, "the batch size must be a positive whole number, not 2.5"),
     ],
 )
 def test_settings_that_mean_nothing(settings, reason, ecgs):

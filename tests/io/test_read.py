@@ -14,6 +14,7 @@ from scipy.io import savemat
 
 from dbeta.ecg import INDEPENDENT_LEADS, LEADS
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
+from dbeta.io.formats import wfdb_samples
 from dbeta.io.read import find_ecgs, read_ecg
 
 with warnings.catch_warnings():
@@ -133,11 +134,11 @@ def test_wfdb_reads_only_the_first_seconds(tmp_path, make_ecg):
     # Only what is read needs to be there.
     data = path.with_suffix(".dat")
     data.write_bytes(data.read_bytes()[: 4 * 500 * 12 * 2])
-    read = read_ecg(path, duration=2.5)
+    with pytest.warns(DBetaWarning, match="promises 5000 samples, it holds 2000; it may be cut short"):
+        read = read_ecg(path, duration=2.5)
     assert read.duration == 2.5
-    assert read.meta["duration"] == 10
+    assert read.meta["duration"] == 4
     np.testing.assert_allclose(read.signal, ecg.signal[:, :1250], atol=6e-4)
-    assert "again" in failure(path)
 
 
 def test_wfdb_missing_samples_are_nan(tmp_path, make_ecg):
@@ -182,6 +183,7 @@ def test_options_may_fill_gaps_but_not_contradict(tmp_path, make_ecg):
     assert "leave out --fs" in failure(path, sampling_rate=250)
     assert "leave out --leads" in failure(path, leads=CODE_TEST_LEADS)
     assert "--leads names 8" in failure(path, leads=INDEPENDENT_LEADS)
+    assert read_ecg(path, leads=[*LEADS[:11], "-"]).meta["missing_leads"] == ["V6"]
     assert "--record" in failure(path, record=1)
     unnamed = write_wfdb(tmp_path, ecg, name="unnamed", names=[f"ch{number}" for number in range(12)])
     assert "--leads" in failure(unnamed)
@@ -199,17 +201,14 @@ def test_options_may_fill_gaps_but_not_contradict(tmp_path, make_ecg):
         ("rec.dat", "../rec.dat", "WFDB header"),
         ("rec.dat", "/etc/passwd", "WFDB header"),
         ("rec.dat", "..\\rec.dat", "WFDB header"),
-        ("500 1000", "500 0", "no samples"),
-        ("500 1000", "500 99999", "get or export the file again"),
         ("500 1000", "0 1000", "sampling rate"),
-        ("500 1000", "1e999 1000", "without an exponent"),
+        ("500 1000", "1e999 1000", "sampling rate of inf"),
         ("1000.0(0)/mV", "10..0/mV", "rec.hea"),
         ("rec 12", "rec 0", "no signals"),
-        ("rec 12", "%$! 12", "has the record name"),
         ("rec 12", "rec 13", "WFDB"),
         ("/mV", "/furlong", "furlong"),
         (" V3", " V2", "V3"),
-        (" aVR", " I", "twice"),
+        (" aVR", " I", "lead I twice, as channels 1 and 4 of 12; name all channels in order with --leads"),
     ],
 )
 def test_bad_headers(tmp_path, make_ecg, old, new, message):
@@ -220,18 +219,25 @@ def test_bad_headers(tmp_path, make_ecg, old, new, message):
     assert message in failure(path)
 
 
-@pytest.mark.parametrize("size", [0, 1, 12 * 2 * 400, 12 * 2 * 400 + 1, 12 * 2 * 999])
-def test_truncated_signal_file(tmp_path, make_ecg, size):
+@pytest.mark.parametrize("size", [0, 1, 23])
+def test_an_empty_signal_file(tmp_path, make_ecg, size):
     path = write_wfdb(tmp_path, make_ecg(seconds=2))
     data = path.with_suffix(".dat")
     data.write_bytes(data.read_bytes()[:size])
-    assert "again" in failure(path)
+    assert "holds no samples; get the signal files again" in failure(path)
 
 
-def test_a_record_of_several_segments(tmp_path, make_ecg):
-    write_wfdb(tmp_path, make_ecg(seconds=1), name="part")
-    (tmp_path / "whole.hea").write_text("whole/2 12 500 1000\npart 500\npart 500\n")
-    assert "several segments" in failure(tmp_path / "whole.hea")
+@pytest.mark.parametrize(("size", "samples"), [(12 * 2 * 400, 400), (12 * 2 * 400 + 1, 400), (12 * 2 * 999, 999)])
+def test_truncated_signal_file(tmp_path, make_ecg, size, samples):
+    ecg = make_ecg(seconds=2)
+    path = write_wfdb(tmp_path, ecg)
+    data = path.with_suffix(".dat")
+    data.write_bytes(data.read_bytes()[:size])
+    words = f"its header promises 1000 samples, it holds {samples}; it may be cut short"
+    with pytest.warns(DBetaWarning, match=words):
+        read = read_ecg(path)
+    np.testing.assert_allclose(read.signal, ecg.signal[:, :samples], atol=6e-4)
+    assert (read.meta["duration"], read.meta["notes"]) == (samples / 500, [words])
 
 
 def test_signal_without_header(tmp_path, make_ecg):
@@ -349,7 +355,8 @@ def test_dicom_without_calibration(tmp_path):
     for channel in data.WaveformSequence[0].ChannelDefinitionSequence:
         del channel.ChannelSensitivity, channel.ChannelSensitivityUnitsSequence
     data.save_as(tmp_path / "counts.dcm")
-    assert "uV, mV or V" in failure(tmp_path / "counts.dcm")
+    assert "state the unit with --units, as uV or mV" in failure(tmp_path / "counts.dcm")
+    assert read_ecg(tmp_path / "counts.dcm", units="1.25 uV").duration == 10
 
 
 def test_bad_dicom(tmp_path):
@@ -417,9 +424,10 @@ def test_real_code_15(shared):
 def test_code_order_and_unit_are_found(tmp_path, make_ecg, leads, scale):
     ecg = make_ecg(seconds=7, sampling_rate=400)
     path = write_code(tmp_path / "a.h5", [ecg], leads=leads, scale=scale)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
+    with pytest.warns(DBetaWarning, match="taken to be in") as caught:
         read = read_ecg(path)
+    assert len(caught) == 1
+    assert read.meta["unit"] == ("1e-4 V (assumed)" if scale == 10 else "mV (assumed)")
     assert (read.sampling_rate, read.duration) == (400, 7)
     np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-5)
     assert read_ecg(path, duration=2).duration == 2
@@ -480,7 +488,8 @@ def test_npy(tmp_path, make_ecg, turned, leads):
     np.save(tmp_path / "a.npy", ecg.signal.T if turned else ecg.signal)
     read = read_ecg(tmp_path / "a.npy", sampling_rate=500, leads=leads, duration=1.5)
     np.testing.assert_allclose(read.signal, ecg.standard().signal[:, :750], atol=1e-6)
-    assert read.meta == {"source": "a.npy", "duration": 4.0}
+    about = {"source": "a.npy", "duration": 4.0, "unit": "mV (assumed)"}
+    assert read.meta.items() >= about.items()
 
 
 def test_bad_npy(tmp_path, make_ecg):
@@ -497,7 +506,7 @@ def test_bad_npy(tmp_path, make_ecg):
     assert "sampling rate" in failure(path, sampling_rate=-500, leads=LEADS)
     for array, message in [
         (ecg.signal[0], "shape"),
-        (ecg.signal[None], "shape"),
+        (ecg.signal[None, None], "shape"),
         (ecg.signal[:, :0], "no samples"),
         (np.full((12, 100), np.nan), "no valid sample"),
         (np.full((12, 100), np.inf), "no valid sample"),
@@ -602,11 +611,11 @@ def test_a_stretch_of_wfdb_is_all_that_is_read(tmp_path, make_ecg, monkeypatch):
     ecg = make_ecg()
     path = write_wfdb(tmp_path, ecg)
     asked = []
-    inner = wfdb.rdrecord
-    monkeypatch.setattr(wfdb, "rdrecord", lambda *a, **k: asked.append(k) or inner(*a, **k))
+    inner = wfdb_samples._read_frames
+    monkeypatch.setattr(wfdb_samples, "_read_frames", lambda *a: asked.append(a[2:]) or inner(*a))
     read_ecg(path, start=2, duration=3)
-    assert asked == [{"sampfrom": 1000, "sampto": 2500}]
-    # Without its length in the header the whole has to be read
+    assert asked == [(1000, 2500)]
+    # Without its length in the header, that of the file counts
     path.write_text(path.read_text().replace("rec 12 500 5000", "rec 12 500"))
     part = read_ecg(path, start=2, duration=3)
     np.testing.assert_allclose(part.signal, ecg.signal[:, 1000:2500], atol=6e-4)

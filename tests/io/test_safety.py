@@ -360,13 +360,12 @@ def test_a_wfdb_record_given_by_a_link_may_lie_beside_its_target(tmp_path, valid
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        (b" 12 250 500", b" 12 250 99999999999"),
         (b".dat 16 ", b".dat 16:999999999 "),
         (b".dat 16 ", b".dat 16x99999999 "),
         (b" 12 250 500", b" 12 250 " + b"9" * 5000),
         (b" 12 250 500", b" 12 1e300 500"),
     ],
-    ids=["samples", "skew", "samples in a frame", "digits", "rate"],
+    ids=["skew", "samples in a frame", "digits", "rate"],
 )
 def test_wfdb_headers_with_gigantic_numbers(tmp_path, valid, refusal, old, new):
     path, _ = copied(valid, "wfdb16", tmp_path, lambda content: content.replace(old, new))
@@ -586,7 +585,7 @@ def test_deflated_dicom(tmp_path, refusal):
 
 
 def test_edf_headers_with_gigantic_numbers(tmp_path, valid, refusal):
-    for at, width, number in ((236, 8, b"99999999"), (252, 4, b"9999"), (244, 8, b"1e-300"), (244, 8, b"nan")):
+    for at, width, number in ((252, 4, b"9999"), (244, 8, b"1e-300"), (244, 8, b"nan")):
         path, _ = copied(valid, "edf", tmp_path)
         content = bytearray(path.read_bytes())
         content[at : at + width] = number.ljust(width)

@@ -1,7 +1,6 @@
-import numpy as np
 import pytest
 
-from dbeta.io.units import beat_amplitude, millivolts
+from dbeta.io.units import millivolts
 
 
 @pytest.mark.parametrize(
@@ -34,18 +33,3 @@ def test_units_in_millivolts(unit, value):
 @pytest.mark.parametrize("unit", ["", "mmHg", "NU", "bpm", "V/s", "0", "0/mV", "-1 mV", "1e999", "V m", "1e-999"])
 def test_what_is_no_unit_of_voltage(unit):
     assert millivolts(unit) is None
-
-
-def test_the_amplitude_is_that_of_the_beats(make_ecg):
-    ecg = make_ecg()
-    expected = beat_amplitude(ecg.signal, 500)
-    assert 1 < expected < 2
-    wander = 5 * np.sin(2 * np.pi * 0.05 * np.arange(5000) / 500)
-    spoilt = ecg.signal + wander
-    spoilt[:, 2000:2005] = 500  # one artefact
-    spoilt[3] = np.nan
-    spoilt[:, 4000:] = np.nan
-    assert 1 < beat_amplitude(spoilt, 500) < 3.2
-    assert beat_amplitude(ecg.signal[:, :300], 500) > 0.5
-    assert beat_amplitude(np.ones((12, 5000)), 500) == 0
-    assert beat_amplitude(np.full((12, 5000), np.nan), 500) == 0

@@ -40,7 +40,12 @@ def test_tiny_is_small_and_cuts_the_recording_into_160_ms():
 def test_faithful_takes_over_the_published_defects():
     better, published = DBetaConfig.base(), DBetaConfig.base(faithful=True)
     switches = (
-        *("text_attention_mask", "mem_target", "ets_full_view", "ets_cosine", "voltage", "reconstruct_misaligned"),
+        "text_attention_mask",
+        "mem_target",
+        "ets_full_view",
+        "ets_cosine",
+        "voltage",
+        "reconstruct_misaligned",
     )
     assert [getattr(better, name) for name in switches] == [True, "full", True, True, True, False]
     assert [getattr(published, name) for name in switches] == [False, "lead_masked", False, False, False, True]

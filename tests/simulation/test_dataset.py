@@ -151,7 +151,9 @@ def test_a_corpus_on_disk(tmp_path, small):
     assert {"rate", "pr", "qrs", "qt", "qtc", "axis", "causes", "flat_lead", "exchanged"} <= set(measures)
     assert "22 recordings" in (tmp_path / "new" / "corpus" / "README.md").read_text()
     assert {one.name for one in (tmp_path / "new" / "corpus").iterdir()} == {
-        *("README.md", "corpus.json", "measures.parquet"),
+        "README.md",
+        "corpus.json",
+        "measures.parquet",
         *(f"data-0000{i}-of-00003.arrow" for i in range(3)),
     }
 

@@ -35,10 +35,23 @@ WIDER = {
 #: Findings none of whose records is known to have a regular beat after each P wave, which exchanged limb electrodes
 #: hide: the rate alone is looked for. And those none of whose T waves ends upright and before the next P wave: no QT.
 IRREGULAR = (
-    *("atrial fibrillation", "atrial flutter", "supraventricular tachycardia", "supraventricular arrhythmia"),
-    *("junctional rhythm", "premature atrial complex", "premature ventricular complex", "premature complexes"),
-    *("bigeminy", "trigeminy", "sinus pause", "paced rhythm", "second-degree av block"),
-    *("type i second-degree av block", "third-degree av block", "arm lead reversal", "arm and leg lead reversal"),
+    "atrial fibrillation",
+    "atrial flutter",
+    "supraventricular tachycardia",
+    "supraventricular arrhythmia",
+    "junctional rhythm",
+    "premature atrial complex",
+    "premature ventricular complex",
+    "premature complexes",
+    "bigeminy",
+    "trigeminy",
+    "sinus pause",
+    "paced rhythm",
+    "second-degree av block",
+    "type i second-degree av block",
+    "third-degree av block",
+    "arm lead reversal",
+    "arm and leg lead reversal",
 )
 #: Inferior ischemia inverts the T wave in II.
 NO_END = ("sinus tachycardia", "inferior ischemia")

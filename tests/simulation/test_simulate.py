@@ -18,9 +18,20 @@ RATE = 500
 def steady(count: int, **changes) -> Rhythm:
     """Regular sinus rhythm at 75 a minute, with changes."""
     values = {
-        **{"kind": rhythms.SINUS, "rate": 75.0, "pr": 0.16, "respiratory": 0.0, "breathing": 0.25, "jitter": 0.0},
-        **{"atrial_rate": 80.0, "ratio": 4.0, "premature_atrial": 0.0, "premature_ventricular": 0.0, "every": 0},
-        **{"coupling": 0.65, "pause": 0.0, "disorder": 0.22},
+        "kind": rhythms.SINUS,
+        "rate": 75.0,
+        "pr": 0.16,
+        "respiratory": 0.0,
+        "breathing": 0.25,
+        "jitter": 0.0,
+        "atrial_rate": 80.0,
+        "ratio": 4.0,
+        "premature_atrial": 0.0,
+        "premature_ventricular": 0.0,
+        "every": 0,
+        "coupling": 0.65,
+        "pause": 0.0,
+        "disorder": 0.22,
     }
     return Rhythm(**{name: torch.full((count,), value) for name, value in (values | changes).items()})
 

@@ -74,9 +74,17 @@ def test_findings_are_called_by_their_canonical_names(many):
         assert condition is None or condition.name.lower() == name
     unlisted = {name for name in many.findings if find_condition(name) is None}
     assert unlisted == {
-        *("hypokalemia", "hypercalcemia", "hypocalcemia", "short qt interval", "anterior subendocardial injury"),
-        *("arm lead reversal", "arm and leg lead reversal", "precordial lead reversal"),
-        *("baseline wander", "muscle artifact", "sinus pause"),
+        "hypokalemia",
+        "hypercalcemia",
+        "hypocalcemia",
+        "short qt interval",
+        "anterior subendocardial injury",
+        "arm lead reversal",
+        "arm and leg lead reversal",
+        "precordial lead reversal",
+        "baseline wander",
+        "muscle artifact",
+        "sinus pause",
     }
 
 

@@ -91,6 +91,10 @@ def test_the_command(run, tmp_path, recipe):
         ("simulation.mix=wild", "simulation.mix must be one of balanced, clinic, healthy, not 'wild'"),
         ("simulation.untold=[luck]", "simulation: untold has 'luck', which is no finding that the simulator decides"),
         ("training.max_steps=[1]", "training.max_steps must be a whole number, not [1]"),
+        ("model.n_samples=[1]", "model.n_samples must be a whole number, not [1]"),
+        ("model.conv_layers=[1]", "model.conv_layers must be a list, not [1]"),
+        ("model.hidden_dropout=true", "model.hidden_dropout must be a number, not True"),
+        ("model.loss_weights.xyz=1", "model.loss_weights has no 'xyz'; choose from mlm, mem, etm, ets"),
         ("training.logging_steps={}", "training.logging_steps must be a number, not {}"),
     ],
 )

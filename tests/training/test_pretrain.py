@@ -214,8 +214,8 @@ def test_a_corpus_without_words_teaches_nothing(recipe, micro_corpus, tmp_path):
     ("section", "setting", "message"),
     [
         ("training", {"learning_rate": "fast"}, "training.learning_rate must be a number, not 'fast'"),
-        ("training", {"seed": "abc"}, "training.seed must be a number"),
-        ("training", {"per_device_train_batch_size": 0}, "must be a whole number of at least 1"),
+        ("training", {"seed": "abc"}, "training.seed must be a whole number, not 'abc'"),
+        ("training", {"per_device_train_batch_size": 0}, "should be a whole number of at least 1"),
         ("training", {"seed": -5}, "training.seed must be a whole number of at least 0"),
         ("training", {"learning_rate": None}, "training.learning_rate has no value"),
         ("training", {"bf16": "maybe"}, "training.bf16 must be true, false or auto"),
@@ -370,16 +370,9 @@ def test_simulated_and_real_ecgs_together(simulated, micro_corpus, monkeypatch):
     assert load_file(output / "reference_panel.safetensors")["ecg_embeds"].shape == (64 + 12, 32)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"mix": "tropical"}, "unknown mix"),
-        ({"validation": 0}, "no records in split 'validation'"),
-    ],
-)
-def test_impossible_simulations(simulated, settings, message):
-    simulated.simulation = replace(simulated.simulation, **settings)
-    with pytest.raises(DBetaError, match=message):
+def test_a_simulation_without_validation_records(simulated):
+    simulated.simulation = replace(simulated.simulation, validation=0)
+    with pytest.raises(DBetaError, match="no records in split 'validation'"):
         pretrain(simulated)
 
 

@@ -1,3 +1,5 @@
+import hashlib
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -9,6 +11,9 @@ from dbeta.utils.fingerprints import (
     benchmark_fingerprint,
     checkpoint_fingerprint,
     ecg_embedding_fingerprint,
+    names_fingerprint,
+    run_fingerprint,
+    signal_digest,
     source_fingerprint,
     text_embedding_fingerprint,
     training_texts_fingerprint,
@@ -169,3 +174,11 @@ def test_a_benchmark_is_named_by_samples_labels_and_splits():
         },
         fingerprint(),
     )
+
+
+def test_hashes_that_stored_results_rely_on_stay_the_same():
+    named = hashlib.sha256(b"a.hea\x00b\xff.hea\x00").hexdigest()
+    assert names_fingerprint(["a.hea", "b\udcff.hea"]) == named
+    assert names_fingerprint(["b\udcff.hea", "a.hea"]) != named
+    assert signal_digest(np.zeros(2, np.float32)) == hashlib.blake2b(bytes(8), digest_size=16).digest()
+    assert run_fingerprint(("a", 1)) == hashlib.blake2b(b"('a', 1)", digest_size=8).hexdigest()

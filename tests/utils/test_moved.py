@@ -56,6 +56,15 @@ def test_all_kinds_of_import_statement(statement):
         exec(statement, {})
 
 
+@pytest.mark.parametrize(("old", "name", "new"), OLD)
+def test_a_star_import_binds_the_names(old, name, new):
+    bound = {}
+    with pytest.warns(DeprecationWarning, match="has moved to"):
+        exec(f"from dbeta.{old} import *", bound)
+    assert bound[name] is getattr(importlib.import_module(new), name)
+    assert not {"annotations", "np", "Path", "Any"} & set(bound)
+
+
 def test_every_new_module_exists():
     for new in MOVED.values():
         importlib.import_module(f"dbeta.{new}")

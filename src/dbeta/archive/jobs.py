@@ -29,6 +29,7 @@ from dbeta.inference.embed import Embedded, Watch
 from dbeta.io.detect import is_recording
 from dbeta.io.safety.limits import is_file
 from dbeta.signal.windows import warn_all
+from dbeta.utils.files import unwritable
 
 
 class Job(ABC):
@@ -98,7 +99,7 @@ class Job(ABC):
             watch: reports progress within a long recording.
 
         Raises:
-            DBetaError: the recording cannot be used, and it is the only one.
+            DBetaError: the output cannot be written; or the recording cannot be used, and it is the only one.
         """
         try:
             advance(parts.done, len(self.files))
@@ -117,10 +118,10 @@ class Job(ABC):
                 file, reason = next(iter(parts.failed.items()))
                 raise DBetaError(f"{file}: {reason}")
             self.finish(parts)
-        except OSError:
+        except OSError as error:
             if not self.selection.many:
                 parts.remove()
-            raise
+            raise unwritable(self.output, error, "finished recordings" if self.selection.many else "") from error
 
     def _add(self, parts: Parts, group: list[Embedded]) -> None:
         files = self.files[parts.done : parts.done + len(group)]

@@ -8,7 +8,6 @@ those that failed, so no other file has to be kept in sync. The output itself is
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import re
 import shutil
@@ -26,6 +25,7 @@ from filelock import FileLock, Timeout
 
 from dbeta.errors import DBetaError
 from dbeta.utils.files import load_json, replacing, write_text
+from dbeta.utils.fingerprints import names_fingerprint
 
 #: A part is written after this many recordings or seconds. A killed run loses at most one part plus one batch.
 PART_RECORDINGS, PART_SECONDS = 1024, 10.0
@@ -45,10 +45,13 @@ def make_plan(command: str, model: str, recordings: Iterable[str], **settings: A
         recordings: names of the recordings, in order.
         **settings: everything else that affects the results.
     """
-    digest = hashlib.sha256()
-    for name in recordings:
-        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
-    return {"format": FORMAT, "command": command, "model": model, "recordings": digest.hexdigest(), **settings}
+    return {
+        "format": FORMAT,
+        "command": command,
+        "model": model,
+        "recordings": names_fingerprint(recordings),
+        **settings,
+    }
 
 
 class Parts:
@@ -189,6 +192,7 @@ class Parts:
 
     def become_output(self) -> None:
         """Rename the folder of parts to the output, including any other files in it, and remove the parts."""
+        # Not `replacing`: the folder outlives an interrupted run, which continues in it
         self.folder.rename(self.output)
         for rest in [*self.parts, self.folder / "plan.json", self.folder / "lock"]:
             (self.output / rest.name).unlink(missing_ok=True)

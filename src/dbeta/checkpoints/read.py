@@ -165,7 +165,7 @@ def _check_text_part(weights: Path, config: DBetaConfig) -> None:
             raise Misfit(f"does not fit config.json: it lacks tensors ({len(missing)}, such as {missing[0]})")
         for name, shape in wanted.items():
             if file.get_slice(name).get_shape() != shape:
-                raise Misfit(f"does not fit config.json: it has tensors of another shape (1, such as {name})")
+                raise Misfit(f"does not fit config.json: it has tensors of different shapes (1, such as {name})")
     blocks = {match[1] for name in names if (match := re.match(r"text_encoder\.t5\.block\.(\d+)\.", name))}
     if blocks != {str(i) for i in range(text.num_layers)}:
         raise Misfit(

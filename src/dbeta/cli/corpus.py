@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dbeta.cli.options import Leads, Reading, SamplingRate, Units, silence_libraries
+from dbeta.errors import DBetaError
 from dbeta.report.console import note, progress
 
 app = typer.Typer(help="Build datasets for pretraining and evaluation.", no_args_is_help=True)
@@ -43,10 +45,16 @@ def build(
     names = ("sampling_rate", "leads", "units")
     options = Reading(fs, leads, None, units).arguments()
     reading = {name: options[name] for name in names}
+    missing = [folder for folder in out.parents if not folder.exists()]
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
         with progress("reading records") as advance:
             counts = build_corpus(source, raw, out, advance, seconds=seconds, reading=reading)
+    except DBetaError:
+        for folder in missing:
+            with suppress(OSError):  # it holds an interrupted build
+                folder.rmdir()
+        raise
     except KeyboardInterrupt:
         note("interrupted; run the same command again to resume")
         raise

@@ -13,7 +13,7 @@ from dbeta.cli.batch import report_failures, run, select
 from dbeta.cli.options import AsJson, Batch, Model, Precision, Reading, check_output_file, load_model, with_groups
 from dbeta.conditions.registry import find_condition, known_parts
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.io.safety.limits import is_folder
+from dbeta.io.safety.limits import is_file, is_folder
 from dbeta.report.console import Failures, note, print_findings, print_notice, print_windows, progress
 
 if TYPE_CHECKING:
@@ -92,6 +92,8 @@ def _split_conditions(given: list[str] | None) -> list[str] | None:
         raise DBetaError('--conditions: a condition is empty; write them as "atrial fibrillation; sinus rhythm"')
     conditions = []
     for text in texts:
+        if is_file(Path(text)):
+            raise DBetaError(f'--conditions: {text} is a file; write the conditions themselves, separated by ";"')
         parts = known_parts(text)
         if "," in text and not parts and find_condition(text) is None:
             message = f'--conditions: "{text}" is taken as one description; separate conditions with ";"'

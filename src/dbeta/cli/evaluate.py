@@ -12,7 +12,7 @@ import typer
 from dbeta.cli.options import Embedding, Evaluated, Labels, load_model, with_groups
 from dbeta.errors import DBetaError
 from dbeta.report.console import note, progress
-from dbeta.utils.files import write_text
+from dbeta.utils.files import unwritable, write_text
 from dbeta.utils.notice import NOTICE
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def compare(
     try:
         write_text(output, f"{render_comparison(rows)}\n\n*{NOTICE}*\n")
     except OSError as error:
-        raise DBetaError(f"{output}: cannot be written ({error.strerror}); name another file") from error
+        raise unwritable(output, error) from error
     note(f"{output} written")
 
 

@@ -11,6 +11,7 @@ from dbeta.cli.batch import report_failures, run, select
 from dbeta.cli.options import Batch, Model, Precision, Reading, load_model, with_groups
 from dbeta.errors import DBetaError
 from dbeta.report.console import note
+from dbeta.utils.files import check_writable
 
 
 @with_groups
@@ -33,6 +34,7 @@ def index(
         raise DBetaError(f"{output}: already exists; name a new folder or remove this one")
     if not output.parent.is_dir():
         raise DBetaError(f"{output}: the folder {output.parent} does not exist; create it first")
+    check_writable(output)
     selection = select(batch, reading)
     dbeta = load_model(model, precision)
     from dbeta.archive.jobs import IndexJob

@@ -17,6 +17,7 @@ import typer
 
 from dbeta.errors import DBetaError
 from dbeta.evaluation.catalog import BENCHMARKS, CORPUS
+from dbeta.utils.files import check_writable
 
 if TYPE_CHECKING:
     from dbeta.inference.dbeta import DBeta
@@ -37,12 +38,18 @@ Strict = Annotated[bool, typer.Option("--strict", help="Exit with 1 if any recor
 # Reading
 SamplingRate = Annotated[float | None, typer.Option("--fs", help="Sampling rate in Hz, if the file does not state it")]
 Leads = Annotated[
-    str | None, typer.Option(help='Lead names in file order, "I,II,V1,-,…", if the file does not state them')
+    str | None, typer.Option(help='Lead names in file order, "I,II,V1,-,…", if not stated; "-" leaves a channel out')
 ]
 Record = Annotated[str | None, typer.Option(help="Recording in HDF5 (exam_id or row number) or a 3-D array")]
 Units = Annotated[
     str | None,
-    typer.Option(help='Unit of the samples, if not stated: uV, mV, "1e-4 V", 200/mV, or mV per count'),
+    typer.Option(help='Unit of the samples, if not stated or wrong: uV, mV, "1e-4 V", 200/mV, or mV per count'),
+]
+RawGain = Annotated[
+    str | None,
+    typer.Option(
+        "--raw-gain", help="Unit of the raw numbers, if the file's gains are wrong: uV, 1000/mV, mV per count"
+    ),
 ]
 FixLeads = Annotated[bool, typer.Option("--fix-leads", help="Correct swapped, inverted or copied leads")]
 KeepIdentifiers = Annotated[
@@ -88,6 +95,7 @@ class Reading:
     leads: Leads = None
     record: Record = None
     units: Units = None
+    raw_gain: RawGain = None
     fix_leads: FixLeads = False
 
     def arguments(self) -> dict[str, Any]:
@@ -98,6 +106,7 @@ class Reading:
             "leads": leads,
             "record": self.record,
             "units": self.units,
+            "raw_gain": self.raw_gain,
             "fix_leads": self.fix_leads,
         }
 
@@ -199,9 +208,10 @@ def check_output_file(output: Path) -> None:
     """Check that a file can be written there before any work is done.
 
     Raises:
-        DBetaError: its folder does not exist, or the path is a folder.
+        DBetaError: its folder does not exist or is not writable, or the path is a folder.
     """
     if not output.parent.is_dir():
         raise DBetaError(f"{output}: the folder {output.parent} does not exist; create it first")
     if output.is_dir():
         raise DBetaError(f"{output}: is a folder; name a file")
+    check_writable(output)

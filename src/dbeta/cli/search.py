@@ -67,6 +67,8 @@ def _file(query: str) -> Path | None:
     Raises:
         DBetaError: it is written like a path, but there is no such file.
     """
+    if not query.strip():
+        return None
     path = Path(query).expanduser()
     written = query.startswith(("/", "./", "../", "~")) or is_recording(path) or path.suffix.lower() == ".dat"
     if is_file(path) or (written and (is_folder(path) or is_file(path.with_name(f"{path.name}.hea")))):

@@ -6,7 +6,6 @@ shard. Memory holds the table of records and the few records in progress, never 
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 import shlex
@@ -28,7 +27,7 @@ from dbeta.corpus.sources import SOURCES
 from dbeta.corpus.sources.base import Source
 from dbeta.corpus.store import FORMAT, LISTS, read_shard, shard_name, write_shard
 from dbeta.errors import DBetaError, DBetaWarning
-from dbeta.utils.files import load_json, remove_unfinished, replacing, write_text
+from dbeta.utils.files import load_json, remove_unfinished, replacing, unwritable, write_text
 from dbeta.utils.fingerprints import source_fingerprint
 from dbeta.utils.workers import KILLED, default_workers, map_in_workers
 
@@ -104,11 +103,11 @@ def build_corpus(
         build.prepare()
         build.read(progress or (lambda done, total: None))
         counts = build.finish(raw, command)
-        build.folder.rename(out)
+        build.folder.rename(out)  # not `replacing`: an interrupted build continues in this folder
         for rest in [out / "plan.json", *out.glob("*.outcome.json")]:
             rest.unlink()
     except OSError as error:
-        raise interrupted_write(out, error) from error
+        raise unwritable(out, error, "finished shards") from error
     return counts
 
 
@@ -279,10 +278,3 @@ def discard_other_build(folder: Path, plan: Mapping[str, Any]) -> None:
         message = "was started from other records or with other settings; starting over"
         warnings.warn(f"{folder}: {message}", DBetaWarning, stacklevel=4)
     shutil.rmtree(folder)
-
-
-def interrupted_write(out: Path, error: OSError) -> DBetaError:
-    """Make the error for a corpus that could not be written completely."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    advice = "free some space and run again: finished shards are kept" if full else "name a writable folder"
-    return DBetaError(f"{out}: cannot be written ({error.strerror or error}); {advice}")

@@ -15,13 +15,13 @@ from typing import Any
 
 import pandas as pd
 
-from dbeta.corpus.build import SHARD_SIZE, discard_other_build, interrupted_write
+from dbeta.corpus.build import SHARD_SIZE, discard_other_build
 from dbeta.corpus.card import Tally, write_card
 from dbeta.corpus.store import FORMAT, read_shard, shard_name, write_shard
 from dbeta.errors import DBetaError
-from dbeta.simulation.dataset import SOURCE, TOLD, SimulatedRows, rows_of
+from dbeta.simulation.dataset import SOURCE, SimulatedRows, rows_of, told_measures
 from dbeta.simulation.simulation import SECONDS, VERSION, Simulation, simulate
-from dbeta.utils.files import replacing, write_text
+from dbeta.utils.files import replacing, unwritable, write_text
 from dbeta.utils.workers import default_workers, keep_freed_memory, map_in_workers
 
 #: Number of records simulated at a time.
@@ -84,14 +84,24 @@ def build_simulated(
         parts = sorted(folder.glob("*.measures"))
         pd.concat([pd.read_parquet(part) for part in parts], ignore_index=True).to_parquet(folder / "measures.parquet")
         counts = {
-            **{"format": FORMAT, "source": SOURCE, "records": records, "patients": records, "rejected": 0},
-            **{"splits": dict(tally.splits.most_common()), "shards": len(shards), "vocabulary": rows.vocabulary},
-            **{"seed": seed, "mix": mix, "simulator": VERSION},
+            "format": FORMAT,
+            "source": SOURCE,
+            "records": records,
+            "patients": records,
+            "rejected": 0,
+            "splits": dict(tally.splits.most_common()),
+            "shards": len(shards),
+            "vocabulary": rows.vocabulary,
+            "seed": seed,
+            "mix": mix,
+            "simulator": VERSION,
         }
         command = f"dbeta corpus simulate {out} --records {records} --seed {seed} --mix {mix}"
         rule = f"one in {HELD_OUT} records is for validation and one for test, by record number"
         card = write_card(
-            *(counts, tally, []),
+            counts,
+            tally,
+            [],
             notes=NOTES,
             split_rule=rule,
             seconds=SECONDS,
@@ -102,9 +112,9 @@ def build_simulated(
         write_text(folder / "corpus.json", json.dumps(counts, indent=2) + "\n")
         for rest in [folder / "plan.json", *parts]:
             rest.unlink()
-        folder.rename(out)
+        folder.rename(out)  # not `replacing`: an interrupted build continues in this folder
     except OSError as error:
-        raise interrupted_write(out, error) from error
+        raise unwritable(out, error, "finished shards") from error
     return counts
 
 
@@ -139,7 +149,7 @@ def _batch(numbers: range, seed: int, mix: str) -> _Batch:
 
 
 def _measures(simulation: Simulation, batch: Sequence[int]) -> list[dict[str, Any]]:
-    told = {name: getattr(simulation.measures, name).tolist() for name in TOLD}
+    told = told_measures(simulation)
     causes = {name: value.tolist() for name, value in simulation.patients.causes.items()}
     flat = simulation.recordings.flat.any(dim=1).tolist()
     exchanged = {name: where.tolist() for name, where in simulation.recordings.exchanged.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -25,6 +24,7 @@ from dbeta.evaluation.tasks import RANDOM, Bar, check_measurable, check_models, 
 from dbeta.evaluation.zero_shot import random_twin
 from dbeta.inference.dbeta import DBeta
 from dbeta.training.finetune import LEAD_SETS, Classifier, Settings, finetune, lead_mask, predict, save_encoder
+from dbeta.utils.fingerprints import run_fingerprint
 
 #: Folder for checkpoints inside the output folder, removed at the end.
 WORK = ".work"
@@ -171,8 +171,8 @@ def evaluate_finetuned_identification(
 def _run_name(name: str, model: DBeta, embedded: Embedded, settings: Settings, leads: int) -> str:
     """Name the folder for a run's checkpoints, with a hash of everything that determines the run."""
     fingerprints = model.ecg_embedding_fingerprint(), data_fingerprint(embedded)
-    facts = repr((*fingerprints, asdict(settings), leads, embedded.benchmark.name))
-    return f"{_plain(name)}-{leads}-{hashlib.blake2b(facts.encode(), digest_size=8).hexdigest()}"
+    facts = (*fingerprints, asdict(settings), leads, embedded.benchmark.name)
+    return f"{_plain(name)}-{leads}-{run_fingerprint(facts)}"
 
 
 def _plain(name: str) -> str:

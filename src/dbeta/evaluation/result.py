@@ -20,7 +20,7 @@ from dbeta.training.finetune import UNKNOWN
 from dbeta.utils.fingerprints import benchmark_fingerprint
 
 #: Libraries whose versions are recorded.
-LIBRARIES = ("dbeta", "torch", "transformers", "scikit-learn", "numpy", "ecgbench", "wfdb")
+LIBRARIES = ("dbeta", "torch", "transformers", "scikit-learn", "numpy", "ecgbench")
 
 
 @dataclass

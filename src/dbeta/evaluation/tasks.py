@@ -67,9 +67,8 @@ def evaluate_zero_shot(
         if model.model.config.parts == "ecg":
             raise DBetaError(f"{name}: has no text encoder, so it cannot be evaluated zero-shot; probe it instead")
     twin = random_twin(first(models))
-    part = benchmark.take(benchmark.rows("validation", "test"))
-    embedded = _embed({**models, RANDOM: twin}, part, cache, bar)
-    metrics = describe("zero-shot", benchmark, embedded, models, resamples)
+    rows = benchmark.rows("validation", "test")
+    embedded, metrics = _begin("zero-shot", models, twin, benchmark, rows, cache, resamples, bar)
     unread = embedded.unread
     embedded, _ = without_repeats(embedded, metrics["notes"])
     found: dict[str, tuple[Assessment, dict[str, Any]]] = {}
@@ -107,8 +106,8 @@ def evaluate_probe(
     check_models(models)
     check_splits(benchmark)
     check_measurable(benchmark)
-    embedded = _embed({**models, RANDOM: random_twin(first(models))}, benchmark, cache, bar)
-    metrics = describe("probe", benchmark, embedded, models, resamples)
+    twin, rows = random_twin(first(models)), np.arange(len(benchmark))
+    embedded, metrics = _begin("probe", models, twin, benchmark, rows, cache, resamples, bar)
     known, _ = without_repeats(embedded, metrics["notes"])
     metrics["probe"] = (
         "MERL's: one linear layer, 100 epochs, the best on validation"
@@ -146,11 +145,10 @@ def evaluate_retrieval(
     check_models(models)
     for model in models.values() if rerank else ():
         model.model.require_fusion()
-    every = {**models, RANDOM: random_twin(first(models))}
-    embedded = _embed(every, benchmark.take(benchmark.rows("test")), cache, bar)
-    metrics = describe("retrieval", benchmark, embedded, models, resamples)
+    twin, rows = random_twin(first(models)), benchmark.rows("test")
+    embedded, metrics = _begin("retrieval", models, twin, benchmark, rows, cache, resamples, bar)
     found = {}
-    for name, model in every.items():
+    for name, model in {**models, RANDOM: twin}.items():
         with ExitStack() as stack:
             further: dict[str, Any] = {}
             if rerank and name != RANDOM:
@@ -180,8 +178,8 @@ def evaluate_identification(
     rows = np.intersect1d(benchmark.rows("test"), np.flatnonzero(several))
     if not len(rows):
         raise DBetaError(f"{benchmark.name}: fewer than two test patients have several records")
-    embedded = _embed({**models, RANDOM: random_twin(first(models))}, benchmark.take(rows), cache, bar)
-    metrics = describe("identification", benchmark, embedded, models, resamples)
+    twin = random_twin(first(models))
+    embedded, metrics = _begin("identification", models, twin, benchmark, rows, cache, resamples, bar)
     found = {
         name: identification(embedded.benchmark, embeds, resamples=resamples)
         for name, embeds in embedded.embeds.items()
@@ -219,9 +217,20 @@ def _readable(benchmark: Benchmark, unread: Mapping[str, str]) -> Benchmark:
     return benchmark.take(np.flatnonzero(~benchmark.records["record_id"].isin(unread).to_numpy()))
 
 
-def _embed(models: Mapping[str, DBeta], benchmark: Benchmark, cache: Path | None, bar: Bar) -> Embedded:
+def _begin(
+    task: str,
+    models: Mapping[str, DBeta],
+    twin: DBeta,
+    benchmark: Benchmark,
+    rows: np.ndarray,
+    cache: Path | None,
+    resamples: int,
+    bar: Bar,
+) -> tuple[Embedded, dict[str, Any]]:
+    """Embed some of a benchmark's records by the models and by a random one, and begin the task's metrics."""
     with bar("reading and embedding") as advance:
-        return embed_benchmark(models, benchmark, cache=cache, progress=advance)
+        embedded = embed_benchmark({**models, RANDOM: twin}, benchmark.take(rows), cache=cache, progress=advance)
+    return embedded, describe(task, benchmark, embedded, models, resamples)
 
 
 def without_repeats(embedded: Embedded, notes: list[str]) -> tuple[Embedded, np.ndarray]:

@@ -53,7 +53,7 @@ class Embedded:
 
     @property
     def quality(self) -> str:
-        """Of the whole recording: "unusable" if all windows are, "good" if at least 90 % are, else "fair"."""
+        """Quality of the whole recording: "unusable" if all windows are, "good" if at least 90 % are, else "fair"."""
         if (self.qualities == UNUSABLE).all():
             return UNUSABLE
         return GOOD if (self.qualities == GOOD).mean() >= 0.9 else FAIR

@@ -95,7 +95,7 @@ class DBetaTransformer(TransformerMixin, BaseEstimator):
         check_precision(self.precision)
         whole = isinstance(self.batch_size, int | np.integer) and not isinstance(self.batch_size, bool)
         if not whole or self.batch_size < 1:
-            raise DBetaError(f"the batch size is a positive whole number, not {self.batch_size!r}")
+            raise DBetaError(f"the batch size must be a positive whole number, not {self.batch_size!r}")
         if isinstance(self.model, DBeta) and (self.device is not None or self.precision != "auto"):
             raise DBetaError("the model is loaded already; leave device and precision out, or give its folder as model")
 
@@ -125,14 +125,14 @@ def _recordings(X: Any) -> list[ECG | str | Path]:
         if column.ndim == 2 and column.shape[1] == 1:
             column = column[:, 0]
         if column.ndim != 1:
-            raise DBetaError(f"X is a list of recordings, not an array of shape {column.shape}; {_MAKE_ECGS}")
+            raise DBetaError(f"X must be a list of recordings, not an array of shape {column.shape}; {_MAKE_ECGS}")
     try:
         rows = list(column)
     except TypeError as error:
-        raise DBetaError(f"X is a list of recordings, not {type(X).__name__}; {_MAKE_ECGS}") from error
+        raise DBetaError(f"X must be a list of recordings, not {type(X).__name__}; {_MAKE_ECGS}") from error
     if not rows:
-        raise DBetaError("there is no recording in X")
+        raise DBetaError("X contains no recordings")
     for i, row in enumerate(rows):
         if not isinstance(row, ECG | str | Path):
-            raise DBetaError(f"row {i} of X is no recording but {type(row).__name__}; {_MAKE_ECGS}")
+            raise DBetaError(f"row {i} of X is not a recording but {type(row).__name__}; {_MAKE_ECGS}")
     return rows

@@ -99,10 +99,11 @@ def _standard_rows(
         ]
         leads = stated
     if all(lead is None for lead in leads):
-        has = ", ".join(map(str, names[:20])) or "none"
+        if not names:
+            raise DBetaError("holds no channel; get or export the recording again")
         raise DBetaError(
-            f"holds none of the leads {', '.join(LEADS)}, and has {has}; give an ECG or, if only the names are "
-            f"unusual, the standard ones in order with --leads, and {NO_LEAD} for any other channel"
+            f"holds none of the leads {', '.join(LEADS)}, but {', '.join(map(str, names[:20]))}; if some of these are "
+            f"leads, name all in order with --leads, as in --leads I,{NO_LEAD},V1, with {NO_LEAD} for any other channel"
         )
     twice = next((lead for lead in leads if lead and leads.count(lead) > 1), None)
     if twice:

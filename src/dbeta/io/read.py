@@ -160,7 +160,7 @@ def split_record(path: Path, record: str | int | None = None) -> tuple[Path, str
 
 
 def recordings_of(file: Path) -> list[Path]:
-    """The recordings of a file that holds several, as `exams.hdf5#17`; the file itself if it holds one or is unreadable.
+    """The recordings of a file that holds several, as `exams.hdf5#17`, or else the file itself.
 
     Files with the ending of a format that holds one recording are not opened.
     """
@@ -196,7 +196,7 @@ def as_ecg(ecg: ECG | str | Path, *, duration: float | None = None) -> ECG:
 
 
 def find_ecgs(directory: str | Path) -> list[Path]:
-    """All recordings below a folder, sorted; a WFDB record counts once, as its `.hea`.
+    """All recordings below a folder, sorted; a WFDB record counts once, as its `.hea`, with all its segments.
 
     Files with the ending of a recording are listed even if they are damaged, unreadable or broken links, and so are
     unreadable folders, so that nothing is left out silently: `read_ecg` reports what is wrong. Other files are listed
@@ -223,6 +223,7 @@ def search_folder(directory: str | Path) -> tuple[list[Path], list[str]]:
         linked += sum(Path(place, name).is_symlink() for name in folders)
         # Results of interrupted runs of dbeta
         folders[:] = [name for name in folders if not (name.startswith(".") and name.endswith(".partial"))]
+        headers = detect.WFDBHeaders(Path(place))
         for name in names:
             file = Path(place, name)
             if name.startswith("."):
@@ -230,9 +231,9 @@ def search_folder(directory: str | Path) -> tuple[list[Path], list[str]]:
             # Files outside the folder were not chosen by the user who named it
             if is_file(file) and file.is_symlink() and links_outside(file, directory):
                 outside += 1
-            elif detect.is_recording(file):
+            elif detect.is_recording(file, headers):
                 found.append(file)
-            elif not detect.wfdb_header(file):
+            elif not detect.wfdb_header(file, headers) and not detect.is_segment(file, headers):
                 others += 1
     if outside:
         message = f"{directory}: {outside} links lead out of the folder and were left out; list their files instead"

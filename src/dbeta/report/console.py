@@ -125,6 +125,8 @@ _FACTS = {
     "other_channels": "",
     "missing_leads": "",
     "fixed_leads": "",
+    "raw_gain": "",
+    "voltages": "",
     "quality": "",
 }
 
@@ -139,8 +141,10 @@ def print_facts(facts: dict[str, Any]) -> None:
             continue
         if isinstance(value, list | tuple):
             value = ", ".join(value)
-        if name == "quality" and facts["quality_reason"]:
-            value = f"{value}: {facts['quality_reason']}"
+        if name == "quality":
+            value = f"{value} (acceptability {facts['acceptability']:.2f})"
+            if facts["objections"]:
+                value = f"{value}: {'; '.join(facts['objections'])}"
         view.add_row(f"[bold]{name.replace('_', ' ')}[/]", escape(f"{value}{unit}"))
     Console().print(view)
 

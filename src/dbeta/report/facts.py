@@ -10,6 +10,8 @@ from dbeta.ecg import ECG
 from dbeta.signal.quality import Quality
 
 _IDENTIFIERS = ("patient_name", "birth_date")
+#: What the reader changed or could not tell; its warnings say it in words.
+_READING = ("voltages", "raw_gain")
 _LEAD_LISTS = ("other_channels", "missing_leads", "fixed_leads")
 
 
@@ -41,9 +43,12 @@ def facts_of(ecg: ECG, quality: Quality) -> dict[str, Any]:
             lead: round(float(np.ptp(row[good])), 3) if good.any() else None
             for lead, row, good in zip(ecg.leads, ecg.signal, finite, strict=True)
         },
-        **{key: ecg.meta[key] for key in _LEAD_LISTS if key in ecg.meta},
+        **{key: ecg.meta[key] for key in (*_LEAD_LISTS, *_READING) if key in ecg.meta},
         "quality": quality.verdict,
         "quality_reason": quality.reason or None,
+        "acceptable": quality.acceptable,
+        "acceptability": round(quality.score, 4),
+        "objections": quality.objections,
         "leads": quality.rows(),
         "lead_errors": ecg.meta.get("lead_errors", []),
     }

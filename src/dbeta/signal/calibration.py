@@ -1,7 +1,7 @@
 """Finds the calibration pulse that some electrocardiographs record before or after the ECG.
 
-It is a rectangular step of usually 1 mV and 200 ms, the same in every lead. No heart gives I, II and the chest leads the
-same voltage. With fewer than six leads, whose neighbours may be alike, only an exact rectangle counts.
+It is a rectangular step of usually 1 mV and 200 ms, the same in every lead. No heart gives I, II and the chest leads
+the same voltage. With fewer than six leads, whose neighbours may be alike, only an exact rectangle counts.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ _SEARCHED = 4.0
 _HEIGHT, _WIDTH = (0.2, 12.0), (0.04, 1.0)
 #: How far leads may be apart, mV: by rounding, or by the noise of their amplifiers.
 _ROUNDED, _NOISY = 0.012, 0.08
+#: How many times as high as the leads may be apart a step must be.
+_CLEAR = 5.0
 #: Parts of the height: how far samples may be off the two levels, and the same with too few leads to compare.
 _OFF, _OFF_ALONE = 0.15, 0.015
 #: Part of the samples that may lie between the levels, on the edges of the step.
@@ -83,6 +85,8 @@ def _at_end(part: np.ndarray, rate: float) -> tuple[int, float, float] | None:
         begin = int(np.flatnonzero(apart > allowed)[-1]) + 1 if (apart > allowed).any() else 0
         if 0 < begin < len(common) and (step := _step(common[begin:], rate) or _top(part[:, begin:], rate)):
             start, stop, height = step
+            if height < _CLEAR * allowed:
+                continue
             # Noisy leads are alike in the flat line before a pulse, and already in that of the ECG
             length = len(common) - begin if allowed == _ROUNDED else len(common) - begin - start
             return length, height, (stop - start) / rate

@@ -16,6 +16,7 @@ import numpy as np
 
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError
+from dbeta.signal.acceptance import judge_acceptance, jumps, likeness
 from dbeta.signal.preprocess import fill_gaps
 from dbeta.signal.waves import MAINS, Waves, sliding_sum
 
@@ -64,9 +65,13 @@ class Quality:
         reason: why there is no usable signal; "" if there is one.
         leads: verdict on each of the twelve leads.
         problems: the problems of each lead, in words.
+        acceptable: whether people who read twelve leads would accept the recording (`dbeta.signal.acceptance`).
+        score: 0 to 1, how likely they would; 0 without usable signal.
+        objections: why they would not, in words, the weightiest first.
         measures: by name an array (12,): `missing` and `clipped` (fraction of the samples), `flat` (fraction of the
             seconds), `wander`, `mains` and `noise` (RMS, mV), `beats` (ratio of 5–25 Hz during beats to those between
-            them); NaN if a lead holds no signal or the recording is too short for the measure.
+            them), `likeness` (median correlation of the beats with their median), `jump` (ratio of the steepest 10 ms
+            to those of the median second); NaN if a lead holds no signal or the recording is too short for the measure.
     """
 
     verdict: str
@@ -74,6 +79,9 @@ class Quality:
     leads: dict[str, str]
     problems: dict[str, list[str]]
     measures: dict[str, np.ndarray]
+    acceptable: bool
+    score: float
+    objections: list[str]
 
     def rows(self) -> list[dict[str, Any]]:
         """A row for each lead, of JSON-serialisable values."""
@@ -92,8 +100,8 @@ def assess_quality(ecg: ECG) -> Quality:
 
     Returns:
         The verdicts. A missing lead is unusable. A recording is unusable if every lead is, or if no lead shows a heart
-        (noise, mains hum, flat or saturated throughout); it is fair if a lead is unusable or three are fair. An
-        artefact or a test device may still look like a heart.
+        (noise, mains hum, flat or saturated throughout); it is good if people would accept it for reading, and fair
+        otherwise. An artefact or a test device may still look like a heart.
     """
     try:
         ecg = ecg.standard()
@@ -114,7 +122,8 @@ def assess_quality(ecg: ECG) -> Quality:
     alive = finite.any(axis=1) & (measures["flat"] < 1)
     waves = Waves(x, ecg.sampling_rate, alive, ~dead[alive].all(axis=0))
     measures |= {"wander": waves.wander(), "mains": waves.mains(), "noise": waves.noise(), "beats": waves.beats()}
-    for name in ("clipped", "wander", "mains", "noise", "beats"):
+    measures |= {"likeness": likeness(waves), "jump": jumps(x, ecg.sampling_rate)}
+    for name in ("clipped", "wander", "mains", "noise", "beats", "likeness", "jump"):
         valid = alive if name != "beats" or ecg.duration >= BEAT else np.zeros_like(alive)
         measures[name] = np.where(valid, measures[name], np.nan)
 
@@ -128,15 +137,18 @@ def assess_quality(ecg: ECG) -> Quality:
         problems[LEADS[row]] = [_WORDS["clipped"]]
     reason = _reason(list(leads.values()), alive, stuck, measures, waves)
     if reason:
-        return Quality(UNUSABLE, reason, leads, problems, measures)
-    worst = sum(one == UNUSABLE for one in leads.values()), sum(one == FAIR for one in leads.values())
-    return Quality(FAIR if worst[0] or worst[1] >= 3 else GOOD, "", leads, problems, measures)
+        return Quality(UNUSABLE, reason, leads, problems, measures, False, 0.0, [reason])
+    found = judge_acceptance(measures)
+    verdict = GOOD if found.acceptable else FAIR
+    return Quality(verdict, "", leads, problems, measures, found.acceptable, found.score, found.reasons)
 
 
 def _nothing(reason: str) -> Quality:
-    empty = {name: np.full(len(LEADS), np.nan) for name in (*LIMITS, "beats")} | {"missing": np.ones(len(LEADS))}
+    empty = {name: np.full(len(LEADS), np.nan) for name in (*LIMITS, "beats", "likeness", "jump")} | {
+        "missing": np.ones(len(LEADS))
+    }
     leads, problems = dict.fromkeys(LEADS, UNUSABLE), {lead: ["missing"] for lead in LEADS}
-    return Quality(UNUSABLE, reason, leads, problems, empty)
+    return Quality(UNUSABLE, reason, leads, problems, empty, False, 0.0, [reason])
 
 
 def _judge(of: dict[str, float]) -> tuple[str, list[str]]:

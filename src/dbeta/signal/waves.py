@@ -19,6 +19,8 @@ MAINS = 0.03
 #: `gathered` of all leads together below which a recording shows no beats, and if all leads show the same signal: a
 #: single lead of noise reaches higher values by chance.
 ANY_BEATS, ANY_BEATS_ALONE = 1.6, 2.6
+#: Fraction of the highest points of the common envelope that a beat reaches.
+HIGH_ENOUGH = 0.4
 #: mV of 5–25 Hz during the beats that at least one lead must show.
 LOWEST_BEAT = 0.015
 #: Factor by which frequencies above 40 Hz may exceed those below 30 Hz.
@@ -72,9 +74,10 @@ class Waves:
         inner[:fade] = inner[-fade:] = False
         self.inner = np.flatnonzero(inner)
         self.gathered = 0.0
+        self.common = np.zeros(self.coarse)  # envelope of the leads with the clearest beats, 1 on average
         self.during = self.between = np.zeros(0, int)
         width = min(max(COARSE // 10, 1), self.coarse)
-        qrs = np.abs(self._wave(5, 25, self.coarse))
+        qrs = np.abs(self.band(5, 25, self.coarse))
         self.envelope = np.zeros_like(qrs)  # (12, coarse) mV, mean over 100 ms
         self.envelope[:, width // 2 : width // 2 + self.coarse - width + 1] = sliding_sum(qrs, width) / width
         if alive.any() and len(self.inner) >= COARSE // 4:
@@ -88,9 +91,10 @@ class Waves:
         common = (own[clearest] / (own[clearest].mean(axis=1, keepdims=True) + 1e-9)).mean(axis=0)
         low, high = np.quantile(common, [0.5, 0.95])
         self.gathered = float(high / (low + 1e-9))
+        self.common[self.inner] = common
         self.during, self.between = self.inner[common >= high], self.inner[common <= low]
 
-    def _wave(self, low: float, high: float, samples: int, without: np.ndarray | None = None) -> np.ndarray:
+    def band(self, low: float, high: float, samples: int, without: np.ndarray | None = None) -> np.ndarray:
         """The leads between two frequencies, (12, samples), except frequencies in `without`, (12, F) bool."""
         within = np.where((self.f >= low) & (self.f < high), self.transform, 0)
         within = (within if without is None else np.where(without, 0, within))[:, : samples // 2 + 1]
@@ -124,7 +128,7 @@ class Waves:
         hums = mains >= MAINS
         # Strong hum is filtered out, because its variation would look like noise
         near = (np.abs(self.f - 50) < 1.4) | (np.abs(self.f - 60) < 1.4)
-        wave = self._wave(25, 100, 2 * self.coarse, hums[:, None] & near)[:, 2 * self.between]
+        wave = self.band(25, 100, 2 * self.coarse, hums[:, None] & near)[:, 2 * self.between]
         square = (wave**2).mean(axis=1)
         return np.sqrt(np.maximum(square - np.where(hums, 0, mains**2), 0))
 
@@ -133,6 +137,15 @@ class Waves:
         if not len(self.between):
             return np.zeros(len(self.envelope))
         return self.envelope[:, self.during].mean(axis=1) / (self.envelope[:, self.between].mean(axis=1) + 1e-9)
+
+    def beat_positions(self, apart: float) -> np.ndarray:
+        """Where the beats are, in samples at `COARSE` Hz: the highest points at least `apart` seconds from a higher."""
+        reach = round(apart * COARSE)
+        if not len(self.between):
+            return np.zeros(0, int)
+        near = np.lib.stride_tricks.sliding_window_view(np.pad(self.common, reach), 2 * reach + 1).max(axis=1)
+        high = HIGH_ENOUGH * np.quantile(self.common, 0.97)
+        return np.flatnonzero((self.common >= near) & (self.common > high))
 
     def any_beats(self) -> bool:
         """Whether there are beats, or waves that come from a heart without beats."""

@@ -56,13 +56,19 @@ def _scars(m: Measures) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     perhaps = in_lead(maybe, "aVF") | any_and_two(sure, ("II", "III"))[1]
     upright = in_lead(m.t, "V2") > 0.1
     back = ((in_lead(m.r, "V1") > in_lead(m.s, "V1")) | ((two > 1.2 * in_lead(m.s, "V2")) & (two > 0.4))) & upright
-    return (
-        {"anterior": front, "lateral": any_and_two(sure, side)[1], "inferior": below, "posterior": back},
-        {
-            **{"anterior": front | poor, "lateral": any_and_two(maybe, side)[1], "inferior": below | perhaps},
-            "posterior": back | (two > in_lead(m.s, "V2")),
-        },
-    )
+    scars = {
+        "anterior": front,
+        "lateral": any_and_two(sure, side)[1],
+        "inferior": below,
+        "posterior": back,
+    }
+    possible = {
+        "anterior": front | poor,
+        "lateral": any_and_two(maybe, side)[1],
+        "inferior": below | perhaps,
+        "posterior": back | (two > in_lead(m.s, "V2")),
+    }
+    return scars, possible
 
 
 def decide_coronary(found: Findings, patients: Patients, m: Measures) -> None:

@@ -124,7 +124,7 @@ def rows_of(simulation: Simulation, seed: int, records: Sequence[int]) -> dict[s
     microvolts = simulation.signals.mul(1000).round_().clamp_(-32767, 32767).to(torch.int16).cpu().numpy()
     names = list(simulation.findings)
     table = torch.stack([simulation.findings[name] for name in names], dim=1).cpu().numpy()  # (B, F)
-    told = {name: getattr(simulation.measures, name).tolist() for name in TOLD}
+    told = told_measures(simulation)
     mirror = simulation.recordings.mirror.tolist()
     age, male = simulation.patients.age.round().tolist(), simulation.patients.male.tolist()
     rows: dict[str, list[Any]] = {name: [] for name in ("report", "findings", "unknown")}
@@ -142,3 +142,8 @@ def rows_of(simulation: Simulation, seed: int, records: Sequence[int]) -> dict[s
         "age": age,
         "sex": ["male" if one else "female" for one in male],
     }
+
+
+def told_measures(simulation: Simulation) -> dict[str, list[float]]:
+    """The measures that a report may state (`TOLD`), each with a value for each of B records."""
+    return {name: getattr(simulation.measures, name).tolist() for name in TOLD}

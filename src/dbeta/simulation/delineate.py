@@ -26,7 +26,10 @@ SEARCHED = ("I", "II", "V2", "V5")
 #: with prominences, complexes begin late and end early (by 57 ms in normal ECGs, real or simulated, according to
 #: `benchmarks/realism.py`), and T waves end after their steepest tangent. Units: per minute, seconds, degrees.
 TOLERANCES = {
-    **{"rate": (2.0, 0.0), "pr": (0.025, 0.012), "qrs": (0.025, -0.028), "qt": (0.035, 0.014)},
+    "rate": (2.0, 0.0),
+    "pr": (0.025, 0.012),
+    "qrs": (0.025, -0.028),
+    "qt": (0.035, 0.014),
     "axis": (8.0, 0.0),
 }
 #: Rhythms with a regular beat after each P wave. Above the first rate, delineators cannot find P waves, which lie in

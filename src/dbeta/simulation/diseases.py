@@ -5,35 +5,83 @@ from __future__ import annotations
 #: Mixes: how often each axis is diseased.
 MIXES: dict[str, dict[str, float]] = {
     "balanced": {
-        **{"healthy": 0.20, "rhythm": 0.34, "av": 0.10, "conduction": 0.30, "chambers": 0.26, "coronary": 0.36},
-        **{"repolarization": 0.28},
+        "healthy": 0.20,
+        "rhythm": 0.34,
+        "av": 0.10,
+        "conduction": 0.30,
+        "chambers": 0.26,
+        "coronary": 0.36,
+        "repolarization": 0.28,
     },
     "clinic": {
-        **{"healthy": 0.35, "rhythm": 0.22, "av": 0.06, "conduction": 0.16, "chambers": 0.14, "coronary": 0.20},
-        **{"repolarization": 0.18},
+        "healthy": 0.35,
+        "rhythm": 0.22,
+        "av": 0.06,
+        "conduction": 0.16,
+        "chambers": 0.14,
+        "coronary": 0.20,
+        "repolarization": 0.18,
     },
     "healthy": {
-        **{"healthy": 1.0, "rhythm": 0.0, "av": 0.0, "conduction": 0.0, "chambers": 0.0, "coronary": 0.0},
-        **{"repolarization": 0.0},
+        "healthy": 1.0,
+        "rhythm": 0.0,
+        "av": 0.0,
+        "conduction": 0.0,
+        "chambers": 0.0,
+        "coronary": 0.0,
+        "repolarization": 0.0,
     },
 }
 #: Diseases on each axis, by weight.
 RHYTHMS: dict[str, float] = {
-    **{"bradycardia": 12, "tachycardia": 12, "arrhythmia": 14, "fibrillation": 14, "flutter": 7, "svt": 5},
-    **{"ectopic atrial": 5, "junctional": 3, "paced": 6, "dual paced": 4, "pac": 10, "pvc": 12, "bigeminy": 4},
-    **{"trigeminy": 3, "pause": 2, "atrial bigeminy": 2},
+    "bradycardia": 12,
+    "tachycardia": 12,
+    "arrhythmia": 14,
+    "fibrillation": 14,
+    "flutter": 7,
+    "svt": 5,
+    "ectopic atrial": 5,
+    "junctional": 3,
+    "paced": 6,
+    "dual paced": 4,
+    "pac": 10,
+    "pvc": 12,
+    "bigeminy": 4,
+    "trigeminy": 3,
+    "pause": 2,
+    "atrial bigeminy": 2,
 }
 AV_BLOCKS: dict[str, float] = {"first": 70, "wenckebach": 10, "two to one": 8, "complete": 12}
 CONDUCTION: dict[str, float] = {
-    **{"rbbb": 17, "irbbb": 16, "lbbb": 15, "ilbbb": 7, "lafb": 18, "lpfb": 7, "rbbb lafb": 7, "ivcd": 14},
-    **{"wpw": 7, "rbbb lpfb": 2},
+    "rbbb": 17,
+    "irbbb": 16,
+    "lbbb": 15,
+    "ilbbb": 7,
+    "lafb": 18,
+    "lpfb": 7,
+    "rbbb lafb": 7,
+    "ivcd": 14,
+    "wpw": 7,
+    "rbbb lpfb": 2,
 }
 CHAMBERS: dict[str, float] = {"lvh": 30, "lvh strain": 38, "rvh": 14, "lae": 16, "rae": 8, "septal": 3, "voltage": 14}
 CORONARY: dict[str, float] = {"infarction": 58, "ischemia": 24, "injury": 13, "aneurysm": 5}
 REPOLARIZATION: dict[str, float] = {
-    **{"st": 16, "t": 14, "non-diagnostic t": 14, "low t": 10, "digitalis": 9, "long qt": 10, "hyperkalemia": 5},
-    **{"hypokalemia": 6, "early": 6, "pericarditis": 5, "brugada": 3, "drug": 5},
-    **{"short qt": 4, "hypercalcemia": 3, "hypocalcemia": 4},
+    "st": 16,
+    "t": 14,
+    "non-diagnostic t": 14,
+    "low t": 10,
+    "digitalis": 9,
+    "long qt": 10,
+    "hyperkalemia": 5,
+    "hypokalemia": 6,
+    "early": 6,
+    "pericarditis": 5,
+    "brugada": 3,
+    "drug": 5,
+    "short qt": 4,
+    "hypercalcemia": 3,
+    "hypocalcemia": 4,
 }
 #: Infarcts → involvement of the territories (septal, anterior, lateral, inferior, posterior), and weight.
 INFARCTS: dict[str, tuple[tuple[float, ...], float]] = {

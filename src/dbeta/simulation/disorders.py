@@ -12,6 +12,7 @@ from torch.nn.functional import normalize
 from dbeta.simulation.diseases import AGES, DIFFUSE, INFARCTS, ISCHEMIAS
 from dbeta.simulation.draws import Draws
 from dbeta.simulation.heart import Heart
+from dbeta.simulation.textbook import PATHWAY_SHARES, PATHWAYS
 
 
 def conduct(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
@@ -41,8 +42,8 @@ def conduct(draws: Draws, causes: dict[str, Tensor], heart: Heart) -> None:
     heart.qrs = torch.where(causes["ivcd"], heart.qrs.clamp(min=0.090), heart.qrs)
     heart.fragments = heart.fragments + causes["ivcd"] * draws.uniform("conduction delay fragmentation", 0.05, 0.7)
     heart.preexcitation = causes["wpw"] * draws.uniform("preexcitation", 0.6, 1.4)
-    pathway = draws.choice("pathway", [0.5, 0.3, 0.2])
-    ways = draws.tensor([[0.35, 0.75, -0.55], [0.75, -0.55, -0.25], [-0.45, 0.55, -0.75]])
+    pathway = draws.choice("pathway", PATHWAY_SHARES)
+    ways = draws.tensor(PATHWAYS)
     heart.pathway = normalize(ways[pathway] + draws.normal("pathway direction", 0, 0.2, 3), dim=1)
     strain = draws.uniform("block strain", 0.5, 1.1) * (causes["lbbb"] + 0.45 * right + 0.35 * causes["ilbbb"])
     heart.strain = (

@@ -17,63 +17,32 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
+from dbeta.simulation import textbook
+from dbeta.simulation.textbook import CORNERS, PARTS, TERRITORIES, VARIED
 from dbeta.simulation.torso import rotations
 from dbeta.simulation.waves import Bells, Tents, joined
 
-#: Territories of the left ventricle → the direction from its centre, and the local components.
-TERRITORIES: dict[str, tuple[float, ...]] = {
-    "septal": (-0.25, 0.10, -0.60, 0.32, 0.0),
-    "anterior": (0.30, 0.10, -0.60, 0.42, 0.35),
-    "lateral": (0.95, -0.15, 0.10, 0.0, 0.45),
-    "inferior": (0.10, 0.98, 0.10, 0.0, 0.0),
-    "posterior": (0.15, 0.20, 0.95, -0.35, 0.0),
+#: Shape of what is more than a number for each record, and what a textbook heart has other than 0 (see `Heart`).
+SHAPES: dict[str, tuple[int, ...]] = {
+    "t_turn": (2,),
+    "pathway": (3,),
+    "scar": (len(TERRITORIES),),
+    "injury": (len(TERRITORIES),),
+    "ischemia": (len(TERRITORIES),),
+    "st": (3,),
+    "individual": (VARIED, 1 + PARTS),
+    "corners": (CORNERS, 1 + PARTS),
+    "corner_width": (CORNERS,),
 }
-#: Number of components of a wave's vector.
-PARTS = 5
-#: Number of bell curves of a beat that `Heart.individual` varies, and of corners of its QRS complex.
-VARIED, CORNERS = 16, 9
-
-# Rows of waves: center (as a fraction of the duration), widths before and after it (likewise), vector (mV: to the left,
-# to the feet, to the back, local components `front` and `side`). Sizes were tuned to PTB-XL's folds 1 to 8;
-# directions and order are those of Macfarlane et al.
-
-#: Septum, apex, free wall, base.
-NORMAL_QRS = [
-    (0.20, 0.085, 0.085, (-0.12, -0.05, -0.22)),
-    (0.40, 0.100, 0.100, (0.84, 0.56, -0.36, 0.36, 0.42)),
-    (0.56, 0.100, 0.100, (1.02, 0.52, 0.66, -1.15, 0.30)),
-    (0.80, 0.085, 0.085, (-0.16, -0.06, 0.44, -0.27, 0.0)),
-]
-#: Left bundle branch block: no rightward septal force; slow activation to the left and backwards.
-LEFT_BLOCK_QRS = [
-    (0.18, 0.09, 0.09, (0.30, 0.08, 0.10, -0.05, 0.0)),
-    (0.42, 0.12, 0.12, (0.85, 0.02, 0.85, -0.75, -0.55)),
-    (0.68, 0.12, 0.11, (0.95, -0.22, 0.95, -0.75, -0.65)),
-]
-#: Right bundle branch block: late activation of the right ventricle, to the right and forwards.
-RIGHT_BLOCK_QRS = [
-    (0.60, 0.10, 0.10, (-0.05, 0.0, -0.40, 0.35)),
-    (0.84, 0.12, 0.14, (-0.36, 0.0, -0.75, 0.30)),
-    (1.14, 0.13, 0.18, (-0.26, 0.0, -0.42, 0.20)),
-]
-#: Islands of late-activated muscle; their vectors differ between hearts.
-ISLANDS = [(0.66, 0.055, 0.055, (0.0, 0.0, 0.0)), (0.90, 0.07, 0.08, (0.0, 0.0, 0.0))]
-#: Right atrium, left atrium.
-P_WAVE = [(0.36, 0.17, 0.17, (0.03, 0.095, -0.04)), (0.64, 0.17, 0.17, (0.06, 0.05, 0.04))]
-#: A beat of ventricular origin, with these sizes in mV; its direction is a parameter.
-VENTRICULAR_QRS = [(0.22, 0.09, 0.10, (0.0,)), (0.48, 0.13, 0.13, (0.0,)), (0.76, 0.12, 0.12, (0.0,))]
-VENTRICULAR_SIZES = (0.55, 1.55, 0.85)
-#: Reduction of septum, apex and free wall by a complete scar in mV, and of the middle of a left bundle branch block.
-SCAR_LOSS, SCAR_LOSS_BLOCKED = (0.36, 0.70, 0.22), 0.5
-#: Seconds by which a complete block or delay prolongs the QRS complex, and an enlarged left atrium the P wave.
-LEFT_BLOCK_DELAY, RIGHT_BLOCK_DELAY, FASCICLE_DELAY, DELAY, LEFT_ATRIUM_DELAY = 0.060, 0.045, 0.006, 0.045, 0.025
-#: Delta wave: time of its peak and widths before and after (seconds); size in mV; seconds by which it widens QRS.
-DELTA_WAVE, DELTA_SIZE, DELTA_DURATION = (0.032, 0.016, 0.020), 0.55, 0.028
-#: T wave in mV; mV that strain and ischemia of degree 1 add to it, and that strain adds to the ST segment.
-T_VECTOR = (0.42, 0.19, -0.32, 0.0, 0.05)
-STRAIN_T, ISCHEMIA_T, STRAIN_ST = 0.42, 0.45, 0.10
-#: Textbook QT interval and QRS duration in seconds, and the time from the peak of T to its end.
-USUAL_QT, USUAL_QRS, T_PEAK_TO_END = 0.39, 0.09, 0.085
+USUAL = {
+    "qrs": textbook.USUAL_QRS,
+    "qrs_gain": 1.0,
+    "p_duration": 0.1,
+    "p_gain": 1.0,
+    "qt": textbook.USUAL_QT,
+    "t_gain": 1.0,
+    "corner_width": 0.006,
+}
 
 
 @dataclass
@@ -150,84 +119,59 @@ class Heart:
 
     @classmethod
     def healthy(cls, count: int) -> Heart:
-        """Make `count` textbook hearts."""
-        wide = {
-            **{"t_turn": (2,), "pathway": (3,), "scar": (5,), "injury": (5,), "ischemia": (5,), "st": (3,)},
-            **{"individual": (VARIED, 1 + PARTS), "corners": (CORNERS, 1 + PARTS), "corner_width": (CORNERS,)},
+        """So many textbook hearts."""
+        values = {
+            one.name: torch.full((count, *SHAPES.get(one.name, ())), USUAL.get(one.name, 0.0)) for one in fields(cls)
         }
-        usual = {"qrs": 0.09, "qrs_gain": 1.0, "p_duration": 0.1, "p_gain": 1.0, "qt": 0.39, "t_gain": 1.0}
-        usual["corner_width"] = 0.006
-        return cls(
-            **{one.name: torch.full((count, *wide.get(one.name, ())), usual.get(one.name, 0.0)) for one in fields(cls)}
-        )
+        return cls(**values)
 
 
 def depolarization(heart: Heart) -> tuple[Bells, Tensor]:
     """Compute the QRS complex and its duration in seconds (B,)."""
     count = heart.qrs.shape[0]
     fixed = _fixed(heart)
-    normal = _bells(
-        heart,
-        NORMAL_QRS,
-    )
-    # Left ventricular load adds to the free wall, backwards and to the left; right load adds forwards and to the right
-    left, right = heart.left_load[:, None], heart.right_load[:, None]
-    normal.vector[:, 0] += left * fixed(0, 0, 0.20)  # less septal r: poor progression in V1 to V3
-    normal.vector[:, 1] += left * fixed(0.30, -0.05, 0.20, -0.1, 0.1) + right * fixed(-0.55, 0.25, -0.25)
-    normal.vector[:, 2] += left * fixed(0.95, -0.15, 0.75, -0.3, 0.2) + right * fixed(-1.15, 0.25, -0.95, 0.1, -0.2)
-    normal.vector[:, 3] += left * fixed(0, 0, 0.25) + right * fixed(-0.35, 0, 0)
-    # A blocked fascicle: first away from its wall, then late towards it
-    front, back = heart.anterior_block[:, None], heart.posterior_block[:, None]
-    normal.vector[:, 0] += front * fixed(0.05, 0.25, 0.05) + back * fixed(0.30, -0.25, 0)
-    normal.vector[:, 1] += front * fixed(-0.05, -0.70, 0.1, 0, -0.15) + back * fixed(-0.75, 0.40, 0)
-    normal.vector[:, 2] += front * fixed(-0.05, -1.02, 0.05, 0, -0.35) + back * fixed(-1.05, 0.55, 0)
-    # A scar removes the early forces of its territory
+    normal = _bells(heart, textbook.NORMAL_QRS)
+    left, right = heart.left_load[:, None, None], heart.right_load[:, None, None]
+    normal.vector += left * fixed(textbook.LEFT_LOAD) + right * fixed(textbook.RIGHT_LOAD)
+    front, back = heart.anterior_block[:, None, None], heart.posterior_block[:, None, None]
+    normal.vector += front * fixed(textbook.ANTERIOR_FASCICLE) + back * fixed(textbook.POSTERIOR_FASCICLE)
+    # A scar: the early forces that would come from there are missing
     lost = heart.scar @ _directions(heart)  # (B, PARTS)
-    normal.vector[:, 0] -= SCAR_LOSS[0] * lost
-    normal.vector[:, 1] -= SCAR_LOSS[1] * lost
-    normal.vector[:, 2] -= SCAR_LOSS[2] * lost
-    # Left bundle branch block: no rightward septal force; slow, notched activation to the left and back
+    for part, loss in enumerate(textbook.SCAR_LOSS):
+        normal.vector[:, part] -= loss * lost
+    # Left bundle branch block: no septal force to the right, a slow and notched way to the left and back
     block = heart.left_block.clamp(0, 1)[:, None]
     normal.vector *= (1 - block)[..., None]
-    slow = _bells(
-        heart,
-        LEFT_BLOCK_QRS,
-    )
-    slow.vector[:, 1] -= SCAR_LOSS_BLOCKED * lost
+    slow = _bells(heart, textbook.LEFT_BLOCK_QRS)
+    slow.vector[:, 1] -= textbook.SCAR_LOSS_BLOCKED * lost
     slow.vector *= block[..., None]
-    # Right bundle branch block: late activation of the right ventricle, to the right and forwards
-    late = _bells(
-        heart,
-        RIGHT_BLOCK_QRS,
-    )
+    # Right bundle branch block: the right ventricle comes late, to the right and forwards
+    late = _bells(heart, textbook.RIGHT_BLOCK_QRS)
     late.vector *= heart.right_block[:, None, None]
-    # Islands of late-activated muscle
-    islands = _bells(heart, ISLANDS)
-    islands.vector += heart.fragments[:, None, None] * 2.2 * heart.individual[:, 10:12, 1:]
+    # Islands of late muscle
+    islands = _bells(heart, textbook.ISLANDS)
+    islands.vector += heart.fragments[:, None, None] * textbook.ISLAND_SIZE * heart.individual[:, 10:12, 1:]
     every = joined(normal, slow, late, islands)
     own = heart.individual[:, : every.center.shape[1]]
     here = every.vector.abs().sum(dim=2, keepdim=True).clamp(max=1)
     every.vector = every.vector + own[..., 1:] * here
     widths = (0.5 * own[..., 0]).exp()
-    duration = (
-        heart.qrs + LEFT_BLOCK_DELAY * heart.left_block + DELAY * heart.delay + FASCICLE_DELAY * (front + back)[:, 0]
-    )
+    duration = heart.qrs + textbook.LEFT_BLOCK_DELAY * heart.left_block + textbook.DELAY * heart.delay
+    duration = duration + textbook.FASCICLE_DELAY * (heart.anterior_block + heart.posterior_block)
     slower = (duration * (1 + 0.25 * heart.delay))[:, None] * widths
-    every.center, every.before, every.after = (
-        every.center * duration[:, None],
-        every.before * slower,
-        every.after * slower,
-    )
-    # A delta wave begins early and widens the complex by the same amount
+    every.center = every.center * duration[:, None]
+    every.before = every.before * slower
+    every.after = every.after * slower
+    # A delta wave begins before, and widens the complex by as much
     delta = Bells(
-        torch.full_like(duration, DELTA_WAVE[0])[:, None],
-        torch.full_like(duration, DELTA_WAVE[1])[:, None],
-        torch.full_like(duration, DELTA_WAVE[2])[:, None],
-        _whole((DELTA_SIZE * heart.preexcitation)[:, None] * heart.pathway)[:, None],
+        torch.full_like(duration, textbook.DELTA_WAVE[0])[:, None],
+        torch.full_like(duration, textbook.DELTA_WAVE[1])[:, None],
+        torch.full_like(duration, textbook.DELTA_WAVE[2])[:, None],
+        _whole((textbook.DELTA_SIZE * heart.preexcitation)[:, None] * heart.pathway)[:, None],
     )
-    every.center = every.center + DELTA_DURATION * heart.preexcitation[:, None]
+    every.center = every.center + textbook.DELTA_DURATION * heart.preexcitation[:, None]
     every.vector = every.vector * heart.qrs_gain[:, None, None]
-    total = duration + RIGHT_BLOCK_DELAY * heart.right_block + DELTA_DURATION * heart.preexcitation
+    total = duration + textbook.RIGHT_BLOCK_DELAY * heart.right_block + textbook.DELTA_DURATION * heart.preexcitation
     assert every.vector.shape == (count, every.center.shape[1], PARTS)
     return joined(every, delta), total
 
@@ -251,28 +195,31 @@ def repolarization(heart: Heart, qrs: Bells, duration: Tensor) -> Bells:
     fixed, directions = _fixed(heart), _directions(heart)
     forces = (qrs.vector * (qrs.before + qrs.after)[..., None]).sum(dim=1)  # (B, PARTS), the area of the complex
     against = -forces / forces.norm(dim=1, keepdim=True).clamp(min=1e-4)
-    t = fixed(*T_VECTOR).expand(len(duration), -1)
+    t = fixed([textbook.T_VECTOR])[0].expand(len(duration), -1)
     own = heart.individual[:, -1, 1:]
     turned = (t[:, None, :3] @ rotation_about(heart.t_turn).transpose(1, 2))[:, 0]
     t = torch.cat([turned, t[:, 3:]], dim=1) + own
     t = t * heart.t_gain[:, None]
-    t = t + STRAIN_T * heart.strain[:, None] * against - ISCHEMIA_T * heart.ischemia @ directions
+    t = t + textbook.STRAIN_T * heart.strain[:, None] * against - textbook.ISCHEMIA_T * heart.ischemia @ directions
     t = t * (1 + 0.8 * heart.peak[:, None])
     narrow = 1 - 0.35 * heart.peak.clamp(0, 1)
-    scale = (heart.qt - heart.st_longer) / USUAL_QT  # calcium does not change the T wave
-    end = heart.qt + duration - USUAL_QRS  # a wide complex delays its repolarisation
-    peak = end - T_PEAK_TO_END * scale * narrow
-    st = _whole(heart.st) + heart.injury @ directions + STRAIN_ST * heart.strain[:, None] * against
+    scale = (heart.qt - heart.st_longer) / textbook.USUAL_QT  # calcium leaves the T wave as it is
+    end = heart.qt + duration - textbook.USUAL_QRS  # a wide complex delays its repolarisation
+    peak = end - textbook.T_PEAK_TO_END * scale * narrow
+    st = _whole(heart.st) + heart.injury @ directions + textbook.STRAIN_ST * heart.strain[:, None] * against
     plateau = (duration + peak) / 2 - 0.02
     short = torch.full_like(scale, 0.008)
+    u, notch, coved_st, coved_t = fixed(
+        [textbook.U_DIRECTION, textbook.NOTCH_DIRECTION, textbook.COVED_ST, textbook.COVED_T]
+    )
     waves = [
         (peak, 0.062 * scale * narrow * (0.4 * heart.individual[:, -1, 0]).exp(), 0.036 * scale * narrow, t),
         (plateau, (plateau - duration) * 0.75, (peak - plateau) * 0.55, st),
         (plateau, (plateau - duration) * 0.50, (peak - plateau) * 0.50, heart.sag[:, None] * against),
-        (end + 0.075, 0.028 * scale, 0.034 * scale, heart.u_gain[:, None] * fixed(0.45, 0.35, -0.7)),
-        (duration + 0.008, short, short * 1.5, heart.notch[:, None] * fixed(0.75, 0.55, -0.2)),
-        (duration + 0.010, short * 2, short * 5, heart.coved[:, None] * fixed(-0.25, 0.0, -0.6, 0.7, 0.0)),
-        (peak, 0.05 * scale, 0.036 * scale, -0.6 * heart.coved[:, None] * fixed(-0.25, 0.0, -0.6, 0.5, 0.0)),
+        (end + 0.075, 0.028 * scale, 0.034 * scale, heart.u_gain[:, None] * u),
+        (duration + 0.008, short, short * 1.5, heart.notch[:, None] * notch),
+        (duration + 0.010, short * 2, short * 5, heart.coved[:, None] * coved_st),
+        (peak, 0.05 * scale, 0.036 * scale, textbook.COVED_T_SIZE * heart.coved[:, None] * coved_t),
     ]
     center, before, after, vector = zip(*waves, strict=True)
     return Bells(torch.stack(center, 1), torch.stack(before, 1), torch.stack(after, 1), torch.stack(vector, 1))
@@ -286,13 +233,13 @@ def rotation_about(turn: Tensor) -> Tensor:
 def atrial(heart: Heart) -> Bells:
     """Compute the P wave, right atrium before left; times are from its onset."""
     fixed = _fixed(heart)
-    wave = _bells(heart, P_WAVE)
+    wave = _bells(heart, textbook.P_WAVE)
     wave.vector += 0.12 * heart.individual[:, -3:-1, 1:]
-    right, left = heart.right_atrium[:, None], heart.left_atrium[:, None]
-    wave.vector[:, 0] += right * fixed(0.0, 0.11, -0.03)
-    wave.vector[:, 1] += left * fixed(0.02, 0.01, 0.08)
+    more_right, more_left = fixed([textbook.RIGHT_ATRIUM, textbook.LEFT_ATRIUM])
+    wave.vector[:, 0] += heart.right_atrium[:, None] * more_right
+    wave.vector[:, 1] += heart.left_atrium[:, None] * more_left
     wave.vector = wave.vector * heart.p_gain[:, None, None]
-    duration = heart.p_duration + LEFT_ATRIUM_DELAY * heart.left_atrium
+    duration = heart.p_duration + textbook.LEFT_ATRIUM_DELAY * heart.left_atrium
     wave.center[:, 1] += 0.06 * heart.left_atrium
     wave.center, wave.before, wave.after = (one * duration[:, None] for one in (wave.center, wave.before, wave.after))
     return wave
@@ -306,19 +253,21 @@ def ventricular(heart: Heart, direction: Tensor, duration: Tensor) -> Bells:
         direction: (B, 3) unit vectors pointing away from the origin of the beat.
         duration: (B,) QRS duration, seconds.
     """
-    turn = torch.tensor([[0.25, 0.0, 0.9], [0.0, 0.0, 0.0], [-0.5, 0.0, -0.6]], device=duration.device)
-    shape = _bells(heart, VENTRICULAR_QRS)
-    size = torch.tensor(VENTRICULAR_SIZES, device=duration.device)
-    shape.vector = _whole((direction[:, None] + 0.35 * turn) * size[:, None] * heart.qrs_gain[:, None, None])
+    turn = torch.tensor(textbook.VENTRICULAR_TURN, device=duration.device)
+    shape = _bells(heart, textbook.VENTRICULAR_QRS)
+    size = torch.tensor(textbook.VENTRICULAR_SIZES, device=duration.device)
+    shape.vector = _whole(
+        (direction[:, None] + textbook.VENTRICULAR_BEND * turn) * size[:, None] * heart.qrs_gain[:, None, None]
+    )
     shape.vector += 0.6 * heart.individual[:, :3, 1:]
     for name in ("center", "before", "after"):
         setattr(shape, name, getattr(shape, name) * duration[:, None])
-    end = heart.qt + duration - USUAL_QRS
+    end = heart.qt + duration - textbook.USUAL_QRS
     opposite = Bells(
         (end - 0.09)[:, None],
         torch.full_like(end, 0.075)[:, None],
         torch.full_like(end, 0.045)[:, None],
-        _whole(-0.55 * direction[:, None] * heart.qrs_gain[:, None, None]),
+        _whole(textbook.VENTRICULAR_T * direction[:, None] * heart.qrs_gain[:, None, None]),
     )
     return joined(shape, opposite)
 
@@ -330,9 +279,9 @@ def _bells(heart: Heart, rows: Sequence[tuple[float, float, float, tuple[float, 
     return Bells(*(one.expand(len(heart.qrs), *one.shape).clone() for one in columns))
 
 
-def _fixed(heart: Heart) -> Callable[..., Tensor]:
-    """Return a function that makes vectors (PARTS,) on the heart's device; omitted components are 0."""
-    return lambda *parts: torch.tensor([*parts, *(0.0,) * (PARTS - len(parts))], device=heart.qrs.device)
+def _fixed(heart: Heart) -> Callable[[Sequence[Sequence[float]]], Tensor]:
+    """Makes vectors (rows, PARTS) on the heart's device; parts that are left out are 0."""
+    return lambda rows: torch.tensor([[*one, *(0.0,) * (PARTS - len(one))] for one in rows], device=heart.qrs.device)
 
 
 def _whole(spatial: Tensor) -> Tensor:

@@ -87,7 +87,13 @@ def draw_patients(draws: Draws, mix: str = "balanced") -> Patients:
         phases=draws.uniform("fast atria phases", 0, 1, 4),
     )
     return Patients(
-        *(age, male, rhythm, heart, matrices, direction, fast),
+        age,
+        male,
+        rhythm,
+        heart,
+        matrices,
+        direction,
+        fast,
         uniform=draws.uniform("beats uniform", 0, 1, 3, BEATS),
         normal=draws.normal("beats normal", 0, 1, 2, BEATS),
         causes=causes,

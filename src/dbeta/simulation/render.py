@@ -137,7 +137,12 @@ def _ventricles(heart: Heart, beats: Beats, samples: int, rate: float, focus: Te
     quick = (soonest < 1.25 * heart.qt + 0.1).nonzero()[:, 0]
     if len(quick):
         before, _ = _looked_up(
-            *(taken(here, quick), shapes, rows[quick], samples, rate, BEGIN),
+            taken(here, quick),
+            shapes,
+            rows[quick],
+            samples,
+            rate,
+            BEGIN,
             turning=turning[quick],
             stretch=stretch[quick],
             current=current[quick] - 1,

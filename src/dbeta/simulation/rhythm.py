@@ -17,8 +17,17 @@ from torch import Tensor
 
 #: Rhythms; `Rhythm.kind` is an index into these.
 KINDS = (
-    *("sinus", "atrial fibrillation", "atrial flutter", "supraventricular tachycardia", "ectopic atrial", "junctional"),
-    *("ventricular pacing", "dual-chamber pacing", "second-degree type I", "second-degree 2:1", "third-degree"),
+    "sinus",
+    "atrial fibrillation",
+    "atrial flutter",
+    "supraventricular tachycardia",
+    "ectopic atrial",
+    "junctional",
+    "ventricular pacing",
+    "dual-chamber pacing",
+    "second-degree type I",
+    "second-degree 2:1",
+    "third-degree",
 )
 SINUS, FIBRILLATION, FLUTTER, SVT, ECTOPIC, JUNCTIONAL, PACED, DUAL_PACED, WENCKEBACH, TWO_TO_ONE, COMPLETE = range(
     len(KINDS)

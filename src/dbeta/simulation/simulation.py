@@ -119,7 +119,12 @@ def _recorded(
 ) -> tuple[Clean, Measures, Recordings]:
     """Simulate the signals of a few records, writing the recorded ones into `out` (B, 12, T)."""
     clean = render(
-        *(patients.heart, beats, patients.matrices, SECONDS, RATE, patients.focus),
+        patients.heart,
+        beats,
+        patients.matrices,
+        SECONDS,
+        RATE,
+        patients.focus,
         rhythm=patients.rhythm,
         fast=patients.fast,
     )

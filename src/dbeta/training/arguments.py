@@ -3,38 +3,26 @@
 from __future__ import annotations
 
 import functools
-import math
 import sys
-import types
 import typing
 from collections.abc import Mapping
 from dataclasses import fields
 from difflib import get_close_matches
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import ConfigDict, Field, StrictBool, TypeAdapter, ValidationError
+from pydantic import Field, StrictBool
 from transformers import TrainingArguments
 
 from dbeta.checkpoints.read import fastest_dtype
 from dbeta.errors import DBetaError
-from dbeta.training.settings import Amount, Count, Positive, settings
+from dbeta.training.settings import Amount, Count, Positive, check_value, settings
 
 if typing.TYPE_CHECKING:
     from dbeta.training.recipe import Recipe
 
 STRATEGIES = ("save_strategy", "eval_strategy", "logging_strategy")
-#: What error messages say is allowed, by type.
-WORDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    dict: "settings of its own",
-    list: "a list",
-}
 
 
 @settings()
@@ -107,21 +95,7 @@ def _typed(key: str, value: Any) -> Any:
         raise DBetaError(f"{key} has no value; give one or leave it out")
     if key in STRATEGIES and value == "epoch":
         raise DBetaError(f"{key} counts in steps, since a run is one long epoch; choose steps")
-    kinds = _kinds(hints[key])
-    if {int, float} & set(kinds):
-        value = _number(value, whole=float not in kinds)
-    if key in {one.name for one in fields(_Checked)}:
-        return value
-    try:
-        value = TypeAdapter(hints[key], config=ConfigDict(arbitrary_types_allowed=True)).validate_python(
-            value, strict=True
-        )
-    except ValidationError:
-        words = " or ".join(dict.fromkeys(WORDS[kind] for kind in kinds if kind in WORDS)) or "left out"
-        raise DBetaError(f"{key} must be {words}, not {value!r}") from None
-    if isinstance(value, float) and not math.isfinite(value):
-        raise DBetaError(f"{key} must be a finite number, not {value!r}")
-    return value
+    return value if key == "bf16" else check_value(key, value, hints[key])  # which may also be "auto"
 
 
 @functools.cache
@@ -129,25 +103,3 @@ def _hints() -> dict[str, Any]:
     """The type of each setting."""
     hints = typing.get_type_hints(TrainingArguments)
     return {one.name: hints[one.name] for one in fields(TrainingArguments)}
-
-
-def _kinds(hint: Any) -> list[type]:
-    """The plain types that a type hint allows, text for an enumeration."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return [kind for part in typing.get_args(hint) for kind in _kinds(part)]
-    kind = typing.get_origin(hint) or hint
-    return [str] if isinstance(kind, type) and issubclass(kind, Enum) else [kind]
-
-
-def _number(value: Any, *, whole: bool) -> Any:
-    """A number that is written as text, or with a point though it is whole, as the number; all else unchanged."""
-    if isinstance(value, str):
-        try:
-            number = float(value)
-        except ValueError:
-            return value
-    elif isinstance(value, float):
-        number = value
-    else:
-        return value
-    return int(number) if whole and number.is_integer() else number

@@ -18,7 +18,8 @@ from dbeta.model.distributed import world_size
 from dbeta.training.arguments import training_arguments
 from dbeta.training.data import load_data
 from dbeta.training.flops import count_flops
-from dbeta.training.pretrain import count_steps, load_tokenizer, make_config
+from dbeta.training.model_config import make_config
+from dbeta.training.pretrain import count_steps, load_tokenizer
 from dbeta.training.recipe import Recipe
 
 #: Batch size of the timed step; the time of a step is scaled to the run's batch.

@@ -5,7 +5,6 @@ The step with the best zero-shot AUROC on the validation split is kept, with the
 
 from __future__ import annotations
 
-import inspect
 import json
 import shutil
 from collections.abc import Sequence
@@ -19,12 +18,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from dbeta.checkpoints.names import BUNDLED, PANEL_FILE
+from dbeta.checkpoints.names import PANEL_FILE
 from dbeta.checkpoints.text_embeddings import save_text_embeddings
 from dbeta.corpus.tokenizer import train_tokenizer
 from dbeta.errors import DBetaError
-from dbeta.model import DBetaConfig, DBetaModel
-from dbeta.model.config import PRESETS
+from dbeta.model import DBetaModel
 from dbeta.model.distributed import world_size
 from dbeta.model.processor import DBetaProcessor
 from dbeta.training.arguments import training_arguments
@@ -32,57 +30,11 @@ from dbeta.training.card import write_card
 from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import Data, Panel, load_data
 from dbeta.training.figures import draw_log
+from dbeta.training.model_config import make_config, read_start
 from dbeta.training.recipe import Recipe
 from dbeta.training.stream import TrainingStream
 from dbeta.training.trainer import PretrainTrainer, last_checkpoint, remove_incomplete
 from dbeta.training.validation import FEWEST_POSITIVES, embed_corpus, zero_shot_auroc
-
-
-def make_config(recipe: Recipe) -> DBetaConfig:
-    """The configuration that a recipe describes.
-
-    Raises:
-        DBetaError: a setting is unknown or impossible.
-    """
-    start = recipe.start_folder
-    settings = {} if start is None else _read_start(start)
-    if start is not None and recipe.text_encoder is not None:
-        raise DBetaError(f"{recipe.where}: start_from brings its own text encoder; leave text_encoder out")
-    if recipe.start_share and start is None:
-        raise DBetaError(f"{recipe.where}: start_share needs start_from; name a checkpoint to start from")
-    try:
-        if start is None:
-            config = PRESETS[recipe.preset](**recipe.model)
-        else:
-            config = DBetaConfig.from_dict(settings | recipe.model)
-    except (TypeError, ValueError) as error:
-        raise DBetaError(f"{recipe.where}: invalid model settings ({error})") from None
-    for name in ("ecg_layers", "ecg_heads", "fusion_layers", "fusion_heads", "mem_layers", "mem_heads", "hidden_size"):
-        count = getattr(config, name)
-        if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise DBetaError(f"{recipe.where}: model.{name} must be a whole number of at least 1, not {count!r}")
-    if config.n_kept_tokens < 1:
-        raise DBetaError(f"{recipe.where}: model.ecg_mask_ratio masks every token of a recording; lower it")
-    known = inspect.signature(DBetaConfig.__init__).parameters
-    for name in recipe.model:  # `PretrainedConfig` would silently accept it
-        if name not in known and name != "faithful":
-            raise DBetaError(f"{recipe.where}: unknown model setting {name!r}")
-    return config
-
-
-def _read_start(folder: Path) -> dict[str, Any]:
-    """Read the configuration of the checkpoint that a recipe starts from."""
-    config, weights = folder / "config.json", folder / "model.safetensors"
-    try:
-        settings = json.loads(config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DBetaError(
-            f"start_from: {config}: cannot be read ({error}); name the folder of a checkpoint, "
-            f"or {' or '.join(BUNDLED)}"
-        ) from None
-    if not isinstance(settings, dict) or not weights.is_file():
-        raise DBetaError(f"start_from: {folder}: not a checkpoint; name a folder written by `dbeta pretrain`")
-    return settings
 
 
 def load_tokenizer(recipe: Recipe) -> Any:
@@ -254,7 +206,7 @@ def _trained_on(recipe: Recipe, data: Data) -> list[str] | None:
     """Names of the datasets the weights were trained on, including those of the starting checkpoint."""
     sources = {rows.source for rows in data.training}
     if recipe.start_folder is not None:
-        before = _read_start(recipe.start_folder).get("trained_on")
+        before = read_start(recipe.start_folder).get("trained_on")
         if before is None:
             return None  # what it was trained on is unknown
         sources |= set(before)
@@ -297,6 +249,8 @@ def write_result(trainer: PretrainTrainer, recipe: Recipe, data: Data) -> None:
         shutil.copyfile(partial / "config.json", partial / "last" / "config.json")
         shutil.copyfile(last / "model.safetensors", partial / "last" / "model.safetensors")
         processor.save_pretrained(partial / "last")
+    # Not `replacing`, since the output folder also holds the steps of the run: the weights, which tell a finished run,
+    # come last
     mode = (partial / "config.json").stat().st_mode
     shutil.rmtree(output / "last", ignore_errors=True)
     for file in sorted(partial.iterdir(), key=lambda file: file.name == "model.safetensors"):

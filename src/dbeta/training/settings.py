@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import functools
+import math
+import types
+import typing
 from collections.abc import Mapping
+from enum import Enum
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
 from dbeta.errors import DBetaError
 
 Class = TypeVar("Class", bound=type)
+#: What `check_value` says is allowed, by type.
+WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    dict: "a mapping",
+    list: "a list",
+}
 
 
 def _number(value: Any) -> Any:
@@ -81,3 +94,48 @@ def explain(kind: Any, error: ValidationError, values: Mapping[str, Any]) -> str
     if field is None or (kind is not None and isinstance(given, Mapping)):
         return f"{'.'.join(keys)}: {first['ctx']['error']}".removeprefix(": ")
     return f"{'.'.join(keys)} must be {field.description}, not {given!r}"
+
+
+def check_value(key: str, value: Any, hint: Any) -> Any:
+    """Check a setting of a class that is not ours against the type that the class declares for it.
+
+    Args:
+        key: its name, for the message.
+        value: as YAML gave it.
+        hint: the type.
+
+    Returns:
+        The value; a number if it was one written as text, such as 1e-3, which YAML 1.1 does not know as a number.
+
+    Raises:
+        DBetaError: the value is of another type, or not finite.
+    """
+    value = _plain_number(value, hint)
+    try:
+        value = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value, strict=True)
+    except ValidationError:
+        words = dict.fromkeys(WORDS[kind] for kind in _kinds(hint) if kind in WORDS)
+        raise DBetaError(f"{key} must be {' or '.join(words) or 'left out'}, not {value!r}") from None
+    if isinstance(value, float) and not math.isfinite(value):
+        raise DBetaError(f"{key} must be a finite number, not {value!r}")
+    return value
+
+
+def _plain_number(value: Any, hint: Any) -> Any:
+    """Where a type wants a number: one that is written as text, or as 2.0 for 2, as the number; all else unchanged."""
+    kinds = _kinds(hint)
+    if not {int, float} & set(kinds) or not isinstance(value, str | float):
+        return value
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return int(number) if float not in kinds and number.is_integer() else number
+
+
+def _kinds(hint: Any) -> list[type]:
+    """The plain types that a type hint allows, text for an enumeration."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return [kind for part in typing.get_args(hint) for kind in _kinds(part)]
+    kind = typing.get_origin(hint) or hint
+    return [str] if isinstance(kind, type) and issubclass(kind, Enum) else [kind]

@@ -1,1 +1,1 @@
-"""What any room may use: worker processes, whole files, fingerprints, the notice."""
+"""Helpers for all packages: worker processes, atomic files, fingerprints, the research-only notice."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -10,6 +11,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from dbeta.errors import DBetaError
 
 
 @contextlib.contextmanager
@@ -47,6 +50,37 @@ def replacing(target: Path) -> Iterator[Path]:
         else:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def check_writable(target: Path) -> None:
+    """Check that a file or folder can be created beside others of this place, before any work is done.
+
+    Args:
+        target: file or folder to write; its parent must exist.
+
+    Raises:
+        DBetaError: it cannot.
+    """
+    probe = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise unwritable(target, error) from error
+
+
+def unwritable(target: Path, error: OSError, kept: str = "") -> DBetaError:
+    """Make the error for an output that could not be written, which names the output and not a temporary file.
+
+    Args:
+        target: the output, as the user gave it.
+        error: the reason.
+        kept: what an interrupted run has kept, if anything, such as "finished shards".
+    """
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    again = f"free some space and run again{f': {kept} are kept' if kept else ''}"
+    advice = again if full else "name a place that you may write to"
+    return DBetaError(f"{target}: cannot be written ({error.strerror or error}); {advice}")
 
 
 def remove_unfinished(folder: Path) -> None:

@@ -6,6 +6,9 @@
 - `source_fingerprint`: the records of a raw dataset, in order. Stored in the plan of a corpus build.
 - `training_texts_fingerprint`: the texts of a corpus's training split. Stored in its table of negatives.
 - `benchmark_fingerprint`: samples, labels and splits of an evaluation. Stored in `metrics.json`.
+- `signal_digest`: a prepared signal. Part of the one before, and the name of a cached embedding.
+- `names_fingerprint`: the recordings of a batch run, in order. Stored in its plan.
+- `run_fingerprint`: everything that determines a fine-tuning run. Part of the name of its folder.
 
 Torch is imported only inside the functions that need it, so that the others run without it.
 """
@@ -142,3 +145,21 @@ def benchmark_fingerprint(
         found.update(f"{row['record_id']} {row['patient_id']} {row['split']} ".encode())
         found.update(digests[i] + labels[i].tobytes())
     return found.hexdigest()
+
+
+def signal_digest(signal: np.ndarray) -> bytes:
+    """Hash a prepared signal: `DIGEST_SIZE` bytes."""
+    return hashlib.blake2b(signal.tobytes(), digest_size=DIGEST_SIZE).digest()
+
+
+def names_fingerprint(names: Iterable[str]) -> str:
+    """Hash names, including their order; file names that are not valid text may be among them."""
+    digest = hashlib.sha256()
+    for name in names:
+        digest.update(name.encode("utf-8", "surrogateescape") + b"\0")
+    return digest.hexdigest()
+
+
+def run_fingerprint(facts: tuple[object, ...]) -> str:
+    """Hash what determines a run, by its `repr`: 16 hexadecimal digits."""
+    return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()

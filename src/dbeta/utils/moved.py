@@ -1,4 +1,4 @@
-"""Keeps the module names of version 0.1.0 importable for one release, with a DeprecationWarning."""
+"""Keeps old module names importable for one release, with a DeprecationWarning."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import warnings
 from types import ModuleType
 from typing import Any
 
+# These modules lie above `utils`, but the layers hold, since nothing here depends on them: a module is loaded by name
+# only when a user asks for an old name, which is then forwarded to it.
 #: Old module → new module, each within `dbeta`.
 MOVED = {
     "checkpoint": "checkpoints.read",
@@ -42,7 +44,7 @@ MOVED = {
     "corpus.simulate.torso": "simulation.torso",
     "corpus.simulate.waves": "simulation.waves",
 }
-#: Names that went to another module than the rest of theirs.
+#: Names that moved to a different module than the rest of their old module.
 MOVED_NAMES = {
     ("checkpoint", "load"): "inference.load",
     ("checkpoint", "save_text_embeddings"): "checkpoints.text_embeddings",
@@ -50,15 +52,15 @@ MOVED_NAMES = {
 }
 
 
-#: Packages that had a module which moved out of them. Python does not import them for what is in `sys.modules`.
+#: Packages that modules have moved out of. Python does not import them for modules that are in `sys.modules` already.
 PARENTS = ("corpus", "evaluation")
 
 
 def old_child(package: str, name: str) -> ModuleType:
-    """Find an old module by its dotted path, as in `dbeta.evaluation.conditions`; the `__getattr__` of `PARENTS`.
+    """Find an old module by its dotted path, such as `dbeta.evaluation.conditions`; the `__getattr__` of `PARENTS`.
 
     Raises:
-        AttributeError: there was none of that name.
+        AttributeError: there was no module of that name.
     """
     try:
         return sys.modules[f"{package}.{name}"]
@@ -67,10 +69,12 @@ def old_child(package: str, name: str) -> ModuleType:
 
 
 class _MovedModule(ModuleType):
-    """Stands in `sys.modules` for an old module, and imports names from the new one when they are asked for."""
+    """Stand-in for an old module in `sys.modules`; imports names from the new module on access."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):  # of the import system, not of a user
+        if name == "__all__":  # asked for by `from … import *`
+            return self._public_names()
+        if name.startswith("__"):  # asked for by the import system, not by a user
             raise AttributeError(name)
         if f"{self.__name__}.{name}" in sys.modules:
             return sys.modules[f"{self.__name__}.{name}"]
@@ -84,8 +88,21 @@ class _MovedModule(ModuleType):
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         return value
 
+    def _public_names(self) -> list[str]:
+        """Names that the new module defines, and those that moved elsewhere."""
+        old = self.__name__.removeprefix("dbeta.")
+        new = importlib.import_module(f"dbeta.{MOVED[old]}")
+        own = {
+            name
+            for name, value in vars(new).items()
+            if not name.startswith("_")
+            and not isinstance(value, ModuleType)
+            and getattr(value, "__module__", new.__name__) == new.__name__
+        }
+        return sorted(own | {name for module, name in MOVED_NAMES if module == old})
+
 
 def keep_old_names() -> None:
-    """Make the old module names importable; imports nothing."""
+    """Make the old module names importable, without importing anything."""
     for old in MOVED:
         sys.modules.setdefault(f"dbeta.{old}", _MovedModule(f"dbeta.{old}"))

@@ -6,7 +6,7 @@ import pytest
 from pydicom.data import get_testdata_file
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from dbeta.ecg import ECG, LEADS
+from dbeta.ecg import ECG, INDEPENDENT_LEADS, LEADS
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.io.read import read_ecg
 from ecg_files import dicom_group, write_dicom
@@ -52,7 +52,10 @@ def test_the_rhythm_and_not_the_median_beat(tmp_path, make_ecg):
         for groups in ([dicom_group(ecg), dicom_group(median, label=label)], [dicom_group(median, label=label)] * 2):
             path = write_dicom(tmp_path / "a.dcm", groups)
             if len({group.NumberOfWaveformSamples for group in groups}) == 2:
-                assert read_ecg(path).duration == 10
+                read = read_ecg(path)
+                assert read.duration == 10
+                # Unlabelled, it is only taken for one
+                assert ("left_out" in read.meta) == (not label)
                 groups.reverse()
                 assert read_ecg(write_dicom(tmp_path / "a.dcm", groups)).duration == 10
             elif label:
@@ -62,10 +65,11 @@ def test_the_rhythm_and_not_the_median_beat(tmp_path, make_ecg):
 def test_the_group_with_twelve_leads(tmp_path, make_ecg):
     ecg = make_ecg()
     strip = dicom_group(make_ecg(seconds=30), leads=("II",), label="RHYTHM STRIP")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        read = read_ecg(write_dicom(tmp_path / "a.dcm", [strip, dicom_group(ecg)]))
+    path = write_dicom(tmp_path / "a.dcm", [strip, dicom_group(ecg)])
+    with pytest.warns(DBetaWarning, match=r"left out: RHYTHM STRIP: II \(30 s at 500 Hz\)"):
+        read = read_ecg(path)
     np.testing.assert_allclose(read.signal, ecg.signal, atol=0.0026)
+    assert read.meta["left_out"] == ["RHYTHM STRIP: II (30 s at 500 Hz)"]
 
 
 @pytest.mark.parametrize("timed", [True, False])
@@ -152,3 +156,149 @@ def test_a_sensitivity_of_nothing(tmp_path, make_ecg, name):
     group = dicom_group(make_ecg(seconds=2))
     setattr(group.ChannelDefinitionSequence[3], name, "0")
     assert "channel 4 has a sensitivity of 0" in failure(write_dicom(tmp_path / "a.dcm", [group]))
+
+
+def only_warning(path, **options):
+    """The recording and the one warning of reading it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read = read_ecg(path, **options)
+    assert len(caught) == 1
+    assert read.meta["notes"] == [str(caught[0].message).partition(": ")[2]]
+    return read, read.meta["notes"][0]
+
+
+def silent(path, **options):
+    """A recording that is read without a warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return read_ecg(path, **options)
+
+
+@pytest.mark.parametrize("offset", [0, None, 1500])
+@pytest.mark.parametrize("parts", [(INDEPENDENT_LEADS, LEADS[2:6]), (LEADS[:6], LEADS[6:]), (LEADS[6:], LEADS[:6])])
+def test_simultaneous_groups(tmp_path, make_ecg, offset, parts):
+    ecg = make_ecg()
+    path = write_dicom(tmp_path / "a.dcm", [dicom_group(ecg, leads, offset=offset) for leads in parts])
+    read = silent(path)
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=0.0026)
+    assert read.duration == 10
+
+
+@pytest.mark.parametrize("rounding", [0, 0.4, -0.4])
+@pytest.mark.parametrize("order", [1, -1])
+def test_groups_one_after_another(tmp_path, make_ecg, order, rounding):
+    ecg = make_ecg(seconds=12)
+    groups = [dicom_group(part(ecg, at, at + 4), label="", offset=1000 * at + rounding * bool(at)) for at in (0, 4, 8)]
+    read = silent(write_dicom(tmp_path / "a.dcm", groups[::order]))
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=0.0026)
+    assert read.duration == 12
+
+
+def test_a_gap_between_groups_is_missing(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=12)
+    groups = [dicom_group(part(ecg, at, at + 4), offset=1000 * at) for at in (0, 8)]
+    read, note = only_warning(write_dicom(tmp_path / "a.dcm", groups))
+    assert note == "was interrupted for 4 s, which are missing (NaN)"
+    assert np.isnan(read.signal[:, 2000:4000]).all()
+    np.testing.assert_allclose(read.signal[:, 4000:], ecg.signal[:, 4000:], atol=0.0026)
+
+
+def test_the_same_leads_twice_at_a_time(tmp_path, make_ecg):
+    ecg, other = make_ecg(), make_ecg(seed=5)
+    groups = [dicom_group(ecg, label="RAW", offset=0), dicom_group(other, label="FILTERED", offset=0)]
+    read, note = only_warning(write_dicom(tmp_path / "a.dcm", groups))
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=0.0026)
+    assert "left out: FILTERED: I, II" in note
+    # A copy is nothing to be left out
+    silent(write_dicom(tmp_path / "a.dcm", [groups[0], dicom_group(ecg, label="COPY", offset=0)]))
+
+
+@pytest.mark.parametrize("rates", [(500, 1000), (1000, 500), (250, 500)])
+def test_groups_of_two_rates(tmp_path, make_ecg, rates):
+    limb, chest = (make_ecg(sampling_rate=rate) for rate in rates)
+    groups = [dicom_group(limb, LEADS[:6], offset=0), dicom_group(chest, LEADS[6:], offset=0)]
+    read, note = only_warning(write_dicom(tmp_path / "a.dcm", groups))
+    fast = max(rates)
+    assert (read.sampling_rate, read.duration) == (fast, 10)
+    assert f"resampled to {fast} Hz" in note
+    for row, lead in enumerate(LEADS):
+        whole, step = (limb, fast // rates[0]) if row < 6 else (chest, fast // rates[1])
+        # Samples that were there keep their values but for noise above the slower rate's band
+        np.testing.assert_allclose(read[lead][::step], whole[lead], atol=0.0026 if step == 1 else 0.03)
+    slower = LEADS[:6] if rates[0] < rates[1] else LEADS[6:]
+    assert set(read.meta["resampled_leads"]) == set(slower)
+
+
+def padded(ecg, value, *stretches):
+    """A group whose padding value is `value`, which also fills these stretches of all leads."""
+    for stretch in stretches:
+        ecg.signal[:, stretch] = value * 0.005
+    group = dicom_group(ecg)
+    group.add_new("WaveformPaddingValue", "OW", np.array(value, "<i2").tobytes())
+    return group
+
+
+@pytest.mark.parametrize("value", [0, 3, -20])
+def test_a_sample_that_equals_the_padding(tmp_path, make_ecg, value):
+    ecg = make_ecg()
+    path = write_dicom(tmp_path / "a.dcm", [padded(ecg, value)])
+    assert (np.round(ecg.signal / 0.005) == value).sum() > 50
+    np.testing.assert_allclose(silent(path).signal, ecg.signal, atol=0.0026)
+    # At the ends it is padding
+    path = write_dicom(tmp_path / "a.dcm", [padded(ecg, value, slice(0, 200), slice(4990, None))])
+    read = read_ecg(path)
+    assert np.isnan(read.signal[:, :200]).all()
+    assert np.isnan(read.signal[:, 4990:]).all()
+    np.testing.assert_allclose(read.signal[:, 202:4988], ecg.signal[:, 202:4988], atol=0.0026)
+
+
+@pytest.mark.parametrize("value", [-32768, 32767, -6500])
+def test_padding_that_cannot_be_a_sample(tmp_path, make_ecg, value):
+    ecg = make_ecg()
+    read = read_ecg(write_dicom(tmp_path / "a.dcm", [padded(ecg, value, slice(2000, 2003))]))
+    assert np.flatnonzero(np.isnan(read.signal[0])).tolist() == [2000, 2001, 2002]
+    assert np.isnan(read.signal).sum() == 36
+
+
+def test_raw_gain_of_dicom(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=2)
+    group = dicom_group(ecg)
+    for channel in group.ChannelDefinitionSequence:
+        channel.ChannelSensitivity, channel.ChannelBaseline = "0.3", "77"
+    read = silent(write_dicom(tmp_path / "a.dcm", [group]), raw_gain="5 uV")
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=0.0026)
+
+
+def test_a_lead_named_twice_in_a_group(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=2)
+    group = dicom_group(ecg)
+    group.ChannelDefinitionSequence[11] = group.ChannelDefinitionSequence[10]
+    path = write_dicom(tmp_path / "a.dcm", [group])
+    assert "has lead V5 twice, as channels 11 and 12 of 12" in failure(path)
+    read = read_ecg(path, leads=[*LEADS[:11], "-"])
+    np.testing.assert_allclose(read.signal[:11], ecg.signal[:11], atol=0.0026)
+
+
+@pytest.mark.shared
+def test_the_faulty_files(shared):
+    def expected(name, *groups):
+        body = pydicom.dcmread(shared / "faults" / f"dicom-{name}.dcm")
+        return np.vstack([body.waveform_array(group).T for group in groups]) / 1000
+
+    def order(*names):
+        return [LEADS.index(name) for name in names]
+
+    read = silent(shared / "faults" / "dicom-groups-8-and-4-offset-0.dcm")
+    rows = order(*INDEPENDENT_LEADS, "III", "aVR", "aVL", "aVF")
+    np.testing.assert_allclose(read.signal[rows], expected("groups-8-and-4-offset-0", 0, 1), atol=1e-6)
+    read = silent(shared / "faults" / "dicom-padding-equals-sample.dcm")
+    np.testing.assert_allclose(read.signal, expected("padding-equals-sample", 0), atol=1e-6)
+    read = read_ecg(shared / "faults" / "dicom-groups-one-after-another.dcm")
+    name = "groups-one-after-another"
+    both = np.hstack([expected(name, 0), expected(name, 1)]) * 1000  # this one is in mV
+    np.testing.assert_allclose(read.signal, both, atol=1e-6)
+    read, note = only_warning(shared / "faults" / "dicom-groups-two-rates.dcm")
+    assert "resampled to 1000 Hz" in note
+    np.testing.assert_allclose(read.signal[6:], expected("groups-two-rates", 1), atol=1e-6)
+    np.testing.assert_allclose(read.signal[:6, ::2], expected("groups-two-rates", 0), atol=0.05)

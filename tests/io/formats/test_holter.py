@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pyedflib
 import pytest
@@ -95,12 +97,10 @@ def test_edf_that_is_strict_for_others(tmp_path, make_ecg):
 def test_damaged_edf(tmp_path, make_ecg):
     path = write_edf(tmp_path / "a.edf", make_ecg())
     data = path.read_bytes()
-    path.write_bytes(data[:-1])
-    assert "holds 9 of its 10 data records" in failure(path)
     path.write_bytes(data[:1000])
     assert "header does not hold 14 signals" in failure(path)
-    path.write_bytes(data[:236] + b"99999999" + data[244:])
-    assert "of its 99999999 data records" in failure(path)
+    path.write_bytes(data[: 256 * 15])
+    assert "holds none of its 10 data records" in failure(path)
     path.write_bytes(data[:244] + b"1e300   " + data[252:])
     assert "EDF" in failure(path)
     # The 14th signal, the annotations, says when each record starts
@@ -170,3 +170,149 @@ def test_channels_that_are_no_lead(tmp_path, make_ecg):
     assert "and - for any other channel" in failure(path)
     read = read_ecg(path, leads=[*ecg.leads[:11], "-"])
     assert (read.meta["other_channels"], read.meta["missing_leads"]) == (["CH 12"], ["V6"])
+
+
+def only_warning(path, **options):
+    """The recording and the one warning of reading it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read = read_ecg(path, **options)
+    assert len(caught) == 1
+    assert read.meta["notes"] == [str(caught[0].message).partition(": ")[2]]
+    return read, read.meta["notes"][0]
+
+
+@pytest.mark.parametrize("kind", [pyedflib.FILETYPE_EDFPLUS, pyedflib.FILETYPE_BDF])
+def test_edf_that_is_cut_short(tmp_path, make_ecg, kind):
+    ecg = make_ecg()
+    path = write_edf(tmp_path / "a.edf", ecg, kind, extra=False)
+    data = path.read_bytes()
+    width = 2 if kind == pyedflib.FILETYPE_EDFPLUS else 3
+    record = (len(data) - 256 * (1 + int(data[252:256]))) // 10
+    # Between two data records
+    path.write_bytes(data[: len(data) - 3 * record])
+    read, note = only_warning(path)
+    assert note == "holds 7 of its 10 data records whole; it may be cut short"
+    np.testing.assert_allclose(read.signal, ecg.signal[:, :3500], atol=2.5e-4)
+    assert read.meta["duration"] == 7
+    # Within one, after 300 samples of the third lead
+    path.write_bytes(data[: len(data) - 3 * record + width * 1300 + 1])
+    read, note = only_warning(path)
+    assert note.startswith("holds 7 of its 10 data records whole, and a part of one")
+    np.testing.assert_allclose(read.signal[:2], ecg.signal[:2, :4000], atol=2.5e-4)
+    np.testing.assert_allclose(read.signal[2, :3800], ecg.signal[2, :3800], atol=2.5e-4)
+    assert np.isnan(read.signal[2, 3800:]).all()
+    assert np.isnan(read.signal[3:, 3500:]).all()
+    part = read_ecg(path, start=6.5, duration=1.2)
+    np.testing.assert_array_equal(part.signal, read.signal[:, 3250:3850])
+    # The header may promise any number
+    path.write_bytes(data[:236] + b"99999999" + data[244:])
+    assert "holds 10 of its 99999999 data records" in only_warning(path)[1]
+
+
+def test_edf_cut_within_its_only_record(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=10)
+    path = edf_of(tmp_path / "a.edf", dict.fromkeys(LEADS, "mV"), {lead: ecg[lead] for lead in LEADS}, seconds=10)
+    np.testing.assert_allclose(read_ecg(path).signal, ecg.signal, atol=2e-4)
+    data = path.read_bytes()
+    path.write_bytes(data[: 256 * 13 + 2 * 5000 * 8])
+    read, _ = only_warning(path)
+    np.testing.assert_allclose(read.signal[:8], ecg.signal[:8], atol=2e-4)
+    assert read.meta["missing_leads"] == list(LEADS[8:])
+
+
+def edf_of(path, units, signals, seconds=1):
+    """Plain EDF from units and samples by label, ±8 of the unit in 16 bits, in data records of some seconds."""
+    labels, records = list(units), 10 // seconds
+    sizes = [len(signals[label]) // records for label in labels]
+    fields = [(16, labels), (80, [""] * len(labels)), (8, list(units.values()))]
+    fields += [(8, [value] * len(labels)) for value in ("-8", "8", "-32768", "32767")]
+    fields += [(80, [""] * len(labels)), (8, sizes), (32, [""] * len(labels))]
+    head = ["0".ljust(8), " " * 160, "01.01.20", "00.00.00", str(256 * (1 + len(labels))).ljust(8), " " * 44]
+    head += [str(records).ljust(8), str(seconds).ljust(8), str(len(labels)).ljust(4)]
+    text = "".join(head) + "".join(str(value).ljust(width) for width, values in fields for value in values)
+    counts = [np.round((signals[label] + 8) * (65535 / 16) - 32768).astype("<i2") for label in labels]
+    body = b"".join(
+        part[at * size : (at + 1) * size].tobytes()
+        for at in range(records)
+        for part, size in zip(counts, sizes, strict=True)
+    )
+    path.write_bytes(text.encode("latin-1") + body)
+    return path
+
+
+@pytest.mark.parametrize(("fast", "slow"), [(500, 250), (500, 125), (1000, 200), (256, 200)])
+def test_edf_leads_of_two_rates(tmp_path, make_ecg, fast, slow):
+    one, two = make_ecg(sampling_rate=fast), make_ecg(sampling_rate=slow)
+    signals = {"I": one["I"], "II": one["II"], "V1": two["V1"]}
+    path = edf_of(tmp_path / "a.edf", dict.fromkeys(signals, "mV"), signals)
+    read, note = only_warning(path)
+    assert note == f"its leads have different sampling rates; V1 ({slow} Hz) resampled to {fast} Hz"
+    assert (read.sampling_rate, read.duration, read.meta["resampled_leads"]) == (fast, 10, {"V1": slow})
+    np.testing.assert_allclose(read["II"], one["II"], atol=2e-4)
+    at = np.arange(0, 10 * fast, fast // np.gcd(fast, slow))  # times at which both have a sample
+    np.testing.assert_allclose(read["V1"][at], two["V1"][:: slow // np.gcd(fast, slow)], atol=0.04)
+    part, _ = only_warning(path, start=3.21, duration=2)
+    begin = round(3.21 * fast)
+    np.testing.assert_allclose(part.signal, read.signal[:, begin : begin + 2 * fast], atol=1e-5)
+    # Either rate alone, as --leads says
+    assert read_ecg(path, leads=["I", "II", "-"]).meta["other_channels"] == ["V1"]
+    alone = read_ecg(path, leads=["-", "-", "V1"])
+    assert alone.sampling_rate == slow
+    np.testing.assert_allclose(alone["V1"], two["V1"], atol=2e-4)
+
+
+def test_a_trend_named_as_a_lead_is_left_out(tmp_path, make_ecg):
+    ecg = make_ecg()
+    signals = {"I": ecg["I"], "II": ecg["II"], "V1": np.zeros(20)}
+    path = edf_of(tmp_path / "a.edf", dict.fromkeys(signals, "mV"), signals)
+    read, note = only_warning(path)
+    assert note == "lead V1 at 2 Hz is too slow for an ECG and left out"
+    assert (read.sampling_rate, read.meta["other_channels"]) == (500, ["V1 at 2 Hz"])
+
+
+@pytest.mark.parametrize("unit", ["uVolt", ".V", "?V", "\xb5 Volt", "", "mmHg"])
+def test_a_unit_that_is_not_understood(tmp_path, make_ecg, unit):
+    ecg = make_ecg()
+    signals = {lead: ecg[lead] for lead in LEADS}
+    path = edf_of(tmp_path / "a.edf", dict.fromkeys(LEADS, unit), signals)
+    assert "state the unit with --units, as uV or mV" in failure(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(read_ecg(path, units="mV").signal, ecg.signal, atol=2e-4)
+
+
+def test_a_unit_that_is_overruled(tmp_path, make_ecg):
+    ecg = make_ecg()
+    path = edf_of(tmp_path / "a.edf", dict.fromkeys(LEADS, "V"), {lead: ecg[lead] for lead in LEADS})
+    read, note = only_warning(path, units="mV")
+    assert note == "states its unit as V, but is read in mV as --units says"
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=2e-4)
+
+
+@pytest.mark.parametrize("write", [write_edf, write_ishne])
+def test_raw_gain(tmp_path, make_ecg, write):
+    ecg = make_ecg()
+    path = write(tmp_path / "a", ecg)
+    size = 16_000 / 65_535 if write is write_edf else 2.5
+    read = read_ecg(path, raw_gain=f"{size} uV")
+    # The offset of EDF's range is half a count
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=2e-3)
+    assert read.meta["raw_gain"] == f"{size} uV"
+    assert "either --units" in failure(path, raw_gain="uV", units="uV")
+    assert "not understood" in failure(path, raw_gain="furlong")
+
+
+@pytest.mark.shared
+def test_the_faulty_files(shared):
+    for name, units in (("uVolt", "uV"), ("dotV", "mV")):
+        path = shared / "faults" / f"edf-unit-{name}.edf"
+        assert "--units" in failure(path)
+        with pyedflib.EdfReader(str(path)) as file:
+            expected = np.stack([file.readSignal(row) for row in range(12)]) / (1000 if units == "uV" else 1)
+        np.testing.assert_allclose(read_ecg(path, units=units).signal, expected, atol=1e-6)
+    read, note = only_warning(shared / "faults" / "edf-leads-of-two-rates.edf")
+    assert "V1 (250 Hz) resampled to 500 Hz" in note
+    with pyedflib.EdfReader(str(shared / "faults" / "edf-leads-of-two-rates.edf")) as file:
+        np.testing.assert_allclose(read["II"], file.readSignal(1), atol=1e-6)
+        np.testing.assert_allclose(read["V1"][::2], file.readSignal(2), atol=0.05)

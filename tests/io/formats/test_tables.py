@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from dbeta.ecg import LEADS
-from dbeta.errors import DBetaError
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.io.read import read_ecg
 
 
@@ -36,7 +36,8 @@ def test_the_unit_is_in_the_columns_name(tmp_path, make_ecg, kind, name, factor)
     content.to_csv(path, index=False) if kind == "csv" else content.to_parquet(path)
     read = read_ecg(path)
     np.testing.assert_allclose(read.signal, ecg.signal, atol=1e-5)
-    assert (read.sampling_rate, read.meta) == (500, {"source": path.name, "duration": 2})
+    assert (read.sampling_rate, read.meta["source"], read.meta["duration"]) == (500, path.name, 2)
+    assert ("unit" in read.meta) == (name == "{}")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,8 @@ def test_units_that_contradict_or_are_none(tmp_path, make_ecg):
     path = tmp_path / "a.csv"
     table(make_ecg(seconds=2), 1000, "{} (uV)", "time").to_csv(path, index=False)
     assert read_ecg(path, units="0.001 mV").duration == 2
-    assert "is in uV, not in mV; leave out --units" in failure(path, units="mV")
+    with pytest.warns(DBetaWarning, match="states its unit as uV, but is read in 2 uV as --units says"):
+        np.testing.assert_allclose(read_ecg(path, units="2 uV").signal, 2 * make_ecg(seconds=2).signal, atol=1e-4)
     for units in ("furlong", "", "0 mV", "-1", "nan", "inf", "1e400 mV", "mV/s"):
         assert "not a unit of voltage" in failure(path, units=units)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from dbeta.corpus.store import decode_signal
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.signal.preprocess import InputFormat, prepare_signal
-from dbeta.utils.fingerprints import DIGEST_SIZE
+from dbeta.utils.fingerprints import signal_digest
 
 
 @dataclass(frozen=True)
@@ -85,4 +84,4 @@ def prepare_record(row: dict[str, Any], reader: Any, formats: Sequence[InputForm
             return Prepared([], [], str(error))
         except Exception as error:  # an unexpected error must not end a long evaluation
             return Prepared([], [], f"{type(error).__name__}: {' '.join(str(error).split())[:200]}")
-    return Prepared(signals, [hashlib.blake2b(one.tobytes(), digest_size=DIGEST_SIZE).digest() for one in signals])
+    return Prepared(signals, [signal_digest(one) for one in signals])

@@ -139,7 +139,7 @@ def _code_unit(file: Path, changed: int, row: int, rate: float) -> float:
     import h5py
 
     sizes = []
-    with h5py.File(file) as content:
+    with parsing("HDF5"), h5py.File(file) as content:
         tracings = content["tracings"]
         for one in {row, *np.linspace(0, len(tracings) - 1, 16).astype(int).tolist()}:
             found = measure(read_rows(tracings, one, slice(0, _BLOCK)).T.astype(np.float64), rate)

@@ -1,8 +1,6 @@
 """DICOM waveforms: 12-lead, general and ambulatory ECG (PS3.3 A.34).
 
-A file may hold several multiplex groups. Averaged beats are left out; of the others, the one with the most leads is
-read or, if the columns of a printout (4 × 2.5 s) and its rhythm strip are separate groups, all of them, each at its
-place in time and NaN elsewhere.
+A file may hold several multiplex groups, which `dicom_groups` joins; averaged beats are left out.
 
 `pydicom` parses the elements, but the samples are decoded here: its `waveform_array` returns padding as voltages and
 swaps the bytes of big-endian files, and `ecgdatakit` reads a single group (`tests/io/formats/test_libraries.py`).
@@ -11,7 +9,6 @@ swaps the bytes of big-endian files, and `ecgdatakit` reads a single group (`tes
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ import numpy as np
 
 from dbeta.errors import DBetaError
 from dbeta.io.formats.base import Options, Recording, known_lead, parsing, patient_facts
+from dbeta.io.formats.dicom_groups import Group, join_groups
 from dbeta.io.identity import Identity
 
 # Lead numbers of SCP-ECG, which both coding schemes end in: MDC "2:61" and SCPECG "5.6.3-9-61" (PS3.16 CID 3001).
@@ -29,25 +27,11 @@ _LEAD_NUMBERS |= {61: "III", 62: "aVR", 63: "aVL", 64: "aVF"}
 _SAMPLES = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
 _BY_BITS = {8: "SB", 16: "SS", 32: "SL"}
 
+#: Seconds for which a channel must hold a possible value at an end to be padded with it; less suffices where all of at
+#: least so many channels hold it at once. Real leads hold 0 for up to 40 ms.
+_PADDED, _SEVERAL = 0.1, 3
+
 _AVERAGED = ("MEDIAN", "REPRESENTATIVE", "AVERAGE", "TEMPLATE")
-
-
-@dataclass
-class _Group:
-    label: str
-    names: list[str]
-    units: list[str]
-    signal: np.ndarray  # (channels, samples) in `units`
-    rate: float
-    offset: float  # seconds after the first
-
-    @property
-    def leads(self) -> set[str]:
-        return {lead for lead in map(known_lead, self.names) if lead}
-
-    @property
-    def seconds(self) -> float:
-        return self.signal.shape[1] / self.rate
 
 
 def read_dicom(file: Path, options: Options) -> Recording:
@@ -66,28 +50,39 @@ def read_dicom(file: Path, options: Options) -> Recording:
     if not items:
         raise DBetaError("is DICOM but holds no waveform; give the file with the ECG")
     with parsing("DICOM"):
-        groups = [_read_group(item, little) for item in items]
+        groups = [_read_group(item, little, options.raw_gain) for item in items]
         report = "; ".join(dict.fromkeys(_statements(body)))
         identity = _identity(body)
         meta = patient_facts(_age(body), body.get("PatientSex"))
         device = f"{body.get('Manufacturer') or ''} {body.get('ManufacturerModelName') or ''}".strip()
     meta |= {"device": device} if device else {}
     longest = max(group.seconds for group in groups)
-    strips = [group for group in groups if not any(word in group.label.upper() for word in _AVERAGED)]
+    unlabelled = [group for group in groups if not any(word in group.label.upper() for word in _AVERAGED)]
     # Labels are optional: a group shorter than 2 s beside a longer one is an averaged beat
-    strips = [group for group in strips if group.seconds >= min(2.0, longest)]
+    strips = [group for group in unlabelled if group.seconds >= min(2.0, longest)]
     if not strips:
         raise DBetaError("holds only an averaged beat; export the rhythm strip")
-    group = max(strips, key=lambda one: (len(one.leads), one.seconds))
-    notes = []
-    same = [one for one in strips if one.rate == group.rate]
-    if len(set().union(*(one.leads for one in same))) > len(group.leads):
-        group = _side_by_side(same)
-        notes = ["shows its leads one after the other, as on paper; each is missing (NaN) where it is not shown"]
-    return Recording(group.signal, group.names, group.rate, group.units, None, report, identity, meta, notes=notes)
+    joined = join_groups(strips)
+    # Only a guess, unlike a group that is labelled as an averaged beat
+    short = [group.described(group.names) for group in unlabelled if not any(group is one for one in strips)]
+    if short:
+        joined.meta["left_out"] = [*joined.meta.get("left_out", []), *short]
+        joined.notes.append(f"holds short signals, taken for averaged beats and left out: {'; '.join(short[:6])}")
+    return Recording(
+        joined.signal,
+        joined.names,
+        joined.rate,
+        joined.units,
+        None,
+        report,
+        identity,
+        meta | joined.meta,
+        notes=joined.notes,
+        gains=joined.gains,
+    )
 
 
-def _read_group(item: Any, little: bool) -> _Group:
+def _read_group(item: Any, little: bool, raw_gain: str | None) -> Group:
     count, samples = int(item.NumberOfWaveformChannels), int(item.NumberOfWaveformSamples)
     kind = str(item.get("WaveformSampleInterpretation") or _BY_BITS.get(int(item.WaveformBitsAllocated)))
     if kind not in _SAMPLES:
@@ -97,28 +92,67 @@ def _read_group(item: Any, little: bool) -> _Group:
     if count < 1 or samples < 1 or len(data) < count * samples * dtype.itemsize:
         raise ValueError(f"{len(data)} bytes do not hold {samples} samples of {count} channels")
     counts = np.frombuffer(data, dtype, count * samples).reshape(samples, count).T  # (channels, samples)
+    rate = float(item.SamplingFrequency)
+    if not 0 < rate < 1e6:
+        raise ValueError(f"its sampling frequency is {rate:g} Hz")
     signal = counts.astype(np.float64)
     padding = item.get("WaveformPaddingValue")
     if isinstance(padding, bytes) and len(padding) >= dtype.itemsize:
-        signal[counts == np.frombuffer(padding[: dtype.itemsize], dtype)[0]] = np.nan
-    names, units = [], []
+        signal[_is_padding(counts, int(np.frombuffer(padding[: dtype.itemsize], dtype)[0]), rate)] = np.nan
+    names, units, gains = [], [], []
     channels = list(item.ChannelDefinitionSequence)
     if len(channels) != count:
         raise ValueError(f"it defines {len(channels)} of {count} channels")
     for row, channel in enumerate(channels):
         factors = [channel.get("ChannelSensitivity"), channel.get("ChannelSensitivityCorrectionFactor")]
         factor = math.prod(float(one) for one in factors if one is not None)
-        if factor == 0:
+        if factor == 0 and not raw_gain:
             raise ValueError(f"channel {row + 1} has a sensitivity of 0")
-        signal[row] *= factor
-        signal[row] += float(channel.get("ChannelBaseline") or 0)
+        if not raw_gain:
+            signal[row] *= factor
+            signal[row] += float(channel.get("ChannelBaseline") or 0)
         names.append(_lead_name(channel))
-        units.append(_unit(channel))
-    rate = float(item.SamplingFrequency)
-    if not 0 < rate < 1e6:
-        raise ValueError(f"its sampling frequency is {rate:g} Hz")
-    offset = float(item.get("MultiplexGroupTimeOffset") or 0) / 1000
-    return _Group(str(item.get("MultiplexGroupLabel") or ""), names, units, signal, rate, offset)
+        units.append(raw_gain or _unit(channel))
+        gains.append(1 / factor if factor else 1.0)
+    stated = item.get("MultiplexGroupTimeOffset")
+    offset = None if stated is None or str(stated) == "" else float(stated) / 1000
+    return Group(str(item.get("MultiplexGroupLabel") or ""), names, units, signal, rate, offset, gains)
+
+
+def _is_padding(counts: np.ndarray, padding: int, rate: float) -> np.ndarray:
+    """Where counts (channels, samples) are padding and not samples of that value, bool.
+
+    A value that no sample near it could have is padding everywhere, another only in a stretch at a channel's end that
+    no ECG would hold, as it would be constant.
+    """
+    equal = counts == padding
+    limits = np.iinfo(counts.dtype)
+    impossible = counts.dtype.itemsize > 1 and padding in (limits.min, limits.max)
+    everywhere = equal.all(axis=0)
+    common = [_run(everywhere), _run(everywhere[::-1])]
+    marked = np.zeros_like(equal)
+    for row, (same, values) in enumerate(zip(equal, counts, strict=True)):
+        others = values[~same].astype(np.int64)
+        if impossible or others.size == 0:
+            marked[row] = same
+            continue
+        low, high = int(others.min()), int(others.max())
+        reach = max(high - low, 1)
+        if not low - reach <= padding <= high + reach:
+            marked[row] = same
+            continue
+        for end, shared, part in ((same, common[0], marked[row]), (same[::-1], common[1], marked[row][::-1])):
+            run = _run(end)
+            if run >= _PADDED * rate:
+                part[:run] = True
+            elif len(counts) >= _SEVERAL:
+                part[:shared] = True
+    return marked
+
+
+def _run(values: np.ndarray) -> int:
+    """Length of the run of True at the start."""
+    return len(values) if values.all() else int(np.argmin(values))
 
 
 def _first(item: Any, sequence: str) -> Any:
@@ -143,42 +177,6 @@ def _unit(channel: Any) -> str:
         return ""
     unit = _first(channel, "ChannelSensitivityUnitsSequence")
     return str(unit.get("CodeValue") or unit.get("CodeMeaning") or "").strip()
-
-
-def _side_by_side(groups: list[_Group]) -> _Group:
-    """One group of all leads; of a lead that several have, the longest stretch, which is the rhythm strip's."""
-    starts = _start_times(groups)
-    rate = groups[0].rate
-    offsets = [round((start - min(starts)) * rate) for start in starts]
-    total = max(at + group.signal.shape[1] for at, group in zip(offsets, groups, strict=True))
-    if total > 4 * sum(group.signal.shape[1] for group in groups):
-        raise DBetaError("has parts that lie far apart in time; export each of them as a file")
-    rows: dict[str, tuple[int, np.ndarray, str]] = {}  # of each lead: first sample, values, unit
-    for at, group in zip(offsets, groups, strict=True):
-        for name, values, unit in zip(group.names, group.signal, group.units, strict=True):
-            lead = known_lead(name) or name
-            if lead not in rows or len(values) > len(rows[lead][1]):
-                rows[lead] = at, values, unit
-    signal = np.full((len(rows), total), np.nan)  # (channels, samples)
-    for target, (at, values, _) in zip(signal, rows.values(), strict=True):
-        target[at : at + len(values)] = values
-    return _Group("", list(rows), [unit for *_, unit in rows.values()], signal, rate, 0.0)
-
-
-def _start_times(groups: list[_Group]) -> list[float]:
-    """Seconds at which each group begins; without stated times, a printout's columns follow one another."""
-    stated = [group.offset for group in groups]
-    longest = max(group.seconds for group in groups)
-    columns = [group for group in groups if group.seconds < longest] or groups
-    several_leads_each = len(set().union(*(group.leads for group in columns))) > len(columns)
-    if any(stated) or len(columns) < 2 or not several_leads_each:
-        return stated
-    starts, end = [], 0.0
-    for group in groups:
-        is_column = any(group is one for one in columns)
-        starts.append(end if is_column else 0.0)
-        end += group.seconds if is_column else 0.0
-    return starts
 
 
 def _statements(body: Any) -> list[str]:

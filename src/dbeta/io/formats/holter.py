@@ -20,7 +20,8 @@ import numpy as np
 
 from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError
-from dbeta.io.formats.base import Options, Recording, known_lead, parsing, patient_facts
+from dbeta.io.formats.base import Options, Recording, parsing, patient_facts
+from dbeta.io.formats.rates import plan
 from dbeta.io.identity import Identity
 from dbeta.io.safety.limits import check_values
 
@@ -46,7 +47,7 @@ def read_edf(file: Path, options: Options) -> Recording:
     """Read EDF, EDF+ or BDF, with 16 or 24 bits per sample.
 
     Raises:
-        DBetaError: it is damaged or cut short, or the recording was interrupted.
+        DBetaError: it is damaged, or the recording was interrupted.
     """
     with file.open("rb") as stream, parsing("EDF"):
         head = stream.read(256)
@@ -62,34 +63,58 @@ def read_edf(file: Path, options: Options) -> Recording:
     width = 3 if head[:1] == b"\xff" else 2
     edges = np.cumsum([0, *sizes]) * width
     offset = 256 * (count + 1)
-    present = (file.stat().st_size - offset) // int(edges[-1])
+    present, rest = divmod(max(file.stat().st_size - offset, 0), int(edges[-1]))
     # −1 means that the recorder was never stopped
-    blocks = present if blocks == -1 else blocks
-    if present < max(blocks, 1):
-        raise DBetaError(f"holds {present} of its {max(blocks, 1)} data records; get the file again")
+    promised = present if blocks == -1 else blocks
+    present = min(present, promised)
+    blocks = present + (present < promised and rest > 0)
+    if blocks < 1:
+        raise DBetaError(f"holds none of its {max(promised, 1)} data records; get the file again")
+    shape = (present, int(edges[-1]))
     with parsing("EDF"):
-        data = np.memmap(file, np.uint8, "r", offset, (blocks, int(edges[-1])))
+        data = np.memmap(file, np.uint8, "r", offset, shape) if present else np.empty(shape, np.uint8)
+        with file.open("rb") as stream:
+            stream.seek(offset + present * shape[1])
+            tail = stream.read(rest) if blocks > present else b""
     notes = [row for row in range(count) if signals["label"][row] in ("EDF Annotations", "BDF Annotations")]
     if head[192:197] in (b"EDF+D", b"BDF+D") and notes:
         _check_continuous(data[:, edges[notes[0]] : edges[notes[0] + 1]], seconds)
     rows = [row for row in range(count) if row not in notes and sizes[row] > 0]
     if not rows or seconds == 0:
         raise DBetaError("holds annotations but no signals; give the file with the recording")
-    # The sampling rate is that of the leads, as a file may hold slower signals too
-    size = next((sizes[row] for row in rows if known_lead(signals["label"][row])), sizes[rows[0]])
-    begin, end = options.stretch(size / seconds, blocks * size)
-    first, last = begin // size, -(-end // size)
-    check_values((last - first) * sum(sizes))
-    signal, units = [], []
-    for row in rows:
-        counts = _integers(data[first:last, edges[row] : edges[row + 1]], width)
-        low, high = (at * sizes[row] // size - first * sizes[row] for at in (begin, end))
-        values, unit = _calibrated(counts[low:high], {name: field[row] for name, field in signals.items()})
-        signal.append(values)
-        units.append(unit)
-    names = [signals["label"][row] for row in rows]
+    stretch = plan([signals["label"][row] for row in rows], [sizes[row] for row in rows], 1 / seconds, blocks, options)
+
+    def values(channel: int) -> np.ndarray:
+        row = rows[channel]
+        part = slice(int(edges[row]), int(edges[row + 1]))
+        counts = _integers(data[stretch.first : min(stretch.last, present), part], width).astype(np.float64)
+        if stretch.last > present:
+            last = tail[part]
+            held = _integers(np.frombuffer(last[: len(last) // width * width], np.uint8), width)
+            counts = np.concatenate([counts, held, np.full(sizes[row] - len(held), np.nan)])
+        scale, base, _ = scales[channel]
+        return counts if options.raw_gain else base + counts * scale
+
+    scales = [_calibration(signals, row) for row in rows]
+    units = [options.raw_gain or unit for *_, unit in scales]
+    warnings = list(stretch.notes)
+    if present < promised:
+        held = f"holds {present} of its {promised} data records whole"
+        missing = ", and a part of one, whose other samples are missing (NaN)" if tail else ""
+        warnings.insert(0, f"{held}{missing}; it may be cut short")
     meta, identity = _edf_patient(head)
-    return Recording(signal, names, size / seconds, units, blocks * size, "", identity, meta)
+    return Recording(
+        stretch.join(values),
+        stretch.names,
+        stretch.rate,
+        units,
+        stretch.total,
+        "",
+        identity,
+        meta | stretch.meta,
+        notes=warnings,
+        gains=[1 / scale for scale, *_ in scales],
+    )
 
 
 def _signal_fields(text: str, count: int) -> dict[str, list[str]]:
@@ -113,15 +138,16 @@ def _integers(data: np.ndarray, width: int) -> np.ndarray:
     return ((parts[:, 0] | parts[:, 1] << 8 | parts[:, 2] << 16) ^ 0x800000) - 0x800000
 
 
-def _calibrated(counts: np.ndarray, signal: dict[str, str]) -> tuple[np.ndarray, str]:
-    """Values in the signal's own unit, and that unit; counts and "" if the calibration is invalid."""
+def _calibration(signals: dict[str, list[str]], row: int) -> tuple[float, float, str]:
+    """Size of a count, the value of count 0, and their unit; 1, 0 and "" if the calibration is invalid."""
     with suppress(ValueError):
-        low, high = _number(signal["physical_min"]), _number(signal["physical_max"])
-        lowest, highest = _number(signal["digital_min"]), _number(signal["digital_max"])
+        low, high = _number(signals["physical_min"][row]), _number(signals["physical_max"][row])
+        lowest, highest = _number(signals["digital_min"][row]), _number(signals["digital_max"][row])
         # A range beyond 1e12 in any unit is an error
         if low != high and lowest < highest and all(abs(one) < 1e12 for one in (low, high, lowest, highest)):
-            return low + (counts - lowest) * ((high - low) / (highest - lowest)), signal["unit"]
-    return counts.astype(np.float64), ""
+            scale = (high - low) / (highest - lowest)
+            return scale, low - lowest * scale, signals["unit"][row]
+    return 1.0, 0.0, ""
 
 
 def _check_continuous(notes: np.ndarray, seconds: float) -> None:
@@ -171,16 +197,18 @@ def read_ishne(file: Path, options: Options) -> Recording:
     begin, end = options.stretch(rate, total)
     check_values((end - begin) * count)
     data = np.memmap(file, "<i2", "r", 522 + extra, (total, count))[begin:end]
-    signal = [np.where(data[:, row] == -32768, np.nan, data[:, row] * (resolution[row] / 1e6)) for row in range(count)]
+    sizes = np.ones(count) if options.raw_gain else resolution / 1e6  # of a count
+    signal = [np.where(data[:, row] == -32768, np.nan, data[:, row] * sizes[row]) for row in range(count)]
     names = [_ISHNE_LEADS[code - 2] if 2 <= code < 20 else f"channel {row + 1}" for row, code in enumerate(codes)]
-    units = ["mV" if nanovolts > 0 else "" for nanovolts in resolution]
+    units = [options.raw_gain or ("mV" if nanovolts > 0 else "") for nanovolts in resolution]
     meta, identity = _ishne_patient(head)
     # Recorders state the samples of one lead or of all leads, some neither
     short = stated > total and stated != total * count
     notes = (
         [f"its header promises {stated} samples, it holds {total} of each lead; it may be cut short"] if short else []
     )
-    return Recording(signal, names, rate, units, total, "", identity, meta, notes=notes)
+    gains = [1e6 / max(nanovolts, 1) for nanovolts in resolution.tolist()]
+    return Recording(signal, names, rate, units, total, "", identity, meta, notes=notes, gains=gains)
 
 
 def _ishne_patient(head: bytes) -> tuple[dict[str, Any], Identity]:

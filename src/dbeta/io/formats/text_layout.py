@@ -134,7 +134,8 @@ def separator_of(lines: Sequence[str]) -> str:
     some = [line for line in lines[:5] if line.strip()]
     if found := next((one for one in "\t;|" if all(one in line for line in some)), None):
         return found
-    words = [line.split() for line in (some[1:] or some)]
+    # Below a header and perhaps a row of units
+    words = [line.split() for line in (some[2:] or some[1:] or some)]
     if words and all(len(row) > 1 and all(map(is_number, row)) for row in words):
         return BLANKS
     return ","
@@ -142,10 +143,7 @@ def separator_of(lines: Sequence[str]) -> str:
 
 def split_line(line: str, separator: str) -> list[str]:
     """The cells of a line, without blanks around them and single quotes."""
-    if separator == BLANKS:
-        cells = line.split()
-    else:
-        cells = next(csv.reader([line], delimiter=separator), [])
+    cells = line.split() if separator == BLANKS else next(csv.reader([line], delimiter=separator), [])
     return [re.sub(r"^'(.*)'$", r"\1", cell.strip()) for cell in cells]
 
 
@@ -201,7 +199,7 @@ def _join_words(line: str, count: int) -> list[str] | None:
 
 
 def _numbering(top: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str] | None:
-    """The cells of a first row that numbers the columns, as pandas writes by default: 0,1,2,…, perhaps below a corner."""
+    """The cells of a first row that numbers the columns, as pandas writes by default; its first cell may be empty."""
     cells = list(top[1:]) if len(top) > 2 and not top[0] else list(top)
     numbers = [int(match[1]) for cell in cells if (match := re.fullmatch(r"(\d{1,6})(?:\.0*)?", cell))]
     if len(numbers) != len(cells) or any(second <= first for first, second in itertools.pairwise(numbers)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,8 @@ def find_grid(name: str, unit: str, times: np.ndarray) -> Grid:
         raise DBetaError(f"has times that go backwards after row {int(np.argmax(steps < 0)) + 1}; {hint}")
     if not (steps > 0).any():
         raise DBetaError(f"has the same time in all rows; {hint}")
+    if _repeat(np.flatnonzero(steps == 0), len(steps)):
+        raise DBetaError(f"has times that repeat after row {int(np.argmax(steps == 0)) + 1}; {hint}")
     usual = float(np.median(steps[steps > 0]))
     step = float(steps[steps <= 1.75 * usual].mean())
     # Times rounded to more than a step repeat; then the usual step is their resolution
@@ -149,13 +152,18 @@ def find_grid(name: str, unit: str, times: np.ndarray) -> Grid:
     return Grid(known, places if gaps else None, gaps, rows)
 
 
+def _repeat(repeated: np.ndarray, steps: int) -> bool:
+    """Whether times repeat otherwise than by rounding, which repeats them often or at even distances."""
+    if not repeated.size or repeated.size > 0.05 * steps:
+        return False
+    return repeated.size < 3 or bool(np.ptp(np.diff(repeated)) > 2)
+
+
 def _even_step(times: np.ndarray, starts: np.ndarray, allowed: float, hint: str) -> float:
     """The step within stretches without a gap, which may only differ by rounding."""
-    spans = [
-        (times[stop - 1] - times[start], stop - start - 1) for start, stop in zip(starts, starts[1:], strict=False)
-    ]
+    spans = [(times[stop - 1] - times[start], stop - start - 1) for start, stop in pairwise(starts)]
     step = sum(span for span, _ in spans) / max(sum(count for _, count in spans), 1)
-    for (start, stop), (span, count) in zip(zip(starts, starts[1:], strict=False), spans, strict=True):
+    for (start, stop), (span, count) in zip(pairwise(starts), spans, strict=True):
         own = span / count if count else step
         off = np.abs(times[start:stop] - times[start] - np.arange(stop - start) * own).max()
         if off > allowed or abs(own - step) * count > 2 * allowed + 0.01 * span:
@@ -171,7 +179,7 @@ def _places(
     places = np.empty(len(times), np.int64)
     gaps: list[tuple[int, int]] = []
     free = 0
-    for start, stop in zip(starts.tolist(), starts[1:].tolist(), strict=False):
+    for start, stop in pairwise(starts.tolist()):
         place = max(round(times[start] / step), free)
         if place - free > longest:
             return places[:start], gaps, start

@@ -25,6 +25,8 @@ SIGNAL_LINE = re.compile(rf"(\S+)\s+\d+(?:x\d+)?(?::\d+)?(?:\+\d+)?(?:\s+(-?{_NU
 _STORAGE = re.compile(r"(\d+)(?:x(\d+))?(?::(\d+))?(?:\+(\d+))?")
 _CALIBRATION = re.compile(rf"([-+]?{_NUMBER})?(?:\(([-+]?{_NUMBER})\))?(?:/(\S*))?", re.IGNORECASE)
 _SEGMENT = re.compile(r"(\S+)\s+(\d+)(?:\s.*)?")
+#: Characters of a gain with its baseline and unit.
+_LONGEST = 100
 #: Largest number in a header: more samples than a year of recording has.
 _LARGEST = 10**12
 
@@ -77,7 +79,8 @@ class Channel:
 
     @property
     def _calibration(self) -> re.Match[str]:
-        match = _CALIBRATION.fullmatch(self.calibration)
+        # The pattern takes quadratic time
+        match = _CALIBRATION.fullmatch(self.calibration) if len(self.calibration) <= _LONGEST else None
         if match is None or float(match[1] or 0) == float("inf"):
             raise DBetaError(
                 f"has the gain {self.calibration[:60]!r}, which cannot be read; correct it in the header, or state the "

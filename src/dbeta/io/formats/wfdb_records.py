@@ -33,10 +33,7 @@ def read_wfdb(file: Path, options: Options) -> Recording:
         DBetaError: the header or a signal file is damaged or missing.
     """
     header = read_header(file)
-    if header.segments:
-        recording = read_segments(file, header, options)
-    else:
-        recording = _read_record(file, header, options)
+    recording = read_segments(file, header, options) if header.segments else _read_record(file, header, options)
     facts, recording.identity = _comments(header.comments)
     recording.meta |= facts
     return recording

@@ -183,8 +183,9 @@ def _flac(file: Path, group: Sequence[Channel]):  # type: ignore[no-untyped-def]
     import soundfile
 
     with parsing("FLAC", file):
-        if file.open("rb").read(4) != b"fLaC":
-            raise ValueError(f"{file.name} is not FLAC")
+        with file.open("rb") as start:
+            if start.read(4) != b"fLaC":
+                raise ValueError(f"{file.name} is not FLAC")
         stream = soundfile.SoundFile(file)
         if stream.channels != len(group) or len({channel.per_frame for channel in group}) > 1:
             stream.close()

@@ -85,9 +85,9 @@ def _pattern(file: Path, segments: list[_Segment]) -> Header:
 
 
 def _open(file: Path, name: str) -> Header:
-    path = file.with_name(f"{name}.hea")
-    if name in (".", "..") or not set(name).isdisjoint("/\\:"):
+    if name in (".", "..") or not set(name).isdisjoint("/\\:") or len(name) > 200:
         raise DBetaError(f"names the segment {name[:60]!r}, which is not in its folder; get the record again")
+    path = file.with_name(f"{name}.hea")
     if not is_file(path):
         raise DBetaError(f"names the segment {name[:60]}, which is missing; put {path.name[:60]} in the same folder")
     if path.stat().st_size > LARGEST_HEADER:
