@@ -6,12 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dbeta.ecg import FLAT, LEADS, LIMB_LEADS
+from dbeta.ecg import FLAT
+from dbeta.signal.lead_errors import LIMBS
 
 #: Seconds that a lead must be flat to count as disconnected: longer than any pause between two waves.
 FLAT_SECONDS = 1.0
-#: Rows I and II → the six limb leads (6, 2), in the order of `LEADS`.
-LIMBS = np.array([LIMB_LEADS[lead] for lead in LEADS[:6]])
 
 
 def gaps(signal: np.ndarray, sampling_rate: float) -> np.ndarray:
