@@ -210,4 +210,4 @@ def test_embeddings_and_findings_of_a_corpus(run, micro_corpus, tmp_path, micro_
     assert run("diagnose", micro_corpus, "-o", "f.csv", *options)[0] == 0
     assert len(pd.read_csv("f.csv")) == 34
     assert "leave out the options" in refused(run("embed", micro_corpus, "-o", "g.parquet", "--units", "uV", *model))
-    assert "with --output" in refused(run("diagnose", micro_corpus, *model))
+    assert "add --output" in refused(run("diagnose", micro_corpus, *model))

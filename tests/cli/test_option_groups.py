@@ -40,6 +40,7 @@ def test_a_command_gets_its_groups():
         "leads": ["I", "II"],
         "record": None,
         "units": None,
+        "raw_gain": None,
         "fix_leads": True,
     }
     assert ([str(path) for path in batch.paths], batch.list_file, batch.shard, batch.strict) == (

@@ -446,7 +446,7 @@ def test_what_training_could_not_use_is_rejected(tmp_path, make_ecg):
     spike = good.copy()
     spike[3, 7] = 900
     raw = manifest(tmp_path / "raw", good=good, spike=spike, offset=good + 100, short=good[:, :100], flat=good * 0)
-    counts = build_corpus("manifest", raw, tmp_path / "out")
+    counts = build_corpus("manifest", raw, tmp_path / "out", reading={"units": "mV"})
     assert load_corpus(tmp_path / "out")["record_id"][:] == ["good.npy", "spike.npy"]
     reasons = pd.read_csv(tmp_path / "out" / "rejected.csv").set_index("record")["reason"]
     assert counts["rejected"] == 3

@@ -215,7 +215,7 @@ def test_a_corpus_without_words_teaches_nothing(recipe, micro_corpus, tmp_path):
     [
         ("training", {"learning_rate": "fast"}, "training.learning_rate must be a number, not 'fast'"),
         ("training", {"seed": "abc"}, "training.seed must be a whole number, not 'abc'"),
-        ("training", {"per_device_train_batch_size": 0}, "should be a whole number of at least 1"),
+        ("training", {"per_device_train_batch_size": 0}, "must be a whole number of at least 1"),
         ("training", {"seed": -5}, "training.seed must be a whole number of at least 0"),
         ("training", {"learning_rate": None}, "training.learning_rate has no value"),
         ("training", {"bf16": "maybe"}, "training.bf16 must be true, false or auto"),

@@ -222,7 +222,7 @@ def _judge_unit(found: Sizes) -> list[str]:
         DBetaError: it cannot be, or another power of ten is as likely.
     """
     if found.size <= ROUNDING:
-        return ["states no unit and holds hardly any signal; it is taken to be in mV"]
+        return []  # without a signal no unit matters
     if found.possible_units() == [1.0]:
         return [f"states no unit; taken to be in mV, as its QRS complexes measure {found.size:.2g}"]
     if found.believable():
@@ -230,9 +230,10 @@ def _judge_unit(found: Sizes) -> list[str]:
             f"states no unit, and its QRS complexes measure {found.size:.2g}, which leaves it open: state it, "
             f"{found.in_each_unit()}"
         )
+    others = found.in_each_unit()
     raise DBetaError(
         f"states no unit, and its QRS complexes measure {found.size:.2g}, which cannot be mV; state their unit with "
-        f"--units: they would be {found.in_each_unit() or 'no heart in any power of ten'}"
+        f"--units{': they would be ' + others if others else ''}"
     )
 
 

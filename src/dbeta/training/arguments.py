@@ -65,7 +65,7 @@ def training_arguments(recipe: Recipe) -> TrainingArguments:
     except DBetaError as error:
         raise DBetaError(f"{recipe.where}: training.{error}") from None
     except (TypeError, ValueError) as error:
-        raise DBetaError(f"{recipe.where}: the training settings are wrong ({error})") from None
+        raise DBetaError(f"{recipe.where}: invalid training settings ({error})") from None
 
 
 def check_types(section: Mapping[Any, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def _typed(key: str, value: Any) -> Any:
     if value is None:
         raise DBetaError(f"{key} has no value; give one or leave it out")
     if key in STRATEGIES and value == "epoch":
-        raise DBetaError(f"{key} counts in steps, since a run is one long epoch; choose steps")
+        raise DBetaError(f"{key} must be steps or no, since a run is a single epoch")
     return value if key == "bf16" else check_value(key, value, hints[key])  # which may also be "auto"
 
 

@@ -27,18 +27,18 @@ def make_config(recipe: Recipe) -> DBetaConfig:
     if start is not None and recipe.text_encoder is not None:
         raise DBetaError(f"{recipe.where}: start_from brings its own text encoder; leave text_encoder out")
     if recipe.start_share and start is None:
-        raise DBetaError(f"{recipe.where}: start_share is of the checkpoint that start_from names; name one")
+        raise DBetaError(f"{recipe.where}: start_share needs start_from; name a checkpoint to start from")
     changes = _model_settings(recipe)
     try:
         config = PRESETS[recipe.preset](**changes) if start is None else DBetaConfig.from_dict(settings | changes)
     except (TypeError, ValueError) as error:
-        raise DBetaError(f"{recipe.where}: the model's settings are wrong ({error})") from None
+        raise DBetaError(f"{recipe.where}: invalid model settings ({error})") from None
     for name in ("ecg_layers", "ecg_heads", "fusion_layers", "fusion_heads", "mem_layers", "mem_heads", "hidden_size"):
         count = getattr(config, name)
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
             raise DBetaError(f"{recipe.where}: model.{name} must be a whole number of at least 1, not {count!r}")
     if config.n_kept_tokens < 1:
-        raise DBetaError(f"{recipe.where}: model.ecg_mask_ratio leaves no token of a recording visible; lower it")
+        raise DBetaError(f"{recipe.where}: model.ecg_mask_ratio masks every token of a recording; lower it")
     return config
 
 
@@ -47,8 +47,8 @@ def _model_settings(recipe: Recipe) -> dict[str, Any]:
     hints = {"faithful": bool} | typing.get_type_hints(DBetaConfig.__init__)
     checked: dict[str, Any] = {}
     for name, value in recipe.model.items():
-        if name not in hints or name == "return":  # `PretrainedConfig` would silently keep it
-            raise DBetaError(f"{recipe.where}: the model's settings are wrong (there is no {name!r})")
+        if name not in hints or name == "return":  # `PretrainedConfig` would silently accept it
+            raise DBetaError(f"{recipe.where}: unknown model setting {name!r}")
         try:
             checked[name] = value if name == "text_config" else check_value(name, value, hints[name])
         except DBetaError as error:
@@ -63,7 +63,7 @@ def read_start(folder: Path) -> dict[str, Any]:
     """The configuration of the checkpoint that a recipe starts from.
 
     Raises:
-        DBetaError: the folder holds no checkpoint.
+        DBetaError: the folder is not a checkpoint.
     """
     config, weights = folder / "config.json", folder / "model.safetensors"
     try:
@@ -74,5 +74,5 @@ def read_start(folder: Path) -> dict[str, Any]:
             f"or {' or '.join(BUNDLED)}"
         ) from None
     if not isinstance(settings, dict) or not weights.is_file():
-        raise DBetaError(f"start_from: {folder}: holds no checkpoint; name a folder that a run has written")
+        raise DBetaError(f"start_from: {folder}: not a checkpoint; name a folder written by `dbeta pretrain`")
     return settings

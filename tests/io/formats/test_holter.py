@@ -167,7 +167,7 @@ def test_channels_that_are_no_lead(tmp_path, make_ecg):
         label = next(one for one in (f"ECG {lead}", lead, f"EKG {lead}") if one.encode().ljust(16) in content)
         content = content.replace(label.encode().ljust(16), f"CH {number}".encode().ljust(16), 1)
     path.write_bytes(content)
-    assert "and - for any other channel" in failure(path)
+    assert "with - for any other channel" in failure(path)
     read = read_ecg(path, leads=[*ecg.leads[:11], "-"])
     assert (read.meta["other_channels"], read.meta["missing_leads"]) == (["CH 12"], ["V6"])
 
