@@ -1,10 +1,11 @@
-"""Records that wordings are measured on: originals of PTB-XL's fold 9, LUDB with experts' boundaries, simulated ones."""
+"""Records that wordings are measured on: originals of PTB-XL's fold 9, LUDB with experts' marks, simulated ones."""
 
 from __future__ import annotations
 
 import json
 import warnings
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,7 @@ class Records:
     patients: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
+        """Count the recordings."""
         return len(self.ecgs)
 
     def embeds(self, model: DBeta) -> np.ndarray:
@@ -155,8 +157,8 @@ def _boundaries(marks: wfdb.Annotation, rate: float) -> list[float]:
             if around == ("(", ")"):
                 waves.append((symbol, *(int(marks.sample[j]) for j in (i - 1, i, i + 1))))
     milli = 1000 / rate
-    pr = [b[1] - a[1] for a, b in zip(waves, waves[1:], strict=False) if a[0] == "p" and b[0] == "N"]
-    qt = [b[3] - a[1] for a, b in zip(waves, waves[1:], strict=False) if a[0] == "N" and b[0] == "t"]
+    pr = [b[1] - a[1] for a, b in pairwise(waves) if a[0] == "p" and b[0] == "N"]
+    qt = [b[3] - a[1] for a, b in pairwise(waves) if a[0] == "N" and b[0] == "t"]
     qrs = [one[3] - one[1] for one in waves if one[0] == "N"]
     beats = np.diff([one[2] for one in waves if one[0] == "N"])
     middle = [float(np.median(values)) * milli if len(values) else np.nan for values in (beats, pr, qrs, qt)]

@@ -130,13 +130,11 @@ def sentences(held_back: bool = False) -> tuple[str, ...]:
     return tuple(one for one in facts()[len(wave_names()) * len(LEADS) :] if (one in held) == held_back)
 
 
-def negation(
-    finding: str, rng: random.Random, language: Language | None = None, *, held_back: bool = False
-) -> str:
+def negation(finding: str, rng: random.Random, language: Language | None = None, *, held_back: bool = False) -> str:
     """Words for the absence of a finding, such as "no atrial fibrillation"."""
-    language = language or rng.choice(LANGUAGES)
-    form = rng.choice(_list(_statements()["negations"][language], held_back))
-    return form.format(x=rng.choice(deniable_wordings(finding, language)))
+    tongue: Language = language or rng.choice(LANGUAGES)
+    form = rng.choice(negation_forms(tongue, held_back))
+    return form.format(x=rng.choice(deniable_wordings(finding, tongue)))
 
 
 @cache
@@ -160,7 +158,7 @@ def numbered(
     how: str = "at",
     held_back: bool = False,
 ) -> tuple[str, Band]:
-    """Words for a value, rounded as people do, and what they say; a limit falls back on a number without forms of it."""
+    """Words for a value, rounded as people do, and what they say; a limit that has no forms becomes a plain number."""
     language = language or rng.choice(LANGUAGES)
     forms = number_forms(measure, language, how, held_back)
     if not forms:

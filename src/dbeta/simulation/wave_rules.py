@@ -166,8 +166,12 @@ class _Evaluation:
                 signs = self.sign(condition)
                 of_groups = [_two(signs[:, [LEADS.index(lead) for lead in group]]) for group in GROUPS]
                 return np.max(of_groups, axis=0)
-            case ast.Call(func=ast.Name(id=how), args=[ast.Constant(value=str() as words), condition]) if how in CHOICES:
-                return CHOICES[how](np.broadcast_to(self.sign(condition), (len(self.undetermined), 12))[:, leads_of(words)])
+            case ast.Call(func=ast.Name(id=how), args=[ast.Constant(value=str() as words), condition]) if (
+                how in CHOICES
+            ):
+                return CHOICES[how](
+                    np.broadcast_to(self.sign(condition), (len(self.undetermined), 12))[:, leads_of(words)]
+                )
         raise DBetaError(f"wave_rules.yaml: {ast.unparse(node)!r} is no condition; see the top of the file")
 
     def value(self, node: ast.expr) -> np.ndarray:

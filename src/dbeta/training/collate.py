@@ -142,7 +142,11 @@ class PretrainCollator:
                 row["report"],
                 frozenset(row["findings"]),
                 known - frozenset(row.get("unknown", ())),
-                *((row["waves"], tuple(row["numbers"].tolist())) if "waves" in row and self.settings.uses_waves else ()),
+                *(
+                    (row["waves"], tuple(row["numbers"].tolist()))
+                    if "waves" in row and self.settings.uses_waves
+                    else ()
+                ),
             )
             for row, known in zip(rows, decided, strict=True)
         ]

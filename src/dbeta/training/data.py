@@ -51,7 +51,12 @@ class Data:
             texts, findings = rows.texts()
             reports += texts
             stated += [one for row in findings for one in row]
-        return [*reports, *stated, *(words for finding in sorted(set(stated)) for words in wordings(finding)), *self.taught]
+        return [
+            *reports,
+            *stated,
+            *(words for finding in sorted(set(stated)) for words in wordings(finding)),
+            *self.taught,
+        ]
 
 
 def load_data(recipe: Recipe) -> Data:

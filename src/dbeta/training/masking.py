@@ -12,8 +12,8 @@ from torch import Tensor
 from dbeta.model.losses import IGNORED
 
 _LIMB = ("I", "II", "III", "aVR", "aVL", "aVF")
-#: Sets of leads that devices record, each as likely as any other: Holter and telemetry, watches, patches; in the last one
-#: lead alone, any. 8: what is measured for twelve.
+#: Sets of leads that are recorded, each as likely: the eight that are measured for twelve, limb leads, three, two, a
+#: watch's one; the last, empty one stands for any single lead.
 LEAD_SETS: tuple[tuple[str, ...], ...] = (
     ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"),
     _LIMB,

@@ -37,7 +37,8 @@ EXCHANGED: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
 }
 #: Names that a degree tells apart by a word that one of them lacks.
-_DEGREES = (("incomplete right bundle branch block", "right bundle branch block"),) + (
+_DEGREES = (
+    ("incomplete right bundle branch block", "right bundle branch block"),
     ("incomplete left bundle branch block", "left bundle branch block"),
 )
 
@@ -126,20 +127,27 @@ def exchanged_in_report(
     kinds = [kind] if kind else rng.sample(("finding", "side", "territory", "degree"), 4)
     for name in rng.sample(findings, len(findings)):
         for tongue in (language,) if language else ("de", "en"):
-            words = _longest_in(report, short_wordings(name, tongue))
-            if words is None:
+            old = _longest_in(report, short_wordings(name, tongue))
+            if old is None:
                 continue
             for one in kinds:
                 others = sorted(record.decided - record.findings) if one == "finding" else related(name, one)
-                possible = [
-                    other for other in others if record.sign(other) < 0 and _longest_in(report, _short(other, tongue)) is None
-                ]
+                possible = {
+                    other: new
+                    for other in others
+                    if record.sign(other) < 0
+                    and _longest_in(report, _short(other, tongue)) is None
+                    and (new := [words for words in _short(other, tongue) if old not in words])
+                }
                 if not possible:
                     continue
-                other = rng.choice(possible)
-                replaced = re.sub(_whole(words), lambda _: rng.choice(_short(other, tongue)), report, count=1)  # noqa: B023
+                other = rng.choice(list(possible))
+                new_words = rng.choice(possible[other])
+                found = re.search(_whole(old), report)
+                assert found is not None
+                replaced = report[: found.start()] + new_words + report[found.end() :]
                 text = Text(replaced, frozenset(record.findings - {name} | {other}))
-                if replaced != report and pair_sign(text, record) < 0:
+                if pair_sign(text, record) < 0:
                     return text
     return None
 
@@ -154,7 +162,5 @@ def _whole(words: str) -> str:
 
 def _longest_in(report: str, wordings: Sequence[str]) -> str | None:
     """The longest of some wordings that is in a report; abbreviations of two letters say too little."""
-    found = [one for one in wordings if len(one) > 2 and re.search(_whole(one), report)]
+    found = [one for one in wordings if len(one) > 2 and one in report and re.search(_whole(one), report)]
     return max(found, key=len, default=None)
-
-

@@ -87,9 +87,9 @@ def pair_sign(text: Text, record: Record) -> int:
     """Whether a text holds for a record: +1 yes, −1 no, 0 not known (entailment).
 
     A text that states findings and numbers holds for every record that has them all and none of those it denies, does
-    not hold where one is known to be otherwise, and says nothing where one is undecided. A report holds for the records with the
-    same report; where a record has all findings that the report is known to state, nobody knows; a report of which
-    nothing is known is taken not to hold, as in plain contrastive learning.
+    not hold where one is known to be otherwise, and says nothing where one is undecided. A report holds for the records
+    with the same report; where a record has all findings that the report is known to state, nobody knows; a report of
+    which nothing is known is taken not to hold, as in plain contrastive learning.
     """
     if text.words == record.report and not text.complete:
         return 1

@@ -1,6 +1,7 @@
 """Texts made of single statements: findings, negations, numbers and waves, of a record or of nobody's.
 
-A text is planned as `Statement`s, so that whatever it says is known, and one of them can be exchanged (`one_difference`).
+A text is planned as `Statement`s, so that whatever it says is known, and one of them can be exchanged
+(`one_difference`).
 """
 
 from __future__ import annotations
@@ -197,5 +198,3 @@ def taught_texts() -> tuple[str, ...]:
         low, usual, high = ASKED[name]
         some += [written([Statement("number", name, rng.triangular(low, high, usual))], rng).words for _ in range(60)]
     return tuple(some)
-
-
