@@ -64,6 +64,13 @@ def test_a_near_text_is_misaligned_and_false(collate):
     assert (lacking <= 1).float().mean() > 0.9 and (lacking == 1).float().mean() > 0.5
 
 
+def test_near_texts_are_also_prompts(collate):
+    batch, signs = collate(written_share=1.0, misaligned_share=0.0, statements=0.5, prompts=5, near_prompts=12)
+    assert batch["aligned"].all() and signs.shape == (40, 40 + 5 + 12)
+    near = signs[:, 45:]
+    assert (near == -1).any(dim=0).all()  # none holds for the record that it was made from
+
+
 def test_reports_are_exchanged_in_one_statement(collate):
     batch, signs = collate(misaligned_share=1.0, near_share=1.0, written_share=0.0)
     facts = batch["facts"]

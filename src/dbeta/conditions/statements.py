@@ -132,7 +132,7 @@ def sentences(held_back: bool = False) -> tuple[str, ...]:
 
 def negation(finding: str, rng: random.Random, language: Language | None = None, *, held_back: bool = False) -> str:
     """Words for the absence of a finding, such as "no atrial fibrillation"."""
-    tongue: Language = language or rng.choice(LANGUAGES)
+    tongue = rng.choice(LANGUAGES) if language is None else language
     form = rng.choice(negation_forms(tongue, held_back))
     return form.format(x=rng.choice(deniable_wordings(finding, tongue)))
 

@@ -94,6 +94,9 @@ class PretrainCollator:
         texts, aligned = self._misalign(rows, records, own, generators)
         shown = texts if self.settings.negatives_seen else own
         prompts = self._prompts(records, positions[0] // self.global_batch)
+        if self.settings.pairs == "entailment" and self.settings.near_prompts:
+            near = [self._near_text(*one) for one in zip(records, generators, strict=True)]
+            prompts += [text for text in near if text is not None and text.complete][: self.settings.near_prompts]
         vocabulary = self.vocabulary or sorted(frozenset().union(*(one.decided | one.findings for one in records)))
         if self.settings.uses_waves:
             vocabulary = [*vocabulary, *FACT_PLACES]

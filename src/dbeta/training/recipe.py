@@ -53,6 +53,7 @@ class CollatorSettings:
         statement_prompts: texts of one such statement added to each batch for ETS; only with "entailment".
         near_share: of the misaligned texts, how many differ from the record's own in one thing only: a finding, a side,
             a territory, a degree or a number; the others are drawn as `negatives` says.
+        near_prompts: of how many records of a batch such a near text is also added for ETS; only with "entailment".
         lead_sets: probability that a record is shown in a random set of leads (`dbeta.training.masking.LEAD_SETS`),
             the others masked; what its leads cannot show is then undetermined.
     """
@@ -71,6 +72,7 @@ class CollatorSettings:
     statements: Share = 0.0
     statement_prompts: Count = 0
     near_share: Share = 0.0
+    near_prompts: Count = 0
     lead_sets: Share = 0.0
 
     @property
