@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from dbeta.conditions.statements import facts
 from dbeta.ecg import LEADS
 from dbeta.model.processor import DBetaProcessor
 from dbeta.simulation.dataset import SimulatedRows
@@ -97,6 +98,9 @@ def test_a_corpus_without_numbers_decides_none(collate, rows):
     batch, signs = collate(plain, written_share=1.0, misaligned_share=0.0, statements=1.0, statement_prompts=30)
     assert (signs.diagonal() == 1).all()
     assert torch.isnan(batch["facts"]["numbers"]).all()
+    fibrillating = [i for i, row in enumerate(plain) if "atrial fibrillation" in row["findings"]]
+    column = len(ROWS.vocabulary) + list(facts()).index("irregularly irregular rr intervals")
+    assert fibrillating and (batch["facts"]["records"][fibrillating, column] == 1).all()  # what findings say of waves
     numbers = torch.isfinite(batch["facts"]["prompt_bands"][..., 1]).any(dim=1)
     assert numbers.any() and not signs[:, 40:][:, numbers].any()
 

@@ -5,6 +5,7 @@ Where a lead shows nothing, electrodes are exchanged or a pacemaker changes the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -48,6 +49,17 @@ def wave_facts(simulation: Simulation) -> np.ndarray:
     decided[(exchanged & needed.any(axis=1)) | (flat @ needed.T > 0)] = 0
     own[np.broadcast_to(exchanged, own.shape)] = 0
     return np.concatenate([own, decided], axis=1)
+
+
+def facts_of_findings(findings: Mapping[str, np.ndarray], count: int) -> np.ndarray:
+    """What findings alone say of `facts`, as of real records: (B, F) int8; what needs a measure is undetermined.
+
+    Args:
+        findings: name → (B,) signs.
+        count: B.
+    """
+    own = np.zeros((count, len(wave_names()) * len(LEADS)), np.int8)
+    return np.concatenate([own, decide_sentences(facts()[own.shape[1] :], findings, {}, {}, count)], axis=1)
 
 
 def fact_leads(fact: str) -> frozenset[str]:

@@ -25,7 +25,7 @@ from dbeta.training.masking import choose_lead_set, hide_leads, mask_tokens, ran
 from dbeta.training.one_difference import exchange, exchanged_in_report
 from dbeta.training.pairs import FACT_PLACES, Record, Text, encode_facts, pair_sign
 from dbeta.training.recipe import CollatorSettings
-from dbeta.training.statements import Statement, asked_statements, finding_prompt, planned, written
+from dbeta.training.statements import Statement, asked_statements, finding_prompt, planned, with_waves, written
 
 #: Draws for a negative until one does not hold for the record; after that the pair stays aligned.
 DRAWS = 4
@@ -140,19 +140,11 @@ class PretrainCollator:
             decided = [every] * len(rows)
         else:
             decided = [self.decided[row.get("corpus", 0)] for row in rows]
-        return [
-            Record(
-                row["report"],
-                frozenset(row["findings"]),
-                known - frozenset(row.get("unknown", ())),
-                *(
-                    (row["waves"], tuple(row["numbers"].tolist()))
-                    if "waves" in row and self.settings.uses_waves
-                    else ()
-                ),
-            )
+        records = [
+            Record(row["report"], frozenset(row["findings"]), known - frozenset(row.get("unknown", ())))
             for row, known in zip(rows, decided, strict=True)
         ]
+        return with_waves(records, rows) if self.settings.uses_waves else records
 
     def _text(
         self,

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
+
+import numpy as np
 
 from dbeta.conditions.statements import (
     NUMBERS,
@@ -25,6 +28,7 @@ from dbeta.conditions.statements import (
     wave_words,
 )
 from dbeta.conditions.wordings import wordings, write_report
+from dbeta.simulation.wave_facts import facts_of_findings
 from dbeta.training.pairs import Record, Text
 
 #: Between the statements of a text.
@@ -77,6 +81,20 @@ def sign_of(statement: Statement, record: Record) -> int:
         return Band.of(statement.name, statement.value, statement.how).sign(record.value(statement.name))
     signs = [record.sign(fact) for fact in statement.facts]
     return -max(signs) if statement.denies else min(signs)
+
+
+def with_waves(records: Sequence[Record], rows: Sequence[Mapping[str, Any]]) -> list[Record]:
+    """Records with the numbers and waves of their rows, or where there are none with what findings say of waves."""
+    bare = [i for i, row in enumerate(rows) if "waves" not in row]
+    names = frozenset().union(*(records[i].decided | records[i].findings for i in bare))
+    signs = {name: np.array([records[i].sign(name) for i in bare], np.int8) for name in names}
+    implied = dict(zip(bare, facts_of_findings(signs, len(bare)), strict=True)) if bare else {}
+    return [
+        replace(record, waves=implied[i])
+        if i in implied
+        else replace(record, waves=rows[i]["waves"], numbers=tuple(rows[i]["numbers"].tolist()))
+        for i, record in enumerate(records)
+    ]
 
 
 def written(statements: Sequence[Statement], rng: random.Random) -> Text:
