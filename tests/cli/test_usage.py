@@ -10,7 +10,8 @@ import pytest
 
 from command_line import refused, write_wfdb
 
-COMMANDS = ["diagnose", "plot", "info", "embed", "index", "search", "corpus", "pretrain", "evaluate", "convert"]
+COMMANDS = ["diagnose", "match", "reconstruct", "plot", "info", "embed", "index", "search"]
+COMMANDS += ["corpus", "pretrain", "evaluate", "convert"]
 
 
 def test_help_lists_the_commands_in_order(run):

@@ -1,11 +1,13 @@
 """Which text holds for which record."""
 
 import itertools
+import math
 import random
 
 import pytest
 import torch
 
+from dbeta.conditions.statements import Band
 from dbeta.training.pairs import RULES, Record, Text, batch_signs, encode_facts, pair_sign, text_key
 
 A, B, AB, NONE = frozenset("a"), frozenset("b"), frozenset("ab"), frozenset()
@@ -61,6 +63,42 @@ def test_the_matrix_says_what_pair_sign_says():
         found = signs(some, [Text("")] * 6, shown, [True] * 6, "entailment")
         for i, j in itertools.product(range(6), range(6)):
             assert found[i, j] == pair_sign(shown[j], some[i]), (some[i], shown[j])
+
+
+def test_numbers_are_compared_in_the_matrix_as_in_a_pair():
+    """With findings, denials and prompts; a measure that is not known decides nothing."""
+    rng = random.Random(1)
+    measures = ("rate", "pr", "axis")
+    records = [
+        Record(
+            "r",
+            rng.choice((NONE, A)),
+            AB,
+            numbers=tuple(rng.choices((math.nan, 50.0, 70.0, 160.0, 178.0), k=6)),
+        )
+        for _ in range(30)
+    ]
+    texts = [
+        Text(
+            "t",
+            states,
+            True,
+            denies,
+            tuple(Band.of(one, number, how) for one, how in zip(chosen, ("at", "above"), strict=False)),
+        )
+        for states, denies, number in itertools.product((NONE, A), (NONE, B), (55.0, 72.0, 163.0, -179.0))
+        for chosen in (measures[:1], measures[1:], ())
+        if states or denies or chosen
+    ]
+    columns = {"a": 0, "b": 1}
+    for start in range(0, len(texts), 10):
+        some = texts[start : start + 10]
+        batch = records[: len(some)]
+        facts = encode_facts(batch, [Text("")] * len(some), some, texts[:7], columns)
+        found = batch_signs(facts, torch.ones(len(some), dtype=torch.bool), "entailment")
+        for i, j in itertools.product(range(len(some)), range(len(some) + 7)):
+            text = [*some, *texts[:7]][j]
+            assert found[i, j] == pair_sign(text, batch[i]), (batch[i], text)
 
 
 def test_rules_of_a_hand_made_batch():

@@ -30,7 +30,7 @@ def recipe_file(tmp_path):
 
 
 def test_there_are_recipes():
-    assert {path.stem for path in RECIPES} == {"paper-base", "base", "tiny", "tiny-sim"}
+    assert {path.stem for path in RECIPES} == {"paper-base", "base", "small", "tiny", "tiny-sim"}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])

@@ -122,9 +122,13 @@ def _said(finding: str, rng: random.Random, language: str, *, hedged: bool, past
     return (rng.choice(HEDGES[language]) if hedge else "") + phrase
 
 
-def _denied(finding: str, rng: random.Random, language: str) -> str:
+def deniable_wordings(finding: str, language: str) -> list[str]:
+    """List a finding's short wordings that a negation may precede."""
     nouns = [one for one in short_wordings(finding, language) if not DOUBTFUL.search(one) and not CLAUSE.search(one)]
-    phrases = [one for one in nouns if not PAST.search(one)]
-    phrase = rng.choice(phrases or [finding])
+    return [one for one in nouns if not PAST.search(one)] or [finding]
+
+
+def _denied(finding: str, rng: random.Random, language: str) -> str:
+    phrase = rng.choice(deniable_wordings(finding, language))
     noun = language == "de" and " " not in phrase
     return rng.choice(GERMAN_DENIALS if noun else DENIALS[language]) + phrase

@@ -18,6 +18,7 @@ from dbeta.errors import DBetaError
 from dbeta.simulation.diseases import MIXES
 from dbeta.simulation.reports import write_simulated_report
 from dbeta.simulation.simulation import RATE, Simulation, check_numbers, simulate
+from dbeta.simulation.wave_facts import numbers_of, wave_facts
 
 #: Name of the source of these records in evaluations, model cards and corpora.
 SOURCE = "simulated"
@@ -37,6 +38,7 @@ class SimulatedRows:
         untold: findings left undetermined in every row, for names that the simulation uses in a different sense than
             the annotators of a corpus used alongside it.
         validation: number of additional records for validation.
+        waves: whether rows also have `numbers` and `waves`, which texts may state (`dbeta.simulation.wave_facts`).
     """
 
     source = SOURCE
@@ -49,6 +51,7 @@ class SimulatedRows:
         mix: str = "balanced",
         untold: Sequence[str] = (),
         validation: int = 512,
+        waves: bool = False,
     ) -> None:
         """Store the settings.
 
@@ -64,6 +67,7 @@ class SimulatedRows:
         check_numbers(validation=validation)
         self.count, self.seed, self.mix, self.untold = count, seed, mix, tuple(untold)
         self.validation_count = validation
+        self.waves = waves
         if self.untold and (strange := sorted(set(self.untold).difference(self.vocabulary))):
             raise DBetaError(f"simulation: untold has {strange[0]!r}, which is not a simulator finding")
 
@@ -75,7 +79,10 @@ class SimulatedRows:
         """Return the columns of some rows, as described in `dbeta.corpus.store`."""
         simulation = simulate(self.seed, list(wanted), self.mix)
         simulation.findings.hide(self.untold, torch.ones(len(wanted), dtype=torch.bool))
-        return rows_of(simulation, self.seed, list(wanted))
+        rows = rows_of(simulation, self.seed, list(wanted))
+        if self.waves:
+            rows |= {"numbers": list(numbers_of(simulation)), "waves": list(wave_facts(simulation))}
+        return rows
 
     @property
     def vocabulary(self) -> list[str]:
@@ -101,6 +108,7 @@ class SimulatedRows:
             return None
         columns = self[range(len(self), len(self) + self.validation_count)]
         columns["signal"] = [bytes(one) for one in columns["signal"]]
+        columns = {name: values for name, values in columns.items() if name not in ("numbers", "waves")}
         for name in ("sampling_rate", "age"):  # float like in stored corpora, which may be concatenated with these
             columns[name] = pa.array(columns[name], pa.float32())
         return Dataset.from_dict(columns)

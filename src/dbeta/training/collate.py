@@ -14,15 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dbeta.conditions.wordings import wordings, write_report
+from dbeta.conditions.wordings import write_report
 from dbeta.corpus.negative_search import record_text
 from dbeta.corpus.negatives import Negatives
 from dbeta.model import DBetaConfig
 from dbeta.model.processor import DBetaProcessor
 from dbeta.training.augment import augmented_signals
-from dbeta.training.masking import hide_leads, mask_tokens, random_restore
-from dbeta.training.pairs import Record, Text, encode_facts, pair_sign
+from dbeta.training.few_leads import readable
+from dbeta.training.masking import choose_lead_set, hide_leads, mask_tokens, random_restore
+from dbeta.training.one_difference import exchange, exchanged_in_report
+from dbeta.training.pairs import FACT_PLACES, Record, Text, encode_facts, pair_sign
 from dbeta.training.recipe import CollatorSettings
+from dbeta.training.statements import Statement, asked_statements, finding_prompt, planned, with_waves, written
 
 #: Attempts to draw a negative that is not true of the record; if all fail, the pair stays aligned.
 DRAWS = 4
@@ -79,14 +82,25 @@ class PretrainCollator:
         positions = [row["position"] if "position" in row else int(torch.randint(2**40, ())) for row in rows]
         generators = [np.random.Generator(np.random.Philox(key=[self.seed, position])) for position in positions]
         records = self._records(rows)
+        leads = self.input_format.leads
+        shown_leads = [choose_lead_set(leads, self.settings.lead_sets, rng) for rng in generators]
+        records = [
+            record if shown is None else readable(record, shown)
+            for record, shown in zip(records, shown_leads, strict=True)
+        ]
         own = [
-            self._text(row["report"], row["findings"], rng, record.decided - record.findings)
+            self._text(row["report"], record.findings, rng, record.decided - record.findings, record)
             for row, record, rng in zip(rows, records, generators, strict=True)
         ]
         texts, aligned = self._misalign(rows, records, own, generators)
         shown = texts if self.settings.negatives_seen else own
         prompts = self._prompts(records, positions[0] // self.global_batch)
+        if self.settings.pairs == "entailment" and self.settings.near_prompts:
+            near = [self._near_text(*one) for one in zip(records, generators, strict=True)]
+            prompts += [text for text in near if text is not None and text.complete][: self.settings.near_prompts]
         vocabulary = self.vocabulary or sorted(frozenset().union(*(one.decided | one.findings for one in records)))
+        if self.settings.uses_waves:
+            vocabulary = [*vocabulary, *FACT_PLACES]
         columns = {name: i for i, name in enumerate(vocabulary)}
 
         tokens = self._tokens([text.words for text in shown])
@@ -101,7 +115,10 @@ class PretrainCollator:
             gain_jitter=self.settings.gain_jitter,
         )
         whole = torch.from_numpy(signals)
-        hidden = hide_leads(len(self.input_format.leads), self.config.lead_mask_prob, generators)
+        hidden = hide_leads(len(leads), self.config.lead_mask_prob, generators)
+        for i, few in enumerate(shown_leads):
+            if few is not None:
+                hidden[i] = torch.tensor([lead not in few for lead in leads])
         batch: dict[str, Any] = {
             "ecg": whole.masked_fill(hidden[..., None], 0.0),
             "target_ecg": whole,
@@ -124,19 +141,27 @@ class PretrainCollator:
             decided = [every] * len(rows)
         else:
             decided = [self.decided[row.get("corpus", 0)] for row in rows]
-        return [
+        records = [
             Record(row["report"], frozenset(row["findings"]), known - frozenset(row.get("unknown", ())))
             for row, known in zip(rows, decided, strict=True)
         ]
+        return with_waves(records, rows) if self.settings.uses_waves else records
 
     def _text(
-        self, report: str, findings: Iterable[str], rng: np.random.Generator, lacking: frozenset[str] = frozenset()
+        self,
+        report: str,
+        findings: Iterable[str],
+        rng: np.random.Generator,
+        lacking: frozenset[str] = frozenset(),
+        record: Record | None = None,
     ) -> Text:
         names = sorted(findings)
         if names and (not report or rng.random() < self.settings.written_share):
             count = int(rng.integers(1, min(len(names), self.settings.max_stated) + 1))
             states = [names[i] for i in rng.permutation(len(names))[:count]]
             source = random.Random(int(rng.integers(2**62)))
+            if record is not None and self.settings.statements and source.random() < self.settings.statements:
+                return written(planned(states, record, source), source)
             denies = []
             if lacking and self.settings.denied_share and source.random() < self.settings.denied_share:
                 denies = source.sample(sorted(lacking), min(len(lacking), source.randint(1, 2)))
@@ -157,7 +182,11 @@ class PretrainCollator:
         for i, (row, record, rng) in enumerate(zip(rows, records, generators, strict=True)):
             if rng.random() >= self.settings.misaligned_share:
                 continue
-            if self.negatives:
+            near = self.settings.near_share and rng.random() < self.settings.near_share
+            other = self._near_text(record, rng) if near else None
+            if other is not None:
+                pass
+            elif self.negatives:
                 other = self._far_text(row, record, own[i], rng)
             else:
                 others = (own[j] for j in rng.permutation(len(own)))
@@ -185,14 +214,30 @@ class PretrainCollator:
                 return text
         return None
 
+    def _near_text(self, record: Record, rng: np.random.Generator) -> Text | None:
+        """A text that differs from one of the record's own in one thing."""
+        source = random.Random(int(rng.integers(2**62)))
+        if record.report and source.random() >= self.settings.written_share:
+            text = exchanged_in_report(record.report, record, source)
+            if text is not None:
+                return text
+        names = sorted(record.findings)
+        states = source.sample(names, min(len(names), source.randint(1, self.settings.max_stated)))
+        plan = [Statement("finding", name) for name in states]
+        if self.settings.statements and source.random() < self.settings.statements:
+            plan = planned(states, record, source)
+        changed = exchange(plan, record, source)
+        return None if changed is None else written(changed, source)
+
     def _prompts(self, records: Sequence[Record], step: int) -> list[Text]:
         """Texts of single findings, the same in all processes of a step."""
-        if not self.settings.prompts or self.settings.pairs != "entailment":
+        if self.settings.pairs != "entailment":
             return []
         names = self.vocabulary or sorted(frozenset().union(*(one.findings for one in records)))
         rng = random.Random(f"{self.seed} {step}")
         chosen = rng.sample(names, min(self.settings.prompts, len(names)))
-        return [Text(rng.choice(wordings(name)), frozenset([name]), complete=True) for name in chosen]
+        prompts = [finding_prompt(name, rng) for name in chosen]
+        return prompts + asked_statements(names, self.settings.statement_prompts, rng)
 
     def _tokens(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Same as `DBetaProcessor.tokens`, but cached, since machine reports repeat."""

@@ -11,6 +11,7 @@ from dbeta.corpus.negatives import Negatives
 from dbeta.errors import DBetaError
 from dbeta.training.recipe import Recipe
 from dbeta.training.rows import TrainingRows, open_rows
+from dbeta.training.statements import taught_texts
 from dbeta.training.validation import Validation
 
 #: Number of training records in the reference panel, which percentiles are computed from.
@@ -27,6 +28,7 @@ class Data:
         validation: the validation records.
         decided: the findings annotated in each corpus.
         negatives: each corpus's table of farthest reports, if the recipe uses it.
+        taught: texts of single statements that a tokenizer should know, if the recipe asks for them.
     """
 
     training: list[TrainingRows]
@@ -34,6 +36,7 @@ class Data:
     validation: Validation
     decided: list[list[str]]
     negatives: list[Negatives] | None
+    taught: Sequence[str] = ()
 
     @property
     def records(self) -> int:
@@ -48,7 +51,12 @@ class Data:
             texts, findings = rows.texts()
             reports += texts
             stated += [one for row in findings for one in row]
-        return [*reports, *stated, *(words for finding in sorted(set(stated)) for words in wordings(finding))]
+        return [
+            *reports,
+            *stated,
+            *(words for finding in sorted(set(stated)) for words in wordings(finding)),
+            *self.taught,
+        ]
 
 
 def load_data(recipe: Recipe) -> Data:
@@ -83,7 +91,8 @@ def load_data(recipe: Recipe) -> Data:
         )
     training = list(opened.values())
     decided = [rows.vocabulary for rows in training]
-    return Data(training, list(recipe.corpora.values()), Validation.of(validation), decided, tables or None)
+    taught = taught_texts() if recipe.collator.uses_waves else ()
+    return Data(training, list(recipe.corpora.values()), Validation.of(validation), decided, tables or None, taught)
 
 
 class Panel:

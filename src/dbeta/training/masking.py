@@ -11,6 +11,18 @@ from torch import Tensor
 
 from dbeta.model.losses import IGNORED
 
+_LIMB = ("I", "II", "III", "aVR", "aVL", "aVF")
+#: Sets of leads that are recorded, each as likely: the eight that are measured for twelve, limb leads, three, two, a
+#: watch's one; the last, empty one stands for any single lead.
+LEAD_SETS: tuple[tuple[str, ...], ...] = (
+    ("I", "II", "V1", "V2", "V3", "V4", "V5", "V6"),
+    _LIMB,
+    ("I", "II", "V2"),
+    ("I", "II"),
+    ("I",),
+    (),
+)
+
 
 def hide_leads(leads: int, probability: float, generators: Sequence[np.random.Generator]) -> Tensor:
     """Draw a lead mask: (B, leads) bool, each lead True with this probability; at least one lead stays visible."""
@@ -19,6 +31,20 @@ def hide_leads(leads: int, probability: float, generators: Sequence[np.random.Ge
     all_hidden = np.flatnonzero(hidden.all(axis=1))
     hidden[all_hidden, spared[all_hidden]] = False
     return torch.from_numpy(hidden)
+
+
+def choose_lead_set(names: Sequence[str], probability: float, rng: np.random.Generator) -> frozenset[str] | None:
+    """The leads of `LEAD_SETS` that a record is shown in, with this probability; None for all.
+
+    Args:
+        names: of the model's leads.
+        probability: 0 to 1.
+        rng: source of randomness.
+    """
+    if not probability or rng.random() >= probability:
+        return None
+    shown = LEAD_SETS[int(rng.integers(len(LEAD_SETS)))] or (str(names[int(rng.integers(len(names)))]),)
+    return frozenset(shown).intersection(names) or None
 
 
 def random_restore(n_tokens: int, generators: Sequence[np.random.Generator]) -> Tensor:

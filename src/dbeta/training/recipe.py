@@ -51,6 +51,15 @@ class CollatorSettings:
             recording: against overfitting, and so that short recordings are familiar.
         max_stated: maximum number of findings stated in a generated text.
         denied_share: probability that a generated text also states that one or two findings are absent.
+        statements: probability that a generated text makes further statements, or these alone: what is absent, numbers
+            and waves (`dbeta.training.statements`); numbers and waves are known for simulated ECGs only.
+        statement_prompts: number of texts of one such statement added to each batch for ETS; only with "entailment".
+        near_share: share of the misaligned texts that differ from the record's own in one thing only: a finding, a
+            side, a territory, a degree or a number; the others are drawn as `negatives` says.
+        near_prompts: number of records per batch for which such a near text is also added for ETS; only with
+            "entailment".
+        lead_sets: probability that a record is shown with a random set of leads (`dbeta.training.masking.LEAD_SETS`),
+            the others masked; what its leads cannot show is then undetermined.
     """
 
     written_share: Share = 0.5
@@ -64,6 +73,16 @@ class CollatorSettings:
     crop: Share = 0.0
     max_stated: Positive = 3
     denied_share: Share = 0.0
+    statements: Share = 0.0
+    statement_prompts: Count = 0
+    near_share: Share = 0.0
+    near_prompts: Count = 0
+    lead_sets: Share = 0.0
+
+    @property
+    def uses_waves(self) -> bool:
+        """Whether texts state numbers or waves, so that simulated records have to tell theirs."""
+        return bool(self.statements or self.statement_prompts)
 
 
 @settings()

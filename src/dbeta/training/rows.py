@@ -53,5 +53,6 @@ def open_rows(recipe: Recipe, name: str) -> TrainingRows:
     """
     if name == SIMULATED:
         wanted = recipe.simulation
-        return SimulatedRows(wanted.records, wanted.seed, wanted.mix, wanted.untold, wanted.validation)
+        waves = recipe.collator.uses_waves
+        return SimulatedRows(wanted.records, wanted.seed, wanted.mix, wanted.untold, wanted.validation, waves)
     return CorpusRows.of_folder(Path(name))
