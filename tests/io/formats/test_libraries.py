@@ -1,5 +1,5 @@
-"""Why EDF, ISHNE and DICOM have readers of their own: equal to the libraries where these read a file, and able to read
-what they cannot.
+"""Why WFDB, EDF, ISHNE and DICOM have readers of their own: equal to the libraries where these read a file, and able to
+read what they cannot.
 """
 
 import tracemalloc
@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pyedflib
 import pytest
+import wfdb
 from ecgdatakit import FileParser
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -157,3 +158,42 @@ def test_dicom_without_preamble_is_unknown_to_the_libraries(tmp_path, make_ecg):
     with pytest.raises(Exception, match=r"(?i)no parser|unsupported|unknown|format"):
         FileParser.parse(path)
     assert read_ecg(path).duration == 10
+
+
+def write_wfdb(folder, counts, form="16", unit="mV", date=""):
+    """A record of one lead, in the given storage format, 100 counts per unit."""
+    stored = np.diff(counts, prepend=0).astype(np.int8) if form == "8" else counts.astype("<i2")
+    (folder / "a.dat").write_bytes(stored.tobytes())
+    header = folder / "a.hea"
+    header.write_text(f"a 1 250 {len(counts)}{date}\na.dat {form} 100/{unit} 16 0 0 0 0 II\n", encoding="utf-8")
+    return header
+
+
+@pytest.fixture
+def counts(make_ecg):
+    return np.round(make_ecg(seconds=4, sampling_rate=250)["II"] * 100).astype(int)
+
+
+def test_wfdb_that_the_library_refuses(tmp_path, counts):
+    header = write_wfdb(tmp_path, counts, date=" 25:61:00 31/02/2020")
+    with pytest.raises(ValueError, match=r"time|hour|date|format"):
+        wfdb.rdrecord(str(header.with_suffix("")))
+    np.testing.assert_allclose(read_ecg(header)["II"], counts / 100, atol=1e-6)
+    header = write_wfdb(tmp_path, counts)
+    header.with_suffix(".dat").write_bytes(header.with_suffix(".dat").read_bytes()[:-1001])
+    with pytest.raises(ValueError, match="not loaded correctly"):
+        wfdb.rdrecord(str(header.with_suffix("")))
+    with pytest.warns(match="cut short"):
+        np.testing.assert_allclose(read_ecg(header)["II"], counts[:499] / 100, atol=1e-6)
+
+
+def test_wfdb_that_the_library_misreads(tmp_path, counts):
+    header = write_wfdb(tmp_path, counts, unit="µV")
+    assert wfdb.rdrecord(str(header.with_suffix(""))).units == ["V"]
+    with pytest.warns(match="QRS complexes measure"):
+        np.testing.assert_allclose(read_ecg(header)["II"], counts / 100_000, atol=1e-8)
+    header = write_wfdb(tmp_path, np.round(100 * np.sin(np.arange(1000) / 7)).astype(int), "8")
+    whole = wfdb.rdrecord(str(header.with_suffix(""))).p_signal[250:, 0]
+    part = wfdb.rdrecord(str(header.with_suffix("")), sampfrom=250).p_signal[:, 0]
+    assert np.abs(part - whole).min() > 0.8
+    np.testing.assert_allclose(read_ecg(header, start=1)["II"], whole, atol=1e-6)

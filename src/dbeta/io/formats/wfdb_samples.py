@@ -1,7 +1,8 @@
 """Samples of WFDB signal files, in every storage format.
 
 Decoded here because the `wfdb` library averages the samples of a frame unless told otherwise, refuses files that are
-cut short, and decodes format 8 wrongly from any other place than the start. Source: WFDB signal(5).
+cut short, and decodes format 8 wrongly from any other place than the start
+(`tests/io/formats/test_libraries.py`). Source: WFDB signal(5).
 """
 
 from __future__ import annotations
