@@ -36,6 +36,7 @@ from valid_dicom import dicom, dicom_groups
 from valid_holter import edf, ishne, mfer
 from valid_recordings import Draw, Valid
 from valid_tables import array, code_hdf5, matlab, parquet, text_table
+from valid_watches import kardia_atc, kardia_json, several_arrays, watch
 from valid_wfdb import challenge_record, wfdb_record, wfdb_segments
 
 MAKERS: dict[str, Callable[[Draw, Path], Valid]] = {
@@ -57,6 +58,10 @@ MAKERS: dict[str, Callable[[Draw, Path], Valid]] = {
     "npy": array,
     "matlab": matlab,
     "hdf5": code_hdf5,
+    "npy-several": several_arrays,
+    "apple-watch": watch,
+    "kardia-json": kardia_json,
+    "kardia-atc": kardia_atc,
 }
 
 
