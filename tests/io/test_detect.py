@@ -1,5 +1,6 @@
 import os
 import shutil
+import struct
 import warnings
 from pathlib import Path
 
@@ -211,3 +212,13 @@ def test_the_check_of_the_recognised_format_applies(tmp_path, make_ecg, kind, na
     WRITERS[kind][0](tmp_path / name, make_ecg(seconds=4))
     head = FileHead(tmp_path / name)
     assert detect.recognise(head) in _possible_formats(head)
+
+
+@pytest.mark.parametrize("start", [b"\0\0<", b"<\0", b"\0<", b"<!"])
+def test_scp_whose_checksum_or_length_looks_like_xml(tmp_path, start):
+    file = tmp_path / "rec.scp"
+    data = start.ljust(6, b"\0") + struct.pack("<HHIBB6s", 0, 0, 136, 20, 20, b"SCPECG")
+    file.write_bytes(data.ljust(4000, b"\0"))
+    assert not FileHead(file).may_be_xml
+    file.write_bytes(start + b"?xml version=" + b"SCPECG".ljust(4000))
+    assert FileHead(file).may_be_xml

@@ -50,6 +50,9 @@ class FileHead:
     @cached_property
     def may_be_xml(self) -> bool:
         """Whether an XML parser could accept it, in whatever encoding."""
+        # Its first bytes are a checksum and a length, which may be those of "<"; no XML holds the null character at 8
+        if self.data[16:22] == b"SCPECG" and self.data[8:10] == b"\0\0":
+            return False
         texts = (self.data.decode(encoding, "ignore") for encoding in ("utf-8", "utf-16-le", "utf-16-be"))
         return any(text.lstrip("\ufeff\0").lstrip().startswith("<") for text in texts)
 
