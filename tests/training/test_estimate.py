@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import yaml
@@ -9,7 +10,7 @@ import yaml
 from dbeta.errors import DBetaError
 from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.training.estimate import estimate, made_up_batch
-from dbeta.training.recipe import Recipe
+from dbeta.training.recipe import Recipe, load_recipe
 
 
 @pytest.fixture
@@ -105,3 +106,21 @@ def test_a_dry_run_refuses_wrong_settings(run, tmp_path, recipe, change, message
     assert code == 1
     assert out == ""
     assert err.strip().splitlines()[-1].endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("model.hidden_size=7", "invalid model settings"),
+        ("model.text_config.d_model=abc", "invalid model settings"),
+        ("model.text_config.num_heads=0", "invalid model settings"),
+        ("model.sampling_rate=0", "sampling_rate must be a positive number of Hz"),
+        ("model.leads=[X]", "leads must be some of I, II"),
+        ("model.leads=[I,I]", "leads must be some of I, II"),
+        ("training.seed=99999999999999999999", "training.seed must be a whole number of at least 0 and below 2"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_one_sentence(change, message):
+    with pytest.raises(DBetaError, match=message) as caught:
+        estimate(load_recipe(Path(__file__).parents[2] / "recipes" / "tiny-sim.yaml", [change]))
+    assert "\n" not in str(caught.value)

@@ -27,6 +27,7 @@ from dbeta.errors import DBetaError
 from dbeta.model.config import DBetaConfig
 from dbeta.model.processor import DBetaProcessor
 from dbeta.utils.files import replacing
+from dbeta.utils.notice import NOTICE
 
 Advance = Callable[[int, int], None]
 
@@ -46,7 +47,7 @@ tags: [ECG, electrocardiogram, zero-shot, contrastive]
 
 An ECG-text model (D-BETA, Pham, Saeed, Ma, ICML 2025), converted by `dbeta convert` from `{source}`, a checkpoint in
 the layout of the authors' published code. {millions:.1f} M parameters: {parts}.
-Research use only. Not a medical device.
+{notice}
 
 The weights are exactly those of that checkpoint (float16 and bfloat16 were converted to float32 without change), and
 under its licence: the authors publish theirs under CC BY-NC 4.0.
@@ -258,6 +259,7 @@ def _card(
         how += f", except {', '.join(f'`{one}`' for one in settings)}, given with `--set`"
     lines = (f"  {json.dumps(one)}: {json.dumps(value)}" for one, value in unheld(config, settings).items())
     return CARD.format(
+        notice=NOTICE,
         name=name,
         source=source,
         millions=sum(one.numel() for one in state.values()) / 1e6,

@@ -15,11 +15,12 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+import dbeta
 from dbeta.cli import (
     convert,
     corpus,
@@ -63,6 +64,13 @@ class InOrder(TyperGroup):
         return sorted(super().list_commands(ctx), key=ORDER.index)
 
 
+def show_version(wanted: bool) -> None:
+    """Print the version, if it is wanted."""
+    if wanted:
+        print(dbeta.__version__)
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=InOrder,
     help=f"Name what a 12-lead ECG shows, embed it, and search archives by text. {NOTICE}",
@@ -85,6 +93,15 @@ app.command(rich_help_panel=MODELS)(convert.convert)
 for command in [*app.registered_commands, *corpus.app.registered_commands, *evaluate.app.registered_commands]:
     # Typer would keep the line breaks within a paragraph
     command.help = re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(command.callback) or "")
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Take options of the program itself."""
 
 
 def main() -> None:

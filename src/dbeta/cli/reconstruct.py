@@ -46,7 +46,7 @@ def reconstruct(
     for one in (output, *([picture] if picture else [])):
         check_output_file(one)
     if is_file(output) and (output.samefile(file) or (is_recording(output) and output.resolve() == file.resolve())):
-        raise DBetaError(f"{output}: is the recording itself, which stays as it is; name another output")
+        raise DBetaError(f"{output}: would overwrite the input; name another output")
     ecg = read_ecg(file, **reading.arguments())
     dbeta = load_model(model, precision)
     from dbeta.inference.reconstruct import describe_reconstruction
@@ -60,7 +60,10 @@ def reconstruct(
         save_plot(plot_ecg(done), picture)
         note(f"{picture} written")
     lines = describe_reconstruction(done)
-    note(f"{output} written; " + ("made up, not measured:" if lines else "nothing was missing, so nothing is made up"))
+    note(
+        f"{output} written; "
+        + ("made up, not measured:" if lines else "nothing was missing, so nothing to reconstruct")
+    )
     for line in lines:
         note(f"  {line}")
     note(NOTICE)

@@ -46,7 +46,7 @@ def search(
     if file is not None and rerank:
         raise DBetaError("--rerank compares recordings with a text; leave it out, or search for words")
     if file is None and any(options.values()):
-        raise DBetaError(f"{query!r} is searched as words; leave out the options that say how a file is to be read")
+        raise DBetaError(f"{query!r} is a text query; leave out the options that say how a file is to be read")
     name = read_about(index).get("model") if model is None else model
     hits = load_model(name, precision).search(
         file or query, index, count, rerank_first=rerank, **(options if file else {})

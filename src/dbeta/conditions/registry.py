@@ -99,7 +99,7 @@ def _conditions() -> tuple[Condition, ...]:
             name=entry["name"],
             synonyms=tuple(entry["synonyms"]),
             description=entry["description"],
-            statements=tuple(entry["statements"]),
+            statements=tuple(entry.get("statements", ())),
             super_class=entry.get("super_class"),
             default=entry.get("default", False),
             findings_for=tuple(entry["for"]),

@@ -27,7 +27,11 @@ NUMBERS = ("rate", "pr", "qrs", "qt", "qtc", "axis")
 #: How far a value may be from a number that is called its own, and from where on the number is wrong; between the two
 #: nobody could say. The rate's also grow with it.
 TOLERANCES = {
-    **{"rate": (3.0, 8.0), "pr": (10.0, 26.0), "qrs": (7.0, 16.0), "qt": (14.0, 34.0), "qtc": (12.0, 28.0)},
+    "rate": (3.0, 8.0),
+    "pr": (10.0, 26.0),
+    "qrs": (7.0, 16.0),
+    "qt": (14.0, 34.0),
+    "qtc": (12.0, 28.0),
     "axis": (10.0, 26.0),
 }
 RATE_SHARES = (0.04, 0.10)

@@ -1,9 +1,9 @@
 """The size of QRS complexes, and which units of voltage it leaves possible.
 
 The measure is the upper quartile over the leads of each lead's QRS complex from peak to trough, which one bad lead or a
-wandering baseline does not change. Limits are about those of 99.9 % of the 4,000 recordings at hand whose voltages are
-known; with few leads, which may all lie across the heart's axis, they are wider. `benchmarks/units.py` prints how often
-a correct unit is doubted and a wrong one believed:
+wandering baseline does not change. Limits are about those of 99.9 % of 4,000 recordings whose voltages are known; with
+few leads, which may all lie across the heart's axis, they are wider. `benchmarks/units.py` prints how often a correct
+unit is rejected and a wrong one accepted:
 
 | twelve leads, unit not stated | share |
 |---|---|

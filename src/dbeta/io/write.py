@@ -1,9 +1,8 @@
-"""Writes a recording, with what of it was not measured: WFDB, CSV or Parquet."""
+"""Writes a recording as WFDB, CSV or Parquet, and marks reconstructed samples."""
 
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,14 @@ import numpy as np
 from dbeta.ecg import ECG
 from dbeta.errors import DBetaError
 from dbeta.signal.gaps import stretches
-from dbeta.utils.files import replacing
+from dbeta.utils.files import replacing, write_text
 
 #: Endings that `write_ecg` knows.
 ENDINGS = (".hea", ".csv", ".parquet")
 #: Units per mV of a written WFDB record: fine enough for every float32 sample of an ECG.
 GAIN = 1e6
+#: Count of a missing sample in storage format 32.
+MISSING = -(2**31)
 
 
 def mask_file(path: Path) -> Path:
@@ -80,29 +81,25 @@ def _write_table(ecg: ECG, mask: np.ndarray, path: Path) -> None:
 
 
 def _write_wfdb(ecg: ECG, mask: np.ndarray, path: Path) -> None:
-    import wfdb
+    """Write a header, 32-bit counts of 1 / `GAIN` mV and, if samples were reconstructed, their mask.
 
-    count = len(ecg.leads)
-    comments = []
-    for lead, row in zip(ecg.leads, mask, strict=True):
-        if parts := [f"{begin}-{end - 1}" for begin, end in stretches(row)]:
-            comments.append(f"reconstructed by dbeta, not measured: {lead} samples {' '.join(parts)}")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}.") as folder:
-        wfdb.wrsamp(
-            path.stem,
-            fs=ecg.sampling_rate,
-            units=["mV"] * count,
-            sig_name=list(ecg.leads),
-            p_signal=ecg.signal.T.astype(np.float64),
-            fmt=["32"] * count,
-            adc_gain=[GAIN] * count,
-            baseline=[0] * count,
-            comments=comments,
-            write_dir=folder,
-        )
-        # The header last: without it, there is no record
-        if mask.any():
-            with replacing(mask_file(path)) as temporary, temporary.open("wb") as file:
-                np.savez_compressed(file, reconstructed=mask)
-        for suffix in (".dat", ".hea"):
-            (Path(folder) / f"{path.stem}{suffix}").replace(path.with_suffix(suffix))
+    Source: WFDB header(5) and signal(5).
+    """
+    counts = np.round(np.nan_to_num(ecg.signal.T.astype(np.float64), nan=0.0) * GAIN).astype("<i4")  # (samples, leads)
+    counts[np.isnan(ecg.signal.T)] = MISSING
+    data = path.with_suffix(".dat")
+    lines = [f"{path.stem} {len(ecg.leads)} {ecg.sampling_rate:.10g} {len(counts)}"]
+    for lead, row in zip(ecg.leads, counts.T.astype(np.int64), strict=True):
+        # The checksum is the sum of all counts in 16 bits
+        checksum = (int(row.sum()) + 2**15) % 2**16 - 2**15
+        lines.append(f"{data.name} 32 {GAIN:g}/mV 32 0 {row[0]} {checksum} 0 {lead}")
+    for lead, marked in zip(ecg.leads, mask, strict=True):
+        if parts := [f"{begin}-{end - 1}" for begin, end in stretches(marked)]:
+            lines.append(f"# reconstructed by dbeta, not measured: {lead} samples {' '.join(parts)}")
+    if mask.any():
+        with replacing(mask_file(path)) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, reconstructed=mask)
+    with replacing(data) as temporary:
+        temporary.write_bytes(counts.tobytes())
+    # The header last: without it, there is no record
+    write_text(path, "\n".join([*lines, ""]))

@@ -119,6 +119,10 @@ class DBetaConfig(PretrainedConfig):
         for name, share in shares.items():
             if not isinstance(share, int | float) or not 0 <= share <= 1:
                 raise ValueError(f"{name} must lie between 0 and 1, not {share!r}")
+        if not leads or set(leads) - set(LEADS) or len(set(leads)) < len(leads):
+            raise ValueError(f"leads must be some of {', '.join(LEADS)}, each once, not {', '.join(map(str, leads))}")
+        if not sampling_rate > 0:
+            raise ValueError(f"sampling_rate must be a positive number of Hz, not {sampling_rate!r}")
         if mem_target not in MEM_TARGETS:
             raise ValueError(f"mem_target must be one of {', '.join(MEM_TARGETS)}, not {mem_target!r}")
         if text_config is not None and not isinstance(text_config, dict | T5Config):

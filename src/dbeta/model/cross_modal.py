@@ -96,7 +96,7 @@ class CrossModal:
         """
         self.require_fusion()
         if len(input_ids) not in (1, len(ecg)):
-            raise DBetaError(f"{len(ecg)} ECGs and {len(input_ids)} texts are no pairs; give one text for each, or one")
+            raise DBetaError(f"{len(ecg)} ECGs and {len(input_ids)} texts do not pair; give one text for each, or one")
         text = self.text_stream(input_ids, attention_mask)
         return torch.cat(self._class_features(self.ecg_stream(ecg), text, attention_mask), dim=-1)
 

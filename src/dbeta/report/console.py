@@ -226,7 +226,7 @@ def print_estimate(found: dict[str, Any]) -> None:
         view.add_row(*row)
     Console().print(view)
     for problem in figures["problems"]:
-        note(f"the run would not start yet: {problem}")
+        note(f"the run cannot start yet: {problem}")
 
 
 class Rate(ProgressColumn):

@@ -118,7 +118,7 @@ def difference(products: np.ndarray, i: int, j: int) -> float:
 def gains_contradict(signal: np.ndarray, leads: Sequence[str], gains: np.ndarray) -> bool:
     """Whether the limb leads obey the equations only without the gains in the file's header.
 
-    So it is where each lead was scaled to the same amplitude, as in LUDB.
+    This happens when each lead was scaled to the same amplitude, as in LUDB.
 
     Args:
         signal: (leads, samples), mV.

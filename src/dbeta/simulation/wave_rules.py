@@ -19,14 +19,32 @@ from dbeta.errors import DBetaError
 from dbeta.simulation.finding_table import TABLE
 from dbeta.simulation.signs import GROUPS
 
-#: Names of the values of a record → how near to a limit nobody could say which side it is on.
+#: Names of the values of a record → how near to a limit they are undetermined.
 MARGINS: dict[str, float] = {
-    **{"rate": 1.5, "rr": 15.0, "pr": 6.0, "qrs": 5.0, "qt": 10.0, "qtc": 10.0, "axis": 5.0, "irregular": 1.5},
-    **{"longest": 50.0, "p_height": 0.02, "p_terminal": 1.0, "p_time": 6.0, "sokolow": 0.2},
+    "rate": 1.5,
+    "rr": 15.0,
+    "pr": 6.0,
+    "qrs": 5.0,
+    "qt": 10.0,
+    "qtc": 10.0,
+    "axis": 5.0,
+    "irregular": 1.5,
+    "longest": 50.0,
+    "p_height": 0.02,
+    "p_terminal": 1.0,
+    "p_time": 6.0,
+    "sokolow": 0.2,
 }
 #: The same of each lead.
 LEAD_MARGINS: dict[str, float] = {
-    **{"st": 0.015, "t": 0.03, "r": 0.05, "s": 0.05, "q": 0.02, "r2": 0.03, "size": 0.05, "q_time": 4.0},
+    "st": 0.015,
+    "t": 0.03,
+    "r": 0.05,
+    "s": 0.05,
+    "q": 0.02,
+    "r2": 0.03,
+    "size": 0.05,
+    "q_time": 4.0,
 }
 NAMED_LEADS = {"inferior": "II III aVF", "lateral": "I aVL V5 V6", "limb": "I II III aVR aVL aVF"}
 #: Of findings, values and leads; a value is (B,), a lead's (B, 12); both may be NaN, which decides nothing.
@@ -59,7 +77,7 @@ def _parsed(text: str) -> ast.expr:
     try:
         return ast.parse(text.strip(), mode="eval").body
     except SyntaxError:
-        raise DBetaError(f"wave_rules.yaml: {text!r} is no rule; see the top of the file") from None
+        raise DBetaError(f"wave_rules.yaml: {text!r} is not a rule; see the top of the file") from None
 
 
 class _Definitions(ast.NodeTransformer):
@@ -119,11 +137,16 @@ def decide_sentences(sentences: Sequence[str], findings: Known, values: Known, l
 
     Returns:
         (B, S) int8.
+
+    Raises:
+        DBetaError: a sentence has no rule.
     """
     evaluate = _Evaluation(findings, values, leads, count)
     known: dict[int, np.ndarray] = {}
     table = np.empty((count, len(sentences)), np.int8)
     for column, sentence in enumerate(sentences):
+        if sentence not in rules():
+            raise DBetaError(f"wave_rules.yaml: has no rule for the sentence {sentence!r} of conditions.yaml; add one")
         rule = rules()[sentence]
         if id(rule) not in known:
             known[id(rule)] = evaluate.sign(rule)[:, 0]
@@ -172,7 +195,7 @@ class _Evaluation:
                 return CHOICES[how](
                     np.broadcast_to(self.sign(condition), (len(self.undetermined), 12))[:, leads_of(words)]
                 )
-        raise DBetaError(f"wave_rules.yaml: {ast.unparse(node)!r} is no condition; see the top of the file")
+        raise DBetaError(f"wave_rules.yaml: {ast.unparse(node)!r} is not a condition; see the top of the file")
 
     def value(self, node: ast.expr) -> np.ndarray:
         """Of a measure or a number."""

@@ -17,7 +17,7 @@ from transformers import TrainingArguments
 
 from dbeta.checkpoints.read import fastest_dtype
 from dbeta.errors import DBetaError
-from dbeta.training.settings import Amount, Count, Positive, check_value, settings
+from dbeta.training.settings import Amount, Positive, Seed, check_value, settings
 
 if typing.TYPE_CHECKING:
     from dbeta.training.recipe import Recipe
@@ -29,7 +29,7 @@ STRATEGIES = ("save_strategy", "eval_strategy", "logging_strategy")
 class _Checked:
     """Settings with a narrower range than their type."""
 
-    seed: Count = 0
+    seed: Seed = 0
     per_device_train_batch_size: Positive = 8
     gradient_accumulation_steps: Positive = 1
     learning_rate: Amount = 5e-5

@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from dbeta.utils.notice import NOTICE
+
 CARD = """---
 library_name: dbeta
 tags: [ECG, electrocardiogram, zero-shot, contrastive]
@@ -15,7 +17,7 @@ tags: [ECG, electrocardiogram, zero-shot, contrastive]
 # {name}
 
 An ECG-text model (D-BETA, Pham, Saeed, Ma, ICML 2025) with {millions:.1f} M parameters, written by `dbeta pretrain`.
-Research use only. Not a medical device.
+{notice}
 
 ```python
 import dbeta
@@ -55,5 +57,7 @@ def write_card(
         **facts: `figure`, `step`, `steps`, `n_findings` and `fewest` of the validation.
     """
     dumped = yaml.safe_dump(recipe, sort_keys=False)
-    text = CARD.format(name=name, millions=parameters / 1e6, data="\n".join(corpora), recipe=dumped, **facts)
+    text = CARD.format(
+        notice=NOTICE, name=name, millions=parameters / 1e6, data="\n".join(corpora), recipe=dumped, **facts
+    )
     (folder / "README.md").write_text(text)

@@ -18,7 +18,7 @@ from dbeta.model.distributed import world_size
 from dbeta.training.arguments import training_arguments
 from dbeta.training.data import load_data
 from dbeta.training.flops import count_flops
-from dbeta.training.model_config import make_config
+from dbeta.training.model_config import make_config, make_model
 from dbeta.training.pretrain import count_steps, load_tokenizer
 from dbeta.training.recipe import Recipe
 
@@ -80,7 +80,7 @@ def estimate(recipe: Recipe) -> Estimate:
             load_tokenizer(recipe)
         except DBetaError as error:
             problems.append(str(error))
-    model = DBetaModel(config).to(args.device).train()
+    model = make_model(recipe, config).to(args.device).train()
     if args.gradient_checkpointing:
         model.activation_checkpointing_enable()
     batch = {name: value.to(args.device) for name, value in made_up_batch(model.config).items()}

@@ -35,6 +35,7 @@ from dbeta.training.settings import Amount, Count, Positive, Rate, ShareBelow1
 from dbeta.training.settings import settings as checked_settings
 from dbeta.training.trainer import last_checkpoint, remove_incomplete
 from dbeta.utils.files import replacing
+from dbeta.utils.notice import NOTICE
 
 #: The lead sets of the PhysioNet/CinC Challenge 2021 (Reyna et al. 2021), and lead I alone.
 LEAD_SETS: dict[int, tuple[str, ...]] = {
@@ -321,7 +322,7 @@ def save_encoder(
         lines = "\n".join(f"- {name}: {value}" for name, value in about.items())
         text = (
             f"# {folder.name}",
-            "An ECG encoder fine-tuned by `dbeta evaluate finetune`. Research use only. Not a medical device.",
+            f"An ECG encoder fine-tuned by `dbeta evaluate finetune`. {NOTICE}",
             lines,
             f"`{HEAD_FILE}` holds the linear head on its embedding, with the names of its classes and of the leads it "
             f"was trained with ({', '.join(leads)}); set the others to zero in its input.",

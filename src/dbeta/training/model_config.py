@@ -9,7 +9,7 @@ from typing import Any
 
 from dbeta.checkpoints.names import BUNDLED
 from dbeta.errors import DBetaError
-from dbeta.model import DBetaConfig
+from dbeta.model import DBetaConfig, DBetaModel
 from dbeta.model.config import PRESETS
 from dbeta.model.losses import LOSSES
 from dbeta.training.recipe import Recipe
@@ -31,8 +31,8 @@ def make_config(recipe: Recipe) -> DBetaConfig:
     changes = _model_settings(recipe)
     try:
         config = PRESETS[recipe.preset](**changes) if start is None else DBetaConfig.from_dict(settings | changes)
-    except (TypeError, ValueError) as error:
-        raise DBetaError(f"{recipe.where}: invalid model settings ({error})") from None
+    except Exception as error:  # transformers checks T5's settings with exceptions of its own
+        raise DBetaError(f"{recipe.where}: invalid model settings ({one_line(error)})") from None
     for name in ("ecg_layers", "ecg_heads", "fusion_layers", "fusion_heads", "mem_layers", "mem_heads", "hidden_size"):
         count = getattr(config, name)
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
@@ -40,6 +40,23 @@ def make_config(recipe: Recipe) -> DBetaConfig:
     if config.n_kept_tokens < 1:
         raise DBetaError(f"{recipe.where}: model.ecg_mask_ratio masks every token of a recording; lower it")
     return config
+
+
+def make_model(recipe: Recipe, config: DBetaConfig) -> DBetaModel:
+    """A new model with initial weights.
+
+    Raises:
+        DBetaError: the sizes do not fit together.
+    """
+    try:
+        return DBetaModel(config)
+    except Exception as error:  # whatever a layer of torch or transformers makes of wrong sizes
+        raise DBetaError(f"{recipe.where}: invalid model settings ({one_line(error)})") from None
+
+
+def one_line(error: Exception) -> str:
+    """The message of an exception in one line, shortened."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _model_settings(recipe: Recipe) -> dict[str, Any]:

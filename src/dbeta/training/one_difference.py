@@ -22,8 +22,15 @@ EXCHANGED: dict[str, tuple[tuple[str, ...], ...]] = {
     "side": (("left", "right"), ("counterclockwise", "clockwise")),
     "territory": (
         (
-            *("inferoposterolateral", "inferoposterior", "inferolateral", "inferior", "anteroseptal"),
-            *("anterolateral", "anterior", "lateral", "posterior"),
+            "inferoposterolateral",
+            "inferoposterior",
+            "inferolateral",
+            "inferior",
+            "anteroseptal",
+            "anterolateral",
+            "anterior",
+            "lateral",
+            "posterior",
         ),
     ),
     "degree": (

@@ -30,7 +30,7 @@ from dbeta.training.card import write_card
 from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import Data, Panel, load_data
 from dbeta.training.figures import draw_log
-from dbeta.training.model_config import make_config, read_start
+from dbeta.training.model_config import make_config, make_model, read_start
 from dbeta.training.recipe import Recipe
 from dbeta.training.stream import TrainingStream
 from dbeta.training.trainer import PretrainTrainer, last_checkpoint, remove_incomplete
@@ -72,10 +72,7 @@ def build_model(recipe: Recipe, texts: Sequence[str]) -> tuple[DBetaModel, DBeta
             f"{recipe.where}: the tokenizer has {len(tokenizer)} tokens, "
             f"the text encoder has room for {config.text_config.vocab_size}"
         )
-    try:
-        model = DBetaModel(config)
-    except (TypeError, ValueError) as error:
-        raise DBetaError(f"{recipe.where}: invalid model settings ({error})") from None
+    model = make_model(recipe, config)
     if recipe.text_encoder is not None:
         try:
             model.text_encoder.load_pretrained(recipe.text_encoder)

@@ -18,6 +18,7 @@ from dbeta.training.settings import (
     Count,
     Name,
     Positive,
+    Seed,
     Share,
     ShareBelow1,
     Weight,
@@ -126,7 +127,7 @@ class SimulationSettings:
     """
 
     records: Positive = 1_000_000
-    seed: Count = 0
+    seed: Seed = 0
     mix: Annotated[str, AfterValidator(_mix), Field(strict=True, description=f"one of {', '.join(MIXES)}")] = "balanced"
     untold: Annotated[list[str], Field(description="a list of findings")] = field(default_factory=list)
     validation: Count = 512
@@ -135,7 +136,7 @@ class SimulationSettings:
     def _check_untold(self) -> SimulationSettings:
         for name in self.untold:
             if name not in TABLE:
-                raise ValueError(f"untold has {name!r}, which is no finding that the simulator decides")
+                raise ValueError(f"untold has {name!r}, not a simulator finding")
         return self
 
 

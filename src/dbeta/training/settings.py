@@ -41,6 +41,8 @@ ShareBelow1 = Annotated[_Number, Field(ge=0, lt=1, description="a number from 0 
 Amount = Annotated[_Number, Field(ge=0, allow_inf_nan=False, description="a number of at least 0")]
 Rate = Annotated[_Number, Field(gt=0, lt=1, description="a number between 0 and 1")]
 Count = Annotated[_Whole, Field(ge=0, description="a whole number of at least 0")]
+#: Of random generators, which take 64 bits with a sign.
+Seed = Annotated[_Whole, Field(ge=0, lt=2**63, description="a whole number of at least 0 and below 2^63")]
 Positive = Annotated[_Whole, Field(ge=1, description="a whole number of at least 1")]
 Weight = Annotated[_Number, Field(gt=0, allow_inf_nan=False)]
 Name = Annotated[str, Field(strict=True, description="a string")]

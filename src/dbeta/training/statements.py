@@ -35,8 +35,12 @@ from dbeta.training.pairs import Record, Text
 JOINTS = (". ", ", ", "; ", " ", " - ", ". ")
 #: Smallest, most frequent and largest value of the numbers that are asked about.
 ASKED = {
-    **{"rate": (32, 72, 190), "pr": (100, 165, 330), "qrs": (62, 96, 185), "qt": (270, 390, 560)},
-    **{"qtc": (330, 415, 570), "axis": (-110, 40, 160)},
+    "rate": (32, 72, 190),
+    "pr": (100, 165, 330),
+    "qrs": (62, 96, 185),
+    "qt": (270, 390, 560),
+    "qtc": (330, 415, 570),
+    "axis": (-110, 40, 160),
 }
 #: Of which limits are asked, and of how many texts of a number.
 LIMITED, LIMIT_SHARE = ("rate", "pr", "qrs", "qtc"), 0.2

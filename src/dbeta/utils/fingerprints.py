@@ -1,4 +1,4 @@
-"""Fingerprints: hashes that tell whether a stored result belongs to the present inputs.
+"""Fingerprints: hashes that tell whether a stored result still matches its inputs.
 
 - `checkpoint_fingerprint`: a checkpoint's weights file and input format. Stored in an index and a batch run's plan.
 - `ecg_embedding_fingerprint`: how a model in memory embeds ECGs, including precision. Stored in evaluations.

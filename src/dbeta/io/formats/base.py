@@ -17,9 +17,9 @@ from dbeta.errors import DBetaError
 from dbeta.io.amplitude import Sizes
 from dbeta.io.identity import Identity
 
-#: Lowest sampling rate, in Hz, that a column of times can imply.
+#: Marks a channel that is none of the twelve leads, in `--leads`.
 NO_LEAD = "-"
-#: Hz; a lower rate does not come from a column of times.
+#: Lowest sampling rate, in Hz, that a column of times can imply.
 SLOWEST = 10.0
 #: Seconds from the beginning by which an unstated unit is judged, whichever stretch is read.
 OPENING = 60.0

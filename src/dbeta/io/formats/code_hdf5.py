@@ -130,7 +130,7 @@ def _choose_row(count: int, ids: list[Any], record: str | int | None) -> int:
 def _code_unit(file: Path, changed: int, row: int, rate: float) -> float:
     """The file's unit in mV: 0.1 (the documented 1e-4 V) or 1, as copies of CODE are found in both.
 
-    It is told by the QRS complexes of up to 16 recordings spread over the file and of the one in `row`. `changed`, the
+    Inferred from the QRS complexes of up to 16 recordings spread over the file and of the one in `row`. `changed`, the
     modification time, invalidates the cache.
 
     Raises:

@@ -20,7 +20,7 @@ def read_matlab(file: Path, options: Options) -> Recording:
     if "ECG" not in content:
         name = file.with_suffix(".hea").name
         raise DBetaError(
-            f"holds no struct ECG as CPSC2018's files do; if it is a WFDB signal, put its header {name} beside it"
+            f"has no ECG struct as CPSC2018's files do; if it is a WFDB signal, put its header {name} beside it"
         )
     with parsing("a MATLAB file as CPSC2018 published them"):
         ecg = content["ECG"]

@@ -115,7 +115,7 @@ class _Placed:
         if header.rate is not None and abs(header.rate - rate) > 1e-6 * rate:
             raise DBetaError(
                 f"has the segment {segment.name} at {header.rate:g} frames per second, the others at {rate:g}; read "
-                f"{segment.name}.hea by itself"
+                f"{segment.name}.hea on its own"
             )
         rows = self._match(header.channels, segment.name)
         held = available_frames(file.parent, header.channels)
@@ -140,7 +140,7 @@ class _Placed:
         if names == all_names:
             return {row: row for row in wanted}
         raise DBetaError(
-            f"has signals in its segment {segment} that the record does not name; read {segment}.hea by itself"
+            f"has signals in its segment {segment} that the record does not name; read {segment}.hea on its own"
         )
 
     def _scaled(self, row: int, channel: Channel, counts: np.ndarray) -> Any:
