@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dbeta.io.formats.base import parsing
+from dbeta.io.formats.row_counters import may_count
 from dbeta.io.formats.times import TIME_UNITS
 from dbeta.io.safety.limits import TABLE_ROW
 from dbeta.io.units import millivolts
@@ -44,6 +45,7 @@ class TextLayout:
         numbering: the header row that only numbers the columns; None if there is none.
         indexed: whether the first column only numbers the rows.
         numeric: of each column, whether any of the first rows holds a number, or all are empty.
+        counting: of each column, whether its first rows may be times or numbers of rows.
     """
 
     encoding: str
@@ -56,6 +58,7 @@ class TextLayout:
     numbering: list[str] | None = None
     indexed: bool = False
     numeric: tuple[bool, ...] = ()
+    counting: tuple[bool, ...] = ()
 
 
 def find_layout(file: Path) -> TextLayout:
@@ -110,6 +113,10 @@ def _layout_of(lines: list[str], encoding: str) -> TextLayout:
         numbering,
         _is_index(top, body) if named or numbering else False,
         tuple(numeric),
+        tuple(
+            may_count(top[column] if named else "", [row[column] for row in body if column < len(row)])
+            for column in range(len(top))
+        ),
     )
 
 
@@ -153,9 +160,8 @@ def is_number(cell: str) -> bool:
 
 
 def _decimal_of(lines: Sequence[str], separator: str) -> str:
-    numbers = "\n".join(lines)
-    comma = separator != "," and re.search(r"\d,\d", numbers) and not re.search(r"\d\.\d", numbers)
-    return "," if comma else "."
+    cells = [cell for line in lines for cell in split_line(line, separator) if separator != "," and is_number(cell)]
+    return "," if any("," in cell for cell in cells) and not any("." in cell for cell in cells) else "."
 
 
 def _is_one_column(lines: Sequence[str], top: Sequence[str]) -> bool:
