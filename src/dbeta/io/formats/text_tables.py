@@ -14,6 +14,7 @@ import numpy as np
 from dbeta.errors import DBetaError
 from dbeta.io.formats.base import NO_LEAD, OPENING, Options, Recording, known_lead, parsing
 from dbeta.io.formats.columns import from_array, from_columns, place_rows, split_unit, stated_units
+from dbeta.io.formats.lead_rows import read_lead_rows
 from dbeta.io.formats.row_counters import Counter, find_counter
 from dbeta.io.formats.text_layout import TextLayout, bare_unit, count_rows, find_layout
 from dbeta.io.formats.times import Grid, choose_time, clock_seconds, find_grid, time_columns
@@ -31,6 +32,8 @@ def read_csv(file: Path, options: Options) -> Recording:
     layout = find_layout(file)
     header = layout.header
     total = count_rows(file, layout)
+    if layout.lead_rows:
+        return read_lead_rows(file, layout, total, options)
     columns = _choose_columns(layout, options.leads)
     column_per_lead = header is not None or (len(options.leads or ()) == len(columns.others) != total)
     in_part = column_per_lead and options.sampling_rate and options.duration and not columns.counting
@@ -52,6 +55,11 @@ def read_csv(file: Path, options: Options) -> Recording:
     if layout.numbering:
         shown = ", ".join([*layout.numbering[:3], "…", *layout.numbering[-1:]][: len(layout.numbering) + 1])
         recording.notes.append(f"its first row, {shown}, is taken for the names of the columns")
+    if layout.doubtful:
+        recording.notes.append(
+            "its first row may be a sample or the number of the column, and is read as a sample; if it is none, delete "
+            f"it or skip it with --start {1 / (options.sampling_rate or 1):g}"
+        )
     if in_part:
         recording.total = total
         recording.opening = rows.signal[:, : round(OPENING * (options.sampling_rate or 0))]
@@ -60,8 +68,8 @@ def read_csv(file: Path, options: Options) -> Recording:
 
 def csv_columns(file: Path) -> list[str] | None:
     """Names in the header row without their units; None if the first row holds numbers."""
-    header = find_layout(file).header
-    return None if header is None else [split_unit(name)[0] for name in header]
+    layout = find_layout(file)
+    return None if layout.header is None or layout.lead_rows else [split_unit(name)[0] for name in layout.header]
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,8 @@ def _choose_columns(layout: TextLayout, given: Sequence[str] | None) -> _Columns
     time = choose_time(timed, [unit for _, unit in split], layout.numeric) if timed else None
     count = layout.cells if layout.header is None else len(split)
     others = [column for column in range(layout.indexed, count) if column not in timed]
-    if timed and given is not None and len(given) == count and all(given[column] == NO_LEAD for column in timed):
+    aside = set(range(count)) - set(others)
+    if aside and given is not None and len(given) == count and all(given[column] == NO_LEAD for column in aside):
         others = list(range(count))
     leads = [column for column in others if split and known_lead(split[column][0])]
     needed = set(leads if given is None and split else others)
