@@ -12,6 +12,7 @@ from dbeta.archive.selection import select_recordings
 from dbeta.cli import app
 from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.io.amplitude import measure
 from dbeta.io.read import read_ecg, recordings_of
 
 TOLD = {"sampling_rate": 400, "leads": LEADS}
@@ -62,6 +63,19 @@ def test_an_array_of_several_recordings(tmp_path, ecgs, turned):
     assert recordings_of(tmp_path / "one.npy") == [tmp_path / "one.npy"]
     with pytest.raises(DBetaError, match="leave out --record"):
         read(tmp_path / "one.npy", record=0, **TOLD)
+
+
+def test_each_recording_of_an_array_has_a_measure_of_its_own(tmp_path, ecgs):
+    sizes = [measure(ecg.signal, 400).size for ecg in ecgs]
+    np.save(tmp_path / "a.npy", np.stack([*(ecg.signal for ecg in ecgs), 10 * ecgs[0].signal]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read_ecg(tmp_path / "a.npy", record=1, **TOLD)
+    notes = [str(one.message) for one in caught if "QRS" in str(one.message)]
+    assert len(notes) == 1
+    assert notes[0].endswith(f", those of this one {sizes[1]:.2g}")
+    with pytest.warns(DBetaWarning, match=f"its QRS complexes measure {10 * sizes[0]:.3g} mV, unlike those of 99.9 %"):
+        read_ecg(tmp_path / "a.npy", record=3, **TOLD)
 
 
 def test_the_unit_of_an_array_is_that_of_all_its_recordings(tmp_path, ecgs):

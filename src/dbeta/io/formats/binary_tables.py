@@ -12,11 +12,14 @@ import numpy as np
 
 from dbeta.errors import DBetaError
 from dbeta.io.amplitude import Sizes, measure
-from dbeta.io.formats.base import NO_LEAD, OPENING, Options, Recording, known_lead, parsing
+from dbeta.io.formats.base import NO_LEAD, Options, Recording, known_lead, parsing
 from dbeta.io.formats.columns import from_array, from_columns, split_unit
 from dbeta.io.formats.row_counters import Counter, find_counter, rises
 from dbeta.io.formats.times import TIME_UNITS, Grid, choose_time, find_grid, time_columns
 from dbeta.io.safety.limits import check_values
+
+#: Seconds of each stretch of a table by which an unstated unit is judged if only a part is read.
+_EXCERPT = 15.0
 
 
 def read_npy(file: Path, options: Options) -> Recording:
@@ -64,11 +67,10 @@ def _choose_row(count: int, record: str | int | None) -> int:
 def _sizes(file: Path, changed: int, transposed: bool, rate: float) -> Sizes:
     """The size of the QRS complexes in an array of several recordings; `changed` invalidates the cache."""
     array = _load(file)
-    count = round(OPENING * rate)
     found = []
     for row in np.unique(np.linspace(0, len(array) - 1, 16).astype(int)):
         signal = array[row].T if transposed else array[row]
-        found.append(measure(np.asarray(signal[:, :count], np.float64), rate))
+        found.append(measure(signal, rate))
     found = [one for one in found if one.size > 0]
     leads = round(float(np.median([one.leads for one in found]))) if found else 0
     return Sizes(float(np.median([one.size for one in found])) if found else 0.0, leads)
@@ -92,14 +94,22 @@ def read_parquet(file: Path, options: Options) -> Recording:
         begin, end = options.stretch(rate, total) if in_part and rate else (0, total)
         check_values((end - begin) * len(kept))
         signal = _read_batches(content, wanted, begin, end, np.float32)
-        first = min(total, round(OPENING * rate)) if rate and begin else 0
-        opening = _read_batches(content, wanted, 0, first, np.float32) if first else None
+        excerpt = _excerpt(content, wanted, total, round(_EXCERPT * rate)) if rate and end - begin < total else None
     leads = [field for field, (name, _) in zip(kept, split, strict=True) if known_lead(name)]
     counts = bool(leads) and all(types.is_integer(one.type) for one in leads)
     header, units = [name for name, _ in split], [unit for _, unit in split]
     recording = from_columns(header, units, signal, grid, counts, options)
-    recording.total, recording.opening = (total if in_part else None), opening
+    recording.total, recording.excerpt = (total if in_part else None), excerpt
     return recording
+
+
+def _excerpt(content: Any, names: Sequence[str], total: int, length: int) -> np.ndarray:
+    """Up to 16 stretches of `length` rows, spread over the table, (columns, samples)."""
+    starts = np.unique(
+        np.linspace(0, max(total - length, 0), min(16, -(-total // max(length, 1)))).astype(int)
+    ).tolist()
+    stretches = [_read_batches(content, names, at, min(at + length, total), np.float32) for at in starts]
+    return np.concatenate(stretches, axis=1)
 
 
 def _find_grid(content: Any, total: int, options: Options) -> tuple[Grid, set[str]]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from dbeta.errors import DBetaError
-from dbeta.io.formats.base import NO_LEAD, OPENING, Options, Recording, known_lead, parsing
+from dbeta.io.formats.base import NO_LEAD, Options, Recording, known_lead, parsing
 from dbeta.io.formats.columns import from_array, from_columns, place_rows, split_unit, stated_units
 from dbeta.io.formats.lead_rows import read_lead_rows
 from dbeta.io.formats.row_counters import Counter, find_counter
@@ -62,7 +62,7 @@ def read_csv(file: Path, options: Options) -> Recording:
         )
     if in_part:
         recording.total = total
-        recording.opening = rows.signal[:, : round(OPENING * (options.sampling_rate or 0))]
+        recording.excerpt = rows.signal
     return recording
 
 
