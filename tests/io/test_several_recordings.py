@@ -96,7 +96,17 @@ def test_the_recordings_of_an_hdf5_file(tmp_path, ecgs):
     np.testing.assert_allclose(read(f"{twice}#row 2").signal, ecgs[2].signal, atol=1e-5)
     with pytest.raises(DBetaError, match='has exam_id 701 in rows 0, 2; choose one with --record "row 0"'):
         read(twice, record=701)
+    assert [read(f"{twice}#{one}").meta["record"] for one in ("row 0", "702", "1")] == ["row 0", 702, 702]
     assert recordings_of(write_hdf5(tmp_path / "c.hdf5", ecgs[:1], [701])) == [tmp_path / "c.hdf5"]
+
+
+def test_an_exam_without_a_number_has_a_name_that_opens_it(tmp_path, ecgs):
+    path = write_hdf5(tmp_path / "a.hdf5", ecgs, [701, 702, 0])
+    (*_, last) = recordings_of(path)
+    found = read(last)
+    assert (last.name, found.meta["record"]) == ("a.hdf5#row 2", "row 2")
+    np.testing.assert_allclose(found.signal, ecgs[2].signal, atol=1e-5)
+    np.testing.assert_allclose(read(path, record=found.meta["record"]).signal, ecgs[2].signal, atol=1e-5)
 
 
 def test_a_file_of_that_very_name_comes_first(tmp_path, ecgs):
