@@ -113,6 +113,15 @@ def test_a_signal_that_begins_late(tmp_path, make_ecg, kind, missing, flat, seco
     assert read_ecg(path, units="1e-4 V", **options).duration == flat + seconds
 
 
+def test_an_array_without_a_beat_states_its_unit(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=4)
+    np.save(tmp_path / "a.npy", ecg.signal[:, :60])
+    options = {"sampling_rate": 500, "leads": LEADS}
+    with pytest.raises(DBetaError, match="too short to tell it by a heartbeat; state it with --units"):
+        read_ecg(tmp_path / "a.npy", **options)
+    assert read_ecg(tmp_path / "a.npy", units="mV", **options).signal.shape == (12, 60)
+
+
 @pytest.mark.shared
 def test_tenths_of_a_millivolt(shared):
     path = shared / "faults" / "npy-in-tenths-of-millivolt.npy"

@@ -21,6 +21,8 @@ from dbeta.signal.limb_leads import GAINS_CONTRADICT, UNDETERMINED, VOLTAGES, ga
 ROUNDING = 1e-6
 #: Seconds; anything shorter is a remnant or an averaged beat.
 SHORTEST = 0.1
+#: Seconds; anything shorter may hold no heartbeat.
+_BEAT = 0.6
 
 
 def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
@@ -52,6 +54,8 @@ def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     signal, total, cut = _without_pulses(signal, rate, leads, stretch, total)
     notes += cut
     if recording.unit_assumed and not options.units:
+        if total / rate < _BEAT:
+            raise DBetaError("states no unit, and is too short to tell it by a heartbeat; state it with --units, as mV")
         found = _sizes(recording, chosen, rate, signal)
         notes += _judge_unit(found) if recording.sizes is None else _judge_units(found, recording.sizes)
         recording.meta["unit"] = "mV (assumed)"

@@ -64,6 +64,14 @@ def test_parquet_with_typed_times(tmp_path, make_ecg, values, index, told):
     check(tmp_path / "a.parquet", ecg, **told)
 
 
+@pytest.mark.parametrize("name", ["time", "when"])
+def test_parquet_with_times_in_text(tmp_path, make_ecg, name):
+    ecg = make_ecg()
+    written = (START + pd.to_timedelta(SECONDS, "s")).strftime("%Y-%m-%d %H:%M:%S.%f")
+    table(ecg, name=name, values=written).assign(note="text").to_parquet(tmp_path / "a.parquet")
+    check(tmp_path / "a.parquet", ecg, sampling_rate=500)
+
+
 def test_parquet_with_dropped_rows(tmp_path, make_ecg):
     ecg = make_ecg()
     table(ecg).to_parquet(tmp_path / "a.parquet")

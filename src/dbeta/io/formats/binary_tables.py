@@ -14,8 +14,8 @@ from dbeta.errors import DBetaError
 from dbeta.io.amplitude import Sizes, measure
 from dbeta.io.formats.base import NO_LEAD, Options, Recording, known_lead, parsing
 from dbeta.io.formats.columns import from_array, from_columns, split_unit
-from dbeta.io.formats.row_counters import Counter, find_counter, rises
-from dbeta.io.formats.times import TIME_UNITS, Grid, choose_time, find_grid, time_columns
+from dbeta.io.formats.row_counters import Counter, find_counter, may_count, rises
+from dbeta.io.formats.times import TIME_UNITS, Grid, choose_time, clock_seconds, find_grid, time_columns
 from dbeta.io.safety.limits import check_values
 
 #: Seconds of each stretch of a table by which an unstated unit is judged if only a part is read.
@@ -116,7 +116,7 @@ def _find_grid(content: Any, total: int, options: Options) -> tuple[Grid, set[st
     """Where the rows lie in time, and the names of the columns of times and of the index, which are no channels."""
     from pyarrow import types
 
-    clocks = [one.name for one in content.schema_arrow if _is_clock(types, one.type)]
+    clocks = [one.name for one in content.schema_arrow if _is_clock(types, one.type) or _is_written(content, one)]
     names = [one.name for one in content.schema_arrow if one.name in clocks or _is_number(types, one.type)]
     split = [split_unit(name) for name in names]
     numeric = [name not in clocks for name in names]
@@ -160,10 +160,22 @@ def _read_batches(content: Any, names: Sequence[str], begin: int, end: int, dtyp
     return signal
 
 
-def _numbers(values: Any) -> np.ndarray:
-    """Values of a column; times and dates in seconds."""
+def _is_written(content: Any, field: Any) -> bool:
+    """Whether a column holds clock times or dates in text, by its first rows."""
     from pyarrow import types
 
+    if not (types.is_string(field.type) or types.is_large_string(field.type)):
+        return False
+    first = next(content.iter_batches(20, columns=[field.name]), None)
+    return first is not None and may_count(field.name, [str(one or "") for one in first.column(0).to_pylist()])
+
+
+def _numbers(values: Any) -> np.ndarray:
+    """Values of a column; times and dates, also those in text, in seconds."""
+    from pyarrow import types
+
+    if types.is_string(values.type) or types.is_large_string(values.type):
+        return clock_seconds(values.to_pandas())
     if not _is_clock(types, values.type):
         return np.asarray(values.to_numpy(zero_copy_only=False))
     if types.is_date32(values.type):
