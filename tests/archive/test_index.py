@@ -108,6 +108,15 @@ def test_a_recording_is_searched_by_example(run, index, folder, micro_checkpoint
     assert "cosine similarity of the two recordings" in out
 
 
+def test_one_of_several_recordings_is_searched_by_example(run, index, folder, tmp_path):
+    ecgs = [read_ecg(folder / f"r{number}.hea") for number in range(3)]
+    np.save(tmp_path / "a.npy", np.stack([ecg.signal for ecg in ecgs]))
+    told = ("--fs", ecgs[0].sampling_rate, "--leads", ",".join(ecgs[0].leads), "--units", "mV")
+    _, out, _ = run("search", tmp_path / "a.npy#2", "--index", index, "-k", 1, "--json", *told)
+    assert json.loads(out)[0]["file"] == str(folder / "r2.hea")
+    assert "give them with --leads and --fs" in refused(run("search", tmp_path / "a.npy#2", "--index", index))
+
+
 def test_words_and_files_are_told_apart(run, index, folder, micro_checkpoint, monkeypatch):
     for query in ("missing.hea", "./pause", "missing.npy", "/nowhere/a"):
         said = refused(run("search", query, "--index", index))
@@ -116,7 +125,13 @@ def test_words_and_files_are_told_apart(run, index, folder, micro_checkpoint, mo
     assert "is a folder" in refused(run("search", folder, "--index", index))
     assert "leave out the options" in refused(run("search", "pause", "--index", index, "--units", "uV"))
     assert "empty" in refused(run("search", "", "--index", index))
-    for query in ("ST/T change", "sinus rhythm. normal ecg", "x" * 300, "recordings"):
+    monkeypatch.chdir(folder.parent)
+    said = refused(run("search", "recordings", "--index", index))
+    assert "recordings: is a folder; give a file in it, or add --text to search for these words" in said
+    assert run("search", "recordings", "--index", index, "--text")[0] == 0
+    for query in ("missing.hdf5#7", "recordings/missing.npy#2"):
+        assert f"{query}: there is no such file" in refused(run("search", query, "--index", index))
+    for query in ("ST/T change", "sinus rhythm. normal ecg", "x" * 300, "lead #2", "#"):
         assert run("search", query, "--index", index)[0] == 0, query
     record = str(folder / "r3.hea")
     assert (

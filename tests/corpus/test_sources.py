@@ -662,6 +662,11 @@ def shared_dicom():
         ({"findings": [0, 1]}, r"column findings holds '0' in row 1, .*as \"atrial fibrillation; LBBB\""),
         ({"findings": ["", "AFIB; 1.0"]}, r"column findings holds '1\.0' in row 2"),
         ({"findings": ["AFIB", "no"]}, "column findings holds 'no' in row 2"),
+        ({"findings": ["[1, 0]", ""]}, "column findings holds '1' in row 1"),
+        ({"findings": ["", "AFIB, odd"]}, "holds 'AFIB, odd' in row 2, which may be .* separate findings by \";\""),
+        ({"findings": ["odd|even", ""]}, "holds 'odd.even' in row 1, .*separate findings by \";\""),
+        ({"unit": ["uV", ""], "units": ["uV", ""]}, "two columns units; keep one"),
+        ({"unit": ["uV", "furlong"]}, "column units holds 'furlong' in row 2"),
         ({"findings": ["164889003", ""]}, "codes into a column statements"),
         ({"findings": ["AFIB", ""], "vocabulary": ["AFIB", "1"]}, "column vocabulary holds '1' in row 2"),
         ({"units": ["uV", "furlong"]}, "column units holds 'furlong' in row 2; write uV, mV, 1e-4 V or 200/mV"),
@@ -673,6 +678,17 @@ def shared_dicom():
 def test_mistakes_in_a_manifest_are_named(archive, columns, message):
     with pytest.raises(DBetaError, match=message):
         SOURCES["manifest"](archive(**columns))
+
+
+@pytest.mark.parametrize("text", ["AFIB,LBBB", "AFIB | LBBB", "['AFIB', 'LBBB']", '["AFIB","LBBB"]', "[AFIB; LBBB]"])
+def test_findings_that_are_separated_otherwise(archive, text):
+    source = SOURCES["manifest"](archive(findings=[text, "odd, even", "[]", "AF/flutter"]))
+    assert source.table["findings"].tolist() == [
+        ["atrial fibrillation", "left bundle branch block"],
+        ["odd, even"],
+        [],
+        ["af/flutter"],
+    ]
 
 
 @pytest.mark.parametrize("findings", [[True, False], [0, 1], [1.0, None]])

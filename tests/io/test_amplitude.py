@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from dbeta.ecg import LEADS
@@ -84,11 +85,41 @@ def test_what_is_assumed_is_said_once(tmp_path, make_ecg):
     assert ecg.meta["unit"] == "mV (assumed)"
 
 
-def test_a_later_stretch_is_judged_by_the_beginning(tmp_path, make_ecg):
-    signal = np.tile(make_ecg().signal, 2)
-    signal[:, 5000:] *= 10  # as an artefact
+def test_a_stretch_is_judged_by_the_whole_file(tmp_path, make_ecg):
+    signal = np.tile(make_ecg().signal, 3)
+    signal[:, 10000:] *= 10  # as an artefact
     np.save(tmp_path / "a.npy", signal)
-    assert read_ecg(tmp_path / "a.npy", sampling_rate=500, leads=LEADS, start=10).duration == 10
+    assert read_ecg(tmp_path / "a.npy", sampling_rate=500, leads=LEADS, start=20).duration == 10
+
+
+@pytest.mark.parametrize("kind", ["npy", "csv", "parquet"])
+@pytest.mark.parametrize("missing", [0, np.nan])
+@pytest.mark.parametrize(("flat", "seconds"), [(61, 10), (9, 1), (8.9, 1.1), (30, 3)])
+def test_a_signal_that_begins_late(tmp_path, make_ecg, kind, missing, flat, seconds):
+    signal = np.full((12, round((flat + seconds) * 500)), missing, np.float32)
+    signal[:, round(flat * 500) :] = 10 * make_ecg(seconds=10).signal[:, : round(seconds * 500)]
+    path = tmp_path / f"a.{kind}"
+    table = pd.DataFrame(signal.T, columns=LEADS)
+    {"npy": lambda: np.save(path, signal), "csv": lambda: table.to_csv(path, index=False)}.get(
+        kind, lambda: table.to_parquet(path)
+    )()
+    options = {"sampling_rate": 500} | ({"leads": LEADS} if kind == "npy" else {})
+    for stretch in ({}, {"start": flat}, {"start": flat - 1}):
+        with pytest.raises(DBetaError, match="cannot be mV; state their unit with --units"):
+            read_ecg(path, **options, **stretch)
+    if kind != "csv":  # of which only the beginning is read
+        with pytest.raises(DBetaError, match="cannot be mV"):
+            read_ecg(path, **options, start=0, duration=flat + 0.2)
+    assert read_ecg(path, units="1e-4 V", **options).duration == flat + seconds
+
+
+def test_an_array_without_a_beat_states_its_unit(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=4)
+    np.save(tmp_path / "a.npy", ecg.signal[:, :60])
+    options = {"sampling_rate": 500, "leads": LEADS}
+    with pytest.raises(DBetaError, match="too short to tell it by a heartbeat; state it with --units"):
+        read_ecg(tmp_path / "a.npy", **options)
+    assert read_ecg(tmp_path / "a.npy", units="mV", **options).signal.shape == (12, 60)
 
 
 @pytest.mark.shared

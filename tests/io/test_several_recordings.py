@@ -12,6 +12,7 @@ from dbeta.archive.selection import select_recordings
 from dbeta.cli import app
 from dbeta.ecg import LEADS
 from dbeta.errors import DBetaError, DBetaWarning
+from dbeta.io.amplitude import measure
 from dbeta.io.read import read_ecg, recordings_of
 
 TOLD = {"sampling_rate": 400, "leads": LEADS}
@@ -64,6 +65,19 @@ def test_an_array_of_several_recordings(tmp_path, ecgs, turned):
         read(tmp_path / "one.npy", record=0, **TOLD)
 
 
+def test_each_recording_of_an_array_has_a_measure_of_its_own(tmp_path, ecgs):
+    sizes = [measure(ecg.signal, 400).size for ecg in ecgs]
+    np.save(tmp_path / "a.npy", np.stack([*(ecg.signal for ecg in ecgs), 10 * ecgs[0].signal]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        read_ecg(tmp_path / "a.npy", record=1, **TOLD)
+    notes = [str(one.message) for one in caught if "QRS" in str(one.message)]
+    assert len(notes) == 1
+    assert notes[0].endswith(f", those of this one {sizes[1]:.2g}")
+    with pytest.warns(DBetaWarning, match=f"its QRS complexes measure {10 * sizes[0]:.3g} mV, unlike those of 99.9 %"):
+        read_ecg(tmp_path / "a.npy", record=3, **TOLD)
+
+
 def test_the_unit_of_an_array_is_that_of_all_its_recordings(tmp_path, ecgs):
     noise = np.random.default_rng(0).normal(0, 20, ecgs[0].signal.shape)
     np.save(tmp_path / "a.npy", np.stack([*(ecg.signal for ecg in ecgs), noise]))
@@ -82,7 +96,17 @@ def test_the_recordings_of_an_hdf5_file(tmp_path, ecgs):
     np.testing.assert_allclose(read(f"{twice}#row 2").signal, ecgs[2].signal, atol=1e-5)
     with pytest.raises(DBetaError, match='has exam_id 701 in rows 0, 2; choose one with --record "row 0"'):
         read(twice, record=701)
+    assert [read(f"{twice}#{one}").meta["record"] for one in ("row 0", "702", "1")] == ["row 0", 702, 702]
     assert recordings_of(write_hdf5(tmp_path / "c.hdf5", ecgs[:1], [701])) == [tmp_path / "c.hdf5"]
+
+
+def test_an_exam_without_a_number_has_a_name_that_opens_it(tmp_path, ecgs):
+    path = write_hdf5(tmp_path / "a.hdf5", ecgs, [701, 702, 0])
+    (*_, last) = recordings_of(path)
+    found = read(last)
+    assert (last.name, found.meta["record"]) == ("a.hdf5#row 2", "row 2")
+    np.testing.assert_allclose(found.signal, ecgs[2].signal, atol=1e-5)
+    np.testing.assert_allclose(read(path, record=found.meta["record"]).signal, ecgs[2].signal, atol=1e-5)
 
 
 def test_a_file_of_that_very_name_comes_first(tmp_path, ecgs):

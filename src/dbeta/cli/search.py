@@ -11,6 +11,7 @@ import typer
 from dbeta.cli.options import AsJson, Precision, Reading, load_model, with_groups
 from dbeta.errors import DBetaError
 from dbeta.io.detect import is_recording
+from dbeta.io.read import split_record
 from dbeta.io.safety.limits import is_file, is_folder
 from dbeta.report.console import print_hits, print_notice
 
@@ -18,7 +19,9 @@ from dbeta.report.console import print_hits, print_notice
 @with_groups
 def search(
     *,
-    query: Annotated[str, typer.Argument(help="What to look for, in the words of a report; or a recording's file")],
+    query: Annotated[
+        str, typer.Argument(help="What to look for, in the words of a report; or a recording's file, as exams.hdf5#17")
+    ],
     index: Annotated[Path, typer.Option("--index", help="Index folder written by `dbeta index`")],
     count: Annotated[int, typer.Option("-k", help="Number of recordings to show")] = 10,
     model: Annotated[
@@ -65,14 +68,21 @@ def _file(query: str) -> Path | None:
     """The recording that a query names; None if it is words.
 
     Raises:
-        DBetaError: it is written like a path, but there is no such file.
+        DBetaError: it is a folder, or written like a path without there being such a file.
     """
     if not query.strip():
         return None
     path = Path(query).expanduser()
-    written = query.startswith(("/", "./", "../", "~")) or is_recording(path) or path.suffix.lower() == ".dat"
-    if is_file(path) or (written and (is_folder(path) or is_file(path.with_name(f"{path.name}.hea")))):
+    _, record = split_record(path)
+    if record is not None or is_file(path):
         return path
+    name = path.name.partition("#")[0]
+    named = path.with_name(name) if name else path
+    written = query.startswith(("/", "./", "../", "~")) or is_recording(named) or named.suffix.lower() == ".dat"
+    if written and path.name and is_file(path.with_name(f"{path.name}.hea")):
+        return path
+    if is_folder(path):
+        raise DBetaError(f"{query}: is a folder; give a file in it, or add --text to search for these words")
     if written:
         raise DBetaError(f"{query}: there is no such file; check the path, or add --text to search for these words")
     return None

@@ -73,7 +73,7 @@ def open_record(record: dict[str, Any], folder: Path, seconds: float) -> ECG:
     }
     ecg = read_ecg(path, **options)
     # `read_ecg` takes the id of a missing exam as a row number
-    if within and str(ecg.meta["record"]) != within:
+    if within and not within.startswith("row ") and str(ecg.meta["record"]) != within:
         raise DBetaError(f"{path}: has no recording {within}")
     return ecg
 

@@ -11,7 +11,7 @@ import numpy as np
 from dbeta.ecg import ECG, LEADS, standard_lead_name
 from dbeta.errors import DBetaError, DBetaWarning, NoSignalError
 from dbeta.io.amplitude import Sizes, measure
-from dbeta.io.formats.base import NO_LEAD, OPENING, SLOWEST, Options, Recording, known_lead
+from dbeta.io.formats.base import NO_LEAD, SLOWEST, Options, Recording, known_lead
 from dbeta.io.safety.limits import check_values, shown
 from dbeta.io.units import millivolts
 from dbeta.signal.calibration import find_pulses
@@ -21,6 +21,8 @@ from dbeta.signal.limb_leads import GAINS_CONTRADICT, UNDETERMINED, VOLTAGES, ga
 ROUNDING = 1e-6
 #: Seconds; anything shorter is a remnant or an averaged beat.
 SHORTEST = 0.1
+#: Seconds; anything shorter may hold no heartbeat.
+_BEAT = 0.6
 
 
 def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
@@ -52,7 +54,10 @@ def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     signal, total, cut = _without_pulses(signal, rate, leads, stretch, total)
     notes += cut
     if recording.unit_assumed and not options.units:
-        notes += _judge_unit(recording.sizes or measure(_opening(recording, chosen, rate, signal), rate))
+        if total / rate < _BEAT:
+            raise DBetaError("states no unit, and is too short to tell it by a heartbeat; state it with --units, as mV")
+        found = _sizes(recording, chosen, rate, signal)
+        notes += _judge_unit(found) if recording.sizes is None else _judge_units(found, recording.sizes)
         recording.meta["unit"] = "mV (assumed)"
     else:
         notes += _check_amplitude(measure(signal, rate))
@@ -205,14 +210,32 @@ def _without_pulses(
     return signal[:, first:last], total - (signal.shape[1] - (last - first)), notes
 
 
-def _opening(recording: Recording, rows: list[int], rate: float, signal: np.ndarray) -> np.ndarray:
-    """What an unstated unit is judged by: the recording's first minute if it is at hand, else the signal."""
-    count = round(OPENING * rate)
-    if recording.opening is not None:
-        return np.stack([recording.opening[row] for row in rows])
-    if recording.total is None:
-        return np.stack([np.asarray(recording.signal[row][:count], np.float64) for row in rows])
-    return signal
+def _sizes(recording: Recording, rows: list[int], rate: float, signal: np.ndarray) -> Sizes:
+    """The QRS complexes by which an unstated unit is judged: those of the whole file, as far as it is at hand."""
+    if recording.excerpt is not None:
+        found = measure([recording.excerpt[row] for row in rows], rate)
+    elif recording.total is None:
+        found = measure([recording.signal[row] for row in rows], rate)
+    else:
+        found = Sizes(0.0, 0)
+    return found if found.size > ROUNDING else measure(signal, rate)
+
+
+def _judge_units(found: Sizes, all_of_them: Sizes) -> list[str]:
+    """As `_judge_unit`, for one of several recordings, of which all together decide about the unit.
+
+    Args:
+        found: of the recording.
+        all_of_them: of all recordings of the file.
+
+    Raises:
+        DBetaError: the unit cannot be mV, or another power of ten is as likely.
+    """
+    if all_of_them.size <= ROUNDING:
+        return _judge_unit(found)
+    _judge_unit(all_of_them)
+    measures = f"the QRS complexes of its recordings measure {all_of_them.size:.2g}, those of this one {found.size:.2g}"
+    return [f"states no unit; taken to be in mV, as {measures}", *_check_amplitude(found)]
 
 
 def _judge_unit(found: Sizes) -> list[str]:

@@ -114,12 +114,12 @@ def test_a_gap_in_a_counter_of_samples(tmp_path, make_ecg):
 def test_a_very_long_gap_ends_the_recording(tmp_path, make_ecg):
     times = np.arange(5000) / 500
     times[3000:] += 3600
-    with pytest.warns(DBetaWarning, match="a gap of more than 10 min in its times, where the recording ends"):
+    with pytest.warns(DBetaWarning, match="a gap of more than 10 min, by its column 'time', where the recording ends"):
         assert read_ecg(timed(tmp_path / "a.csv", make_ecg(), times)).duration == 6
 
 
 @pytest.mark.parametrize(
-    ("rate", "decimals", "rounded"), [(360, 3, 1e-3), (500, 2, 1e-2), (512, 4, 1e-4), (130, 3, 1e-3), (250, 1, 0.1)]
+    ("rate", "decimals", "rounded"), [(360, 3, 1e-3), (512, 4, 1e-4), (130, 3, 1e-3), (1024, 3, 1e-3)]
 )
 def test_rounded_times_are_even(tmp_path, make_ecg, rate, decimals, rounded):
     ecg = make_ecg(sampling_rate=rate)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from dbeta.conditions.registry import find_condition
 from dbeta.corpus.report_text import clean_report
 from dbeta.corpus.sources.base import Source, all_findings, finding_name, hashed_splits, reading
 from dbeta.errors import DBetaError, DBetaWarning
@@ -31,6 +32,10 @@ COLUMNS = (
     "leads",
     "units",
 )
+#: Other names of columns.
+_ALSO = {"unit": "units", "finding": "findings", "statement": "statements", "lead": "leads"}
+#: A list as Python and JSON write it.
+_BRACKETS = re.compile(r"\[(.*)\]", re.DOTALL)
 #: Text in a list of findings that is a label's value, not a name.
 _NO_NAME = re.compile(r"[-+]?\d+(\.\d*)?|true|false|yes|no|y|n", re.IGNORECASE)
 SEXES = {"m": "male", "male": "male", "f": "female", "female": "female"}
@@ -54,7 +59,8 @@ def read_manifest(raw: Path) -> Source:
     - `report`, as text; without the column, the report in the file itself;
     - `patient_id`: without it each record is its own patient;
     - `split`: train, validation or test; where empty, that of the patient's other records, else by a hash;
-    - `findings`: a list, or text separated by ";"; findings of other records count as absent;
+    - `findings`: a list, or text separated by ";" (or, between names of known conditions, "," or "|"); findings of
+      other records count as absent;
     - `vocabulary`: likewise, the findings that were decided for the record, if not all that occur;
     - `statements`: likewise, codes; `age` in years; `sex`; `device`; `record_id`, by default the path;
     - `sampling_rate` in Hz, `leads` ("I,II,…" or a list) and `units` ("uV", "1e-4 V", "200/mV"), as `read_ecg` takes
@@ -64,8 +70,8 @@ def read_manifest(raw: Path) -> Source:
         raw: a `.csv` or `.parquet` file.
 
     Raises:
-        DBetaError: it cannot be read, lacks `path`, has an invalid value (as findings of 0 and 1), or puts a patient
-            into two splits.
+        DBetaError: it cannot be read, lacks `path`, has an invalid value (as findings of 0 and 1, or several
+            that are not separated by ";"), or puts a patient into two splits.
 
     Warns:
         DBetaWarning: it has columns that are ignored, or ages or sexes that are not understood.
@@ -130,7 +136,7 @@ def _load(raw: Path) -> pd.DataFrame:
         table = reading(raw, lambda: pd.read_parquet(raw))
     else:
         table = reading(raw, lambda: pd.read_csv(raw, dtype=str, keep_default_na=False, encoding="utf-8-sig"))
-    names = [str(name).strip() for name in table.columns]
+    names = [_ALSO.get(str(name).strip().lower(), str(name).strip()) for name in table.columns]
     table.columns = pd.Index([name.lower() for name in names])
     if "path" not in table:
         has = ", ".join(names[:20]) or "none"
@@ -151,9 +157,9 @@ def _findings(raw: Path, column: pd.Series) -> list[list[str]]:
     """Convert a column of findings to lists of their names.
 
     Raises:
-        DBetaError: it holds numbers or truth values, such as 0 and 1.
+        DBetaError: it holds numbers or truth values, such as 0 and 1, or a text that may be one finding or several.
     """
-    rows = _lists(column)
+    rows = [_split_further(raw, column, number, row) for number, row in enumerate(_lists(column), 1)]
     for number, row in enumerate(rows, 1):
         if wrong := [word for word in row if _NO_NAME.fullmatch(word)]:
             raise DBetaError(
@@ -162,6 +168,32 @@ def _findings(raw: Path, column: pd.Series) -> list[list[str]]:
                 "there are none, and codes into a column statements"
             )
     return [[finding_name(word) for word in row] for row in rows]
+
+
+def _split_further(raw: Path, column: pd.Series, number: int, row: list[str]) -> list[str]:
+    """The findings of a row of which some are lists of their own, as "AF, LBBB", "AF|LBBB" or "['AF', 'LBBB']".
+
+    Raises:
+        DBetaError: a text may be one finding or several.
+    """
+    if match := _BRACKETS.fullmatch("; ".join(row)):
+        words = [word.strip().strip("'\"").strip() for word in re.split("[,;]", match[1])]
+        return [word for word in words if word]
+    words = []
+    for word in row:
+        parts = [part.strip() for part in re.split("[,|]", word)]
+        if len(parts) < 2 or find_condition(word) is not None:
+            words.append(word)
+        elif all(find_condition(part) is not None for part in parts):
+            words += parts
+        elif "|" in word or any(find_condition(part) is not None or _NO_NAME.fullmatch(part) for part in parts):
+            raise DBetaError(
+                f"{raw}: column {column.name} holds {word!r} in row {number}, which may be one finding or several; "
+                'separate findings by ";", or write one without the mark between its words'
+            )
+        else:
+            words.append(word)
+    return words
 
 
 def _numbers(column: pd.Series) -> np.ndarray:

@@ -21,8 +21,6 @@ from dbeta.io.identity import Identity
 NO_LEAD = "-"
 #: Lowest sampling rate, in Hz, that a column of times can imply.
 SLOWEST = 10.0
-#: Seconds from the beginning by which an unstated unit is judged, whichever stretch is read.
-OPENING = 60.0
 
 
 @dataclass
@@ -66,8 +64,8 @@ class Recording:
     identity: Identity = field(default_factory=Identity)
     meta: dict[str, Any] = field(default_factory=dict)
     unit_assumed: bool = False
-    sizes: Sizes | None = None  # by which an unstated unit is judged, if not by `opening` or `signal`
-    opening: np.ndarray | None = None  # the first minute of the channels, if `signal` is a later stretch
+    sizes: Sizes | None = None  # of all recordings of the file, which decide about an unstated unit
+    excerpt: np.ndarray | None = None  # of the whole channels, for an unstated unit, if `signal` is only a stretch
     notes: list[str] = field(default_factory=list)  # warnings for the user
     gains: Sequence[float] = ()  # counts per unit of each channel, if the file holds raw numbers
 

@@ -44,7 +44,7 @@ def read_hdf5(file: Path, options: Options) -> Recording:
         signal = read_rows(content["tracings"], row, slice(first + begin, first + end))  # (samples, 12)
         opening, signal = (part.T.astype(np.float64) for part in (opening, signal))
     names = options.leads or _limb_order(opening) + LEADS[6:]
-    meta: dict[str, Any] = {"record": ids[row] if ids else row}
+    meta: dict[str, Any] = {"record": _name(row, ids, Counter(map(str, ids)))}
     assumed = []
     if options.units:
         unit = options.units
@@ -96,7 +96,7 @@ def hdf5_records(file: Path) -> list[str]:
     if not ids:
         return [f"row {row}" for row in range(shape[0])]
     counts = Counter(map(str, ids))
-    names = [str(one) if counts[str(one)] == 1 and one != 0 else f"row {row}" for row, one in enumerate(ids)]
+    names = [str(_name(row, ids, counts)) for row in range(len(ids))]
     if ids[-1] == 0 and len(ids) > 1:
         import h5py
 
@@ -104,6 +104,13 @@ def hdf5_records(file: Path) -> list[str]:
             first, last = _used(content["tracings"], shape[0] - 1)
         names = names[:-1] if first == last else names
     return names
+
+
+def _name(row: int, ids: list[Any], counts: Counter[str]) -> Any:
+    """What `--record` takes for a row: its exam_id; "row N" where that is 0 or not its own; N where there are none."""
+    if not ids:
+        return row
+    return ids[row] if counts[str(ids[row])] == 1 and ids[row] != 0 else f"row {row}"
 
 
 def _choose_row(count: int, ids: list[Any], record: str | int | None) -> int:

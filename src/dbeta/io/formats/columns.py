@@ -49,13 +49,19 @@ def from_columns(
     if not any(units):
         units = stated_units(len(header), counts, options)
     assumed = not any(units)
+    recording = Recording(signal, header, grid.rate, ["mV"] * len(header) if assumed else units, unit_assumed=assumed)
+    place_rows(recording, grid, options)
+    return recording
+
+
+def place_rows(recording: Recording, grid: Grid, options: Options) -> None:
+    """Put the rows of a table at their places in time, with missing samples (NaN) in the gaps, which are noted."""
     notes, meta = grid.describe(grid.rate or options.sampling_rate)
     if grid.places is not None:
-        check_values((int(grid.places[-1]) + 1) * len(header))
-    leads = [grid.spread(row) for row in signal]
-    recording = Recording(leads, header, grid.rate, ["mV"] * len(header) if assumed else units, meta=meta, notes=notes)
-    recording.unit_assumed = assumed
-    return recording
+        check_values((int(grid.places[-1]) + 1) * len(recording.signal))
+    recording.signal = [grid.spread(row) for row in recording.signal]
+    recording.meta |= meta
+    recording.notes += notes
 
 
 def stated_units(count: int, counts: bool, options: Options) -> list[str]:

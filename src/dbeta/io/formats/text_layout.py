@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dbeta.io.formats.base import parsing
+from dbeta.io.formats.base import known_lead, parsing
+from dbeta.io.formats.lead_rows import begins_with_lead
+from dbeta.io.formats.numbered_header import is_doubtful, numbering, whole_numbers
+from dbeta.io.formats.row_counters import may_count
 from dbeta.io.formats.times import TIME_UNITS
 from dbeta.io.safety.limits import TABLE_ROW
 from dbeta.io.units import millivolts
@@ -21,6 +24,8 @@ _HEAD = 2**16
 _COMMENT = "#"
 #: Lines whose cells are examined.
 _LINES = 20
+#: Columns from which on a row of 0, 1, 2, … below their names is no row of samples.
+_SURE = 6
 #: Between cells that are aligned by blanks.
 BLANKS = r"\s+"
 
@@ -44,6 +49,9 @@ class TextLayout:
         numbering: the header row that only numbers the columns; None if there is none.
         indexed: whether the first column only numbers the rows.
         numeric: of each column, whether any of the first rows holds a number, or all are empty.
+        counting: of each column, whether its first rows may be times or numbers of rows.
+        doubtful: whether the first row might as well be the number of the only column.
+        lead_rows: whether each row begins with the name of a lead.
     """
 
     encoding: str
@@ -56,6 +64,9 @@ class TextLayout:
     numbering: list[str] | None = None
     indexed: bool = False
     numeric: tuple[bool, ...] = ()
+    counting: tuple[bool, ...] = ()
+    doubtful: bool = False
+    lead_rows: bool = False
 
 
 def find_layout(file: Path) -> TextLayout:
@@ -86,16 +97,35 @@ def _layout_of(lines: list[str], encoding: str) -> TextLayout:
         separator, decimal = ";", ","
         top = split_line(filled[0], separator)
     rows = [split_line(line, separator) for line in filled[1:]]
+    if (
+        rows
+        and len(rows[0]) == len(top)
+        and numbering(top, rows[1:])
+        and sum(known_lead(cell) is not None for cell in rows[0]) > 1
+    ):
+        # Names below a row that numbers the columns
+        places, top = places[1:], rows.pop(0)
     named = not all(is_number(cell) for cell in top)
+    if begins_with_lead(top) or (rows and begins_with_lead(rows[0])):
+        return _of_lead_rows(encoding, separator, decimal, top, rows, places)
     units = rows.pop(0) if named and rows and _are_units(rows[0], rows[1:2]) else None
     if units is not None and separator == BLANKS and len(units) < len(top):
         top = _join_words(filled[0].lstrip("# "), len(units)) or top
     elif separator == BLANKS and rows and len(top) != len(rows[0]):
         top = _join_words(filled[0].lstrip("# "), len(rows[0])) or top
-    numbering = None if named else _numbering(top, rows)
-    body = rows if named or numbering else [top, *rows]
-    begin = places[(named or numbering is not None) + (units is not None)] if body and rows else places[-1] + 1
-    if not named and numbering is None:
+    numbers = None if named else numbering(top, rows)
+    if (
+        named
+        and len(top) >= _SURE
+        and rows
+        and len(rows[0]) == len(top)
+        and whole_numbers(rows[0]) == list(range(len(top)))
+    ):
+        rows.pop(0)  # numbers the columns below their names
+        places = [places[0], *places[2:]] if len(places) > 2 else places
+    body = rows if named or numbers else [top, *rows]
+    begin = places[(named or numbers is not None) + (units is not None)] if body and rows else places[-1] + 1
+    if not named and numbers is None:
         begin = places[0]
     columns = [[row[column] for row in body if column < len(row) and row[column]] for column in range(len(top))]
     numeric = [not cells or any(map(is_number, cells)) for cells in columns]
@@ -107,10 +137,25 @@ def _layout_of(lines: list[str], encoding: str) -> TextLayout:
         units,
         len(top),
         begin,
-        numbering,
-        _is_index(top, body) if named or numbering else False,
+        numbers,
+        _is_index(top, body) if named or numbers else False,
         tuple(numeric),
+        tuple(
+            may_count(top[column] if named else "", [row[column] for row in body if column < len(row)])
+            for column in range(len(top))
+        ),
+        doubtful=not named and numbers is None and is_doubtful(top),
     )
+
+
+def _of_lead_rows(
+    encoding: str, separator: str, decimal: str, top: list[str], rows: Sequence[Sequence[str]], places: Sequence[int]
+) -> TextLayout:
+    """The layout of a table with a row for each lead."""
+    header = None if begins_with_lead(top) else top
+    cells = len(top if header is None else rows[0])
+    begin = places[header is not None]
+    return TextLayout(encoding, separator, decimal, header, None, cells, begin, lead_rows=True)
 
 
 def looks_like_table(lines: Sequence[str]) -> bool:
@@ -153,9 +198,8 @@ def is_number(cell: str) -> bool:
 
 
 def _decimal_of(lines: Sequence[str], separator: str) -> str:
-    numbers = "\n".join(lines)
-    comma = separator != "," and re.search(r"\d,\d", numbers) and not re.search(r"\d\.\d", numbers)
-    return "," if comma else "."
+    cells = [cell for line in lines for cell in split_line(line, separator) if separator != "," and is_number(cell)]
+    return "," if any("," in cell for cell in cells) and not any("." in cell for cell in cells) else "."
 
 
 def _is_one_column(lines: Sequence[str], top: Sequence[str]) -> bool:
@@ -196,22 +240,6 @@ def _join_words(line: str, count: int) -> list[str] | None:
     wide = re.split(r"\s{2,}|\t", line.strip())
     joined = re.sub(r"\s+([(\[])", r"\1", line).split()
     return next((cells for cells in (wide, joined) if len(cells) == count), None)
-
-
-def _numbering(top: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str] | None:
-    """The cells of a first row that numbers the columns, as pandas writes by default; its first cell may be empty."""
-    cells = list(top[1:]) if len(top) > 2 and not top[0] else list(top)
-    numbers = [int(match[1]) for cell in cells if (match := re.fullmatch(r"(\d{1,6})(?:\.0*)?", cell))]
-    if len(numbers) != len(cells) or any(second <= first for first, second in itertools.pairwise(numbers)):
-        return None
-    offset = len(top) - len(cells)
-    below = [cell for row in rows for cell in row[offset:] if cell]
-    fractions = any(re.search(r"[.,]\d*[1-9]", cell) or "e" in cell.casefold() for cell in below)
-    consecutive = numbers[0] in (0, 1) and numbers[-1] - numbers[0] == len(numbers) - 1
-    if len(numbers) == 1:
-        # 0 may be a sample, but not one written without the decimals that all others have
-        return cells if consecutive and "." not in cells[0] and below and all("." in cell for cell in below) else None
-    return cells if consecutive or (fractions and len(numbers) > 2) else None
 
 
 def _is_index(top: Sequence[str], body: Sequence[Sequence[str]]) -> bool:

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from dbeta.errors import DBetaError
-from dbeta.io.formats.base import NO_LEAD, OPENING, Options, Recording, known_lead, parsing
-from dbeta.io.formats.columns import from_array, from_columns, split_unit, stated_units
+from dbeta.io.formats.base import NO_LEAD, Options, Recording, known_lead, parsing
+from dbeta.io.formats.columns import from_array, from_columns, place_rows, split_unit, stated_units
+from dbeta.io.formats.lead_rows import read_lead_rows
+from dbeta.io.formats.row_counters import Counter, find_counter
 from dbeta.io.formats.text_layout import TextLayout, bare_unit, count_rows, find_layout
 from dbeta.io.formats.times import Grid, choose_time, clock_seconds, find_grid, time_columns
 from dbeta.io.safety.limits import TABLE_VALUES, check_values
@@ -30,9 +32,11 @@ def read_csv(file: Path, options: Options) -> Recording:
     layout = find_layout(file)
     header = layout.header
     total = count_rows(file, layout)
+    if layout.lead_rows:
+        return read_lead_rows(file, layout, total, options)
     columns = _choose_columns(layout, options.leads)
     column_per_lead = header is not None or (len(options.leads or ()) == len(columns.others) != total)
-    in_part = column_per_lead and options.sampling_rate and options.duration and columns.time is None
+    in_part = column_per_lead and options.sampling_rate and options.duration and not columns.counting
     begin, end = options.stretch(options.sampling_rate, total) if in_part and options.sampling_rate else (0, total)
     check_values(end * layout.cells, TABLE_VALUES)
     rows = _read_rows(file, layout, end, columns)
@@ -42,25 +46,30 @@ def read_csv(file: Path, options: Options) -> Recording:
     if header is None:
         stated_units(len(signal), rows.are_counts, options)
         recording = from_array(signal, options)
+        if column_per_lead:
+            place_rows(recording, _find_grid(columns, rows, options.sampling_rate), options)
     else:
-        grid = Grid()
-        if columns.time is not None:
-            grid = find_grid(*columns.split[columns.time], rows.times)
+        grid = _find_grid(columns, rows, options.sampling_rate)
         names, units = zip(*(columns.split[column] for column in rows.kept), strict=True) if rows.kept else ((), ())
         recording = from_columns(names, units, signal, grid, rows.are_counts, options)
     if layout.numbering:
         shown = ", ".join([*layout.numbering[:3], "…", *layout.numbering[-1:]][: len(layout.numbering) + 1])
         recording.notes.append(f"its first row, {shown}, is taken for the names of the columns")
+    if layout.doubtful:
+        recording.notes.append(
+            "its first row may be a sample or the number of the column, and is read as a sample; if it is none, delete "
+            f"it or skip it with --start {1 / (options.sampling_rate or 1):g}"
+        )
     if in_part:
         recording.total = total
-        recording.opening = rows.signal[:, : round(OPENING * (options.sampling_rate or 0))]
+        recording.excerpt = rows.signal
     return recording
 
 
 def csv_columns(file: Path) -> list[str] | None:
     """Names in the header row without their units; None if the first row holds numbers."""
-    header = find_layout(file).header
-    return None if header is None else [split_unit(name)[0] for name in header]
+    layout = find_layout(file)
+    return None if layout.header is None or layout.lead_rows else [split_unit(name)[0] for name in layout.header]
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,7 @@ class _Columns:
         others: indices of the columns that are neither times nor numbers of rows.
         leads: indices of the columns that are named as leads.
         needed: indices of the columns that must hold numbers.
+        counting: indices of the columns that tell where rows are missing: that of times, or those that may do so.
         all_kept: whether columns of text keep their place, because the caller named all columns.
     """
 
@@ -81,6 +91,7 @@ class _Columns:
     others: list[int]
     leads: list[int]
     needed: set[int]
+    counting: list[int]
     all_kept: bool
 
 
@@ -94,6 +105,9 @@ def _choose_columns(layout: TextLayout, given: Sequence[str] | None) -> _Columns
     time = choose_time(timed, [unit for _, unit in split], layout.numeric) if timed else None
     count = layout.cells if layout.header is None else len(split)
     others = [column for column in range(layout.indexed, count) if column not in timed]
+    aside = set(range(count)) - set(others)
+    if aside and given is not None and len(given) == count and all(given[column] == NO_LEAD for column in aside):
+        others = list(range(count))
     leads = [column for column in others if split and known_lead(split[column][0])]
     needed = set(leads if given is None and split else others)
     if given is not None and split and len(given) < len(others):
@@ -101,8 +115,23 @@ def _choose_columns(layout: TextLayout, given: Sequence[str] | None) -> _Columns
         needed = {column for column in others if layout.numeric[column]}
     if given is not None and len(given) == len(others):
         needed -= {column for column, name in zip(others, given, strict=True) if name == NO_LEAD}
+        told = {column for column, name in zip(others, given, strict=True) if name != NO_LEAD}
+    else:
+        told = set() if split else set(others)
+    counting = [column for column in range(count) if layout.counting[column] and column not in {*leads, *told}]
     all_kept = not split or (given is not None and len(given) == len(others))
-    return _Columns(split, time, others, leads, needed, all_kept)
+    return _Columns(split, time, others, leads, needed, counting if time is None else [time], all_kept)
+
+
+def _find_grid(columns: _Columns, rows: _Rows, sampling_rate: float | None) -> Grid:
+    """Where the rows lie in time, by the column of times or else by one that counts them."""
+    if columns.time is not None:
+        return find_grid(*columns.split[columns.time], rows.counted[columns.time], sampling_rate)
+    found = [
+        Counter(*(columns.split[column] if columns.split else ("", "")), rows.counted[column], column in rows.clocks)
+        for column in columns.counting
+    ]
+    return find_counter(found, sampling_rate)
 
 
 @dataclass
@@ -113,16 +142,18 @@ class _Rows:
         columns: what they are for.
         kept: indices of the columns that hold numbers.
         signal: (columns, rows) float32 of these; set by `finish`.
-        times: (rows,) float64, the column of times; empty if there is none.
+        counted: (rows,) float64 of each column that counts the rows, from the first one on.
+        clocks: indices of those with clock times or dates.
     """
 
     columns: _Columns
     kept: list[int] = field(default_factory=list)
     signal: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    times: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    counted: dict[int, np.ndarray] = field(default_factory=dict)
+    clocks: set[int] = field(default_factory=set)
     _parts: list[np.ndarray] = field(default_factory=list)
-    _times: list[np.ndarray] = field(default_factory=list)
-    _start: Any = None
+    _counts: dict[int, list[np.ndarray]] = field(default_factory=dict)
+    _starts: dict[int, Any] = field(default_factory=dict)
     _whole: bool = True
     _any_value: bool = False
 
@@ -141,12 +172,15 @@ class _Rows:
             self.kept = [column for column in self.columns.others if column not in dropped]
         wanted = piece[self.kept].apply(pd.to_numeric, errors="coerce")
         self._parts.append(wanted.to_numpy(np.float32))
-        if self.columns.time is not None:
-            times = piece[self.columns.time]
-            is_clock = not pd.api.types.is_numeric_dtype(times)
-            # Relative to the first, as nanoseconds since 1970 have more digits than a float
-            self._start = times.iloc[0] if self._start is None else self._start
-            self._times.append(clock_seconds(times) if is_clock else (times - self._start).to_numpy(np.float64))
+        for column in self.columns.counting:
+            values = piece[column]
+            if not pd.api.types.is_numeric_dtype(values):
+                self.clocks.add(column)
+                values = clock_seconds(values)
+            else:
+                # Relative to the first, as nanoseconds since 1970 have more digits than a float
+                values = (values - self._starts.setdefault(column, values.iloc[0])).to_numpy(np.float64)
+            self._counts.setdefault(column, []).append(values)
         candidates = self.columns.leads or self.kept
         voltages = [column for column in candidates if column not in text]
         self._whole &= all(_is_whole(piece[column]) for column in voltages)
@@ -155,7 +189,7 @@ class _Rows:
     def finish(self) -> None:
         """Join the pieces."""
         self.signal = np.concatenate(self._parts).T
-        self.times = np.concatenate(self._times or [np.zeros(0)])
+        self.counted = {column: np.concatenate(parts) for column, parts in self._counts.items()}
 
     @property
     def are_counts(self) -> bool:
