@@ -129,8 +129,8 @@ def _sets(finite: np.ndarray, least: float) -> list[np.ndarray]:
     """Sets of leads, (12,) bool, that have at least so many samples at the same time; none is within another."""
     alive = finite.any(axis=1)
     if not alive.any() or finite[alive].all(axis=0).sum() >= least:
-        return [alive]
-    patterns = np.unique(finite.T[finite.any(axis=0)], axis=0)
+        return [np.asarray(alive)]
+    patterns: list[np.ndarray] = list(np.unique(finite.T[finite.any(axis=0)], axis=0))
     sets: list[np.ndarray] = []
     for rows in sorted(patterns, key=lambda one: -one.sum()):
         enough = finite[rows].all(axis=0).sum() >= least
