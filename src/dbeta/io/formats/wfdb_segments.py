@@ -64,7 +64,8 @@ def read_segments(file: Path, header: Header, options: Options) -> Recording:
         meta["gaps"] = [[round(begin, 3), round(end, 3)] for begin, end in gaps[:_MOST_GAPS]]
     signal = stretch.join(placed.rows.__getitem__)
     units = [options.raw_gain or placed.units.get(row, "mV") for row in range(len(channels))]
-    return Recording(signal, stretch.names, stretch.rate, units, stretch.total, "", meta=meta, notes=notes)
+    gains = [placed.gains.get(row, 1.0) for row in range(len(channels))] if placed.steady else []
+    return Recording(signal, stretch.names, stretch.rate, units, stretch.total, "", meta=meta, notes=notes, gains=gains)
 
 
 def _placed(header: Header) -> Iterator[_Segment]:
@@ -107,6 +108,8 @@ class _Placed:
         frames = stretch.last - stretch.first
         self.rows = {row: np.full(frames * channels[row].per_frame, np.nan) for row in stretch.wanted}
         self.units: dict[int, str] = {}
+        self.gains: dict[int, float] = {}  # counts per unit
+        self.steady = True  # whether they are the same in all segments
         self.notes: list[str] = []
 
     def add(self, file: Path, segment: _Segment, begin: int, end: int, rate: float) -> None:
@@ -156,6 +159,8 @@ class _Placed:
                     f"has lead {channel.name} in {unit} and in {channel.unit}; read its segments one by one"
                 )
             factor = sizes[0] / sizes[1]
+        gain = channel.gain / factor
+        self.steady &= bool(np.isclose(self.gains.setdefault(row, gain), gain))
         if not channel.stated_gain:
             note = "its header states no gain, so 200 counts per mV are assumed; voltages may be wrong"
             self.notes += [note] * (note not in self.notes)
