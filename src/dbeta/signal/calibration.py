@@ -33,6 +33,8 @@ _MOST_STEPS = 6
 #: The same with too few leads to compare, where only a rectangle of a usual height counts: how far off, in mV, samples
 #: may be, the usual heights in mV, how far off these a height may be, and the shortest level in seconds.
 _OFF_ALONE, _USUAL, _NEAR, _SHORTEST_ALONE = 0.025, (0.5, 1.0, 2.0), 0.03, 0.08
+#: Height and seconds that it must have without a flat line after it.
+_LEAST_TOP = 0.9, 0.15
 #: Part of the height that samples may be off an exact rectangle of any height.
 _OFF = 0.015
 #: Leads from which on equality proves a pulse, whatever its shape.
@@ -225,7 +227,7 @@ def _rectangle(lead: np.ndarray, rate: float) -> tuple[int, float, float] | None
             return len(lead) - low, height, width / rate
     (low, base), top = levels[1], levels[0]
     height, width = top[1] - base, ends[0] - top[0]
-    if is_usual(height) and height > 0 and width <= longest:
+    if is_usual(height) and height >= _LEAST_TOP[0] and _LEAST_TOP[1] * rate <= width <= longest:
         return len(lead) - low, height, width / rate
     return None
 
