@@ -1,7 +1,14 @@
 """Finds the calibration pulse that some electrocardiographs record before or after the ECG.
 
 It is a rectangular step of usually 1 mV and 200 ms, the same in every lead. No heart gives I, II and the chest leads
-the same voltage. With fewer than six leads, whose neighbours may be alike, only an exact rectangle counts.
+the same voltage: with six leads or more, steps count in any number, of either sign and after a filter, if all leads
+share them and only noise differs. With fewer, whose neighbours may be alike, only an exact rectangle counts, or one of
+a usual height with up to 5 µV of noise.
+
+On 4,128 recordings of PTB-XL, in nine sets of leads each, and on 193 of other collections nothing was found that is no
+pulse. Of pulses that were added, six leads or more find all with up to 40 µV of noise; where the flat line before the
+pulse begins is right to 20 ms in 99 % without noise, 95 % at 5 µV and 60 to 75 % at 20 to 40 µV. Fewer leads find 95 to
+100 % with a flat line on both sides, and half without one after it (`benchmarks/calibration.py FOLDER`).
 """
 
 from __future__ import annotations
@@ -22,6 +29,8 @@ _HEIGHT, _WIDTH = (0.2, 12.0), (0.04, 1.0)
 _ROUNDED, _NOISY = 0.012, (0.02, 0.05, 0.08)
 #: How many times as high as the leads may be apart a step must be.
 _CLEAR = 8.0
+#: How much the leads' sizes may vary.
+_UNLIKE = 0.05
 #: Seconds over which noise is averaged.
 _AVERAGED = 0.04
 #: Seconds within which a step rises, parts of its height from which on it does, and up to which the level is steady.
@@ -108,10 +117,18 @@ def _at_end(x: np.ndarray, rate: float, part: bool) -> tuple[int, float, float] 
     noise = np.sqrt(_mean_of(np.square(moved - common).mean(axis=0), window))
     for allowed in _NOISY:
         begin = _after(noise > allowed)
-        if begin and begin < len(common) and (found := _steps(common[begin:], _CLEAR * allowed, rate)):
+        if not 0 < begin < len(common) or _unlike(moved[:, begin:], common[begin:]) > _UNLIKE:
+            continue
+        if found := _steps(common[begin:], _CLEAR * allowed, rate):
             first = begin + found[0]
             return len(common) - _flat_from(common, noise, begin, first, rate), *found[2:]
     return None
+
+
+def _unlike(moved: np.ndarray, common: np.ndarray) -> float:
+    """Standard deviation of the leads' sizes as parts of the common one: noise averages out, a heart does not."""
+    shape = common - common.mean()
+    return float((moved @ shape / max(shape @ shape, 1e-12)).std())
 
 
 def _after(marked: np.ndarray) -> int:
