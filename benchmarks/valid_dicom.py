@@ -87,7 +87,8 @@ def _group(draw, ecg, rate, kind, big):  # type: ignore[no-untyped-def]
     # Values of the padding that also occur between real samples are samples there
     padding = draw.one_of((None, None, -32768, 0)) if kind == "SS" else None
     # A value that samples have too is padding only in a stretch longer than any that an ECG is flat for
-    shortest = rate // 8 if padding == 0 else 1
+    shortest = rate * 3 // 10 if padding == 0 else 1
+    padding = None if shortest > samples // 4 else padding
     before, after = (draw.one_of((0, draw.integer(shortest, samples // 4))) if padding is not None else 0 for _ in "12")
     columns, expected, steps = [], {}, {}
     for lead, values in ecg.items():

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+from scipy.signal import lfilter
 
 from dbeta.ecg import INDEPENDENT_LEADS, LEADS
-from dbeta.errors import DBetaWarning
+from dbeta.errors import DBetaWarning, NoSignalError
 from dbeta.io.read import find_ecgs, read_ecg
 from dbeta.signal.calibration import Pulse, find_pulses
 
@@ -34,7 +35,7 @@ def test_a_pulse_with_the_noise_of_amplifiers(make_ecg):
     ecg = noisy(make_ecg())
     steps = pulse() + np.random.default_rng(0).normal(0, 0.008, (12, len(pulse())))
     (found,) = find_pulses(np.hstack([ecg.signal, steps]), RATE)
-    assert found.begin == pytest.approx(5050, abs=5)
+    assert found.begin == pytest.approx(5000, abs=10)  # with the flat line before it
     assert (found.height, found.width) == (pytest.approx(1, abs=0.05), pytest.approx(0.2, abs=0.01))
 
 
@@ -85,6 +86,53 @@ def test_a_pulse_is_cut_and_said(tmp_path, make_ecg):
     assert part.duration == pytest.approx(1.38)
     np.testing.assert_array_equal(np.isnan(part.signal[0]), np.arange(690) >= 500)
     assert not np.isnan(read_ecg(tmp_path / "a.npy", duration=9, **options).signal).any()
+
+
+@pytest.mark.parametrize(
+    ("kind", "height"),
+    [("20 µV", 1), ("40 µV", 1), ("negative", -1), ("two", 1), ("decay", 1)],
+)
+def test_other_kinds_of_pulses(make_ecg, kind, height):
+    ecg = noisy(make_ecg())
+    shape = pulse(height=height, before=0.2, after=0.2)
+    shape = np.tile(shape, 2) if kind == "two" else shape
+    if kind == "decay":
+        shape = lfilter([1, -1], [1, -np.exp(-1 / (RATE * 0.3))], shape)
+    noise = {"20 µV": 0.02, "40 µV": 0.04}.get(kind, 0)
+    steps = shape + np.random.default_rng(0).normal(0, noise, (12, len(shape)))
+    (found,) = find_pulses(np.hstack([ecg.signal, steps]), RATE)
+    assert found.begin == pytest.approx(5000, abs=100 if noise else 0)
+    assert found.height == pytest.approx(height, abs=0.15)
+    assert found.width == pytest.approx(0.2, abs=0.01)
+
+
+@pytest.mark.parametrize("leads", [("I",), ("I", "II", "V5")])
+@pytest.mark.parametrize("after", [0, 0.2])
+def test_few_leads_with_little_noise(make_ecg, leads, after):
+    ecg = noisy(make_ecg())
+    signal = np.stack([ecg[lead] for lead in leads])
+    shape = pulse(before=0.2, after=after)
+    steps = shape + np.random.default_rng(0).normal(0, 0.004, (len(leads), len(shape)))
+    (found,) = find_pulses(np.hstack([signal, steps]), RATE, leads)
+    assert found.begin == pytest.approx(5000, abs=10)
+    assert (found.height, found.width) == (pytest.approx(1, abs=0.01), pytest.approx(0.2, abs=0.01))
+
+
+def test_parts_that_begin_or_end_within_a_pulse(tmp_path, make_ecg):
+    ecg = noisy(make_ecg())
+    options = {"sampling_rate": RATE, "leads": LEADS, "units": "mV"}
+    steps = np.tile(pulse(before=0.2, after=0.2), (12, 1))
+    np.save(tmp_path / "end.npy", np.hstack([ecg.signal, steps]))
+    np.save(tmp_path / "start.npy", np.hstack([steps, ecg.signal]))
+    with pytest.warns(DBetaWarning, match="calibration pulse"):
+        part = read_ecg(tmp_path / "end.npy", start=5, duration=5.3, **options)
+    np.testing.assert_array_equal(np.isnan(part.signal[0]), np.arange(2650) >= 2500)
+    with pytest.warns(DBetaWarning, match="calibration pulse"):
+        part = read_ecg(tmp_path / "start.npy", start=0.3, duration=5, **options)
+    np.testing.assert_array_equal(np.isnan(part.signal[0]), np.arange(2500) < 150)
+    for name, start, duration in (("end", 10.1, None), ("end", 10, 0.6), ("start", 0, 0.3)):
+        with pytest.raises(NoSignalError, match="holds only a calibration pulse there; read another part"):
+            read_ecg(tmp_path / f"{name}.npy", start=start, duration=duration, **options)
 
 
 @pytest.mark.shared

@@ -142,3 +142,39 @@ def test_limb_leads_that_disagree_say_nothing_of_the_others(make_ecg):
     error = only(check_leads(ecg))
     assert error.kind == "contradicted"
     assert not error.repair
+
+
+def printout(ecg, columns):
+    """Leads shown one after the other, as on paper."""
+    samples = ecg.signal.shape[1] // columns
+    signal = np.full_like(ecg.signal, np.nan)
+    for row in range(12):
+        at = row * columns // 12 * samples
+        signal[row, at : at + samples] = ecg.signal[row, at : at + samples]
+    return ECG(signal, ecg.sampling_rate)
+
+
+@pytest.mark.parametrize("columns", [2, 4, 12])
+def test_leads_of_different_times_do_not_contradict_one_another(make_ecg, columns):
+    assert check_leads(printout(make_ecg(), columns)) == []
+
+
+def test_errors_among_the_leads_of_a_column(make_ecg):
+    ecg = make_ecg()
+    ecg.signal[[0, 1]] = ecg.signal[[1, 0]]
+    ecg.signal[7] = ecg.signal[6]
+    found = {error.kind: error.leads for error in check_leads(printout(ecg, 2))}
+    assert set(found["exchanged"]) == {"I", "II"}
+    assert set(found["copied"]) == {"V1", "V2"}
+    assert [error.kind for error in check_leads(printout(ecg, 4))] == ["copied"]
+
+
+def test_leads_with_little_time_in_common_are_not_compared(make_ecg):
+    ecg = make_ecg()
+    ecg.signal[[0, 1]] = ecg.signal[[1, 0]]
+    ecg.signal[:6, 400:] = np.nan
+    assert not any(error.kind == "exchanged" for error in check_leads(ecg))
+    longer = make_ecg()
+    longer.signal[[0, 1]] = longer.signal[[1, 0]]
+    longer.signal[:6, 600:] = np.nan
+    assert any(error.kind == "exchanged" for error in check_leads(longer))

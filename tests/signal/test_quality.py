@@ -198,3 +198,48 @@ def test_the_recording_is_left_as_it_was(make_ecg):
     before = ecg.signal.copy()
     assess_quality(ecg)
     np.testing.assert_array_equal(ecg.signal, before)
+
+
+def printout(ecg, columns=4):
+    """Leads shown one after the other, as on paper."""
+    samples = ecg.signal.shape[1] // columns
+    signal = np.full_like(ecg.signal, np.nan)
+    for row in range(12):
+        at = row * columns // 12 * samples
+        signal[row, at : at + samples] = ecg.signal[row, at : at + samples]
+    return ECG(signal, ecg.sampling_rate, meta=ecg.meta)
+
+
+@pytest.mark.parametrize("columns", [2, 4])
+@pytest.mark.parametrize("strip", [False, True])
+def test_the_columns_of_a_printout_are_judged_on_their_own_time(make_ecg, columns, strip):
+    ecg = make_ecg()
+    paper = printout(ecg, columns)
+    if strip:
+        paper.signal[1] = ecg.signal[1]
+    quality = assess_quality(paper)
+    assert quality.reason == ""
+    assert "unusable" not in quality.leads.values()
+    assert quality.problems["V1"] == ["samples missing"]
+    assert quality.problems["II"] == ([] if strip else ["samples missing"])
+    np.testing.assert_allclose(quality.measures["missing"][6:], 1 - 1 / columns)
+    assert (quality.measures["flat"] == 0).all()
+    np.testing.assert_allclose(quality.measures["beats"][6:9], assess_quality(ecg).measures["beats"][6:9], rtol=0.5)
+
+
+def test_a_flat_column_of_a_printout_is_unusable(make_ecg):
+    paper = printout(make_ecg())
+    paper.signal[6, np.isfinite(paper.signal[6])] = 0.1
+    paper.signal[7, np.isfinite(paper.signal[7])] = noise(scale=0.3, shape=1250)
+    quality = assess_quality(paper)
+    assert quality.problems["V1"] == ["flat"]
+    assert quality.leads["V2"] == "unusable"
+    assert quality.leads["V4"] == "fair"
+
+
+def test_less_than_a_beat_is_unusable(make_ecg):
+    ecg = make_ecg()
+    ecg.signal[8, 900:] = np.nan
+    ecg.signal[9, np.arange(5000) % 900 > 300] = np.nan
+    quality = assess_quality(ecg)
+    assert (quality.leads["V3"], quality.leads["V4"]) == ("unusable", "unusable")

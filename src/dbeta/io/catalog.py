@@ -263,11 +263,13 @@ CSV = Format(
     largest=LARGEST_TABLE,
     shared_endings=(".csv",),
 )
-MFER = Format("MFER", _is_mfer, read_mfer, check_mfer, suspect=_may_be_mfer, endings=(".mwf", ".mfer"))
+MFER = Format("MFER", _is_mfer, read_mfer, check_mfer, suspect=_may_be_mfer, endings=(".mwf", ".mfer"), raw=True)
 
 
 def _xml(name: str, recognise: Callable[[FileHead], bool], read: Callable[[Path, Options], Recording]) -> Format:
-    return Format(name, recognise, read, check_xml, suspect=_may_be_xml, largest=LARGEST_XML, shared_endings=(".xml",))
+    return Format(
+        name, recognise, read, check_xml, suspect=_may_be_xml, largest=LARGEST_XML, shared_endings=(".xml",), raw=True
+    )
 
 
 #: In order: the first row that recognises a file is its format. Signatures come first, formats without one last.
@@ -314,6 +316,8 @@ FORMATS = (
     CSV,
     Format("a MATLAB 4 file", _is_matlab_4, read_matlab, check_matlab, suspect=_may_be_matlab),
     replace(DICOM, recognise=_is_bare_dicom, endings=()),
-    Format("SCP-ECG", _is_scp, read_scp, check_scp, suspect=_may_be_scp, largest=LARGEST_SCP, endings=(".scp",)),
+    Format(
+        "SCP-ECG", _is_scp, read_scp, check_scp, suspect=_may_be_scp, largest=LARGEST_SCP, endings=(".scp",), raw=True
+    ),
     MFER,
 )

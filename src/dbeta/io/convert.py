@@ -65,7 +65,8 @@ def to_ecg(recording: Recording, options: Options, source: str) -> ECG:
     meta = {key: shown(value) if isinstance(value, str) else value for key, value in recording.meta.items()}
     meta |= {"source": source, "duration": total / rate}
     if recording.gains and not options.raw_gain:
-        gains = np.array([recording.gains[row] for row in chosen])
+        # Counts per mV, as leads may have different units
+        gains = np.array([recording.gains[row] / _millivolts(recording, row, options.units) for row in chosen])
         if gains_contradict(signal, leads, gains):
             meta |= {VOLTAGES: UNDETERMINED}
             notes.append(GAINS_CONTRADICT)
@@ -191,12 +192,10 @@ def _without_pulses(
     """
     notes, whole = [], stretch == (0, total)
     first, last = 0, signal.shape[1]
-    for pulse in find_pulses(signal, rate, leads):
+    for pulse in find_pulses(signal, rate, leads, part=not whole):
         at_start = pulse.begin == 0
-        if stretch[0] > 0 if at_start else stretch[1] < total:
-            continue  # not at an end of the recording
         if pulse.end - pulse.begin == signal.shape[1]:
-            continue
+            raise NoSignalError("holds only a calibration pulse there; read another part, or all of it", total / rate)
         where = "beginning" if at_start else "end"
         seconds = (pulse.end - pulse.begin) / rate
         notes.append(

@@ -75,7 +75,7 @@ def read_ecg(
             number, which is mV per count. Without it, arrays and tables of floating-point numbers are taken to be in
             mV if that is plausible; whole numbers need it. It overrules a unit in the file, with a warning.
         raw_gain: unit of the raw numbers in the file ("uV", "1000/mV", or mV per count) in place of the gains and
-            offsets that its header states wrongly (`--raw-gain`). For WFDB, EDF, BDF, DICOM and ISHNE.
+            offsets that its header states wrongly (`--raw-gain`). Not for arrays and tables.
         keep_identifiers: return the patient's id as `patient_id`, name and birth date in `meta` (`patient_name`,
             `birth_date`), and the report unchanged. By default they are left out, and names, ids, signatures and the
             birth date are removed from the report as far as the file states them.

@@ -25,6 +25,8 @@ from dbeta.signal.waves import spectrum
 BANDS = ((0.7, 7.0), (7.0, 30.0))
 #: Amplitude of a limb lead relative to the largest below which its two electrodes are assumed to be at one place.
 SAME_PLACE = 0.08
+#: Seconds that leads must have in common to be compared.
+TOGETHER = 1.0
 
 
 def check_leads(ecg: ECG) -> list[LeadError]:
@@ -38,7 +40,15 @@ def check_leads(ecg: ECG) -> list[LeadError]:
         The errors, to be repaired in this order (`fix_leads`); at most one about the columns of the limb leads, and
         one about electrodes, signs or order.
     """
-    products, alive = lead_products(ecg)
+    errors: list[LeadError] = []
+    for products, alive in _recorded_together(ecg):
+        found = _errors(products, alive, ecg.meta.get(VOLTAGES) != UNDETERMINED)
+        errors += [one for one in found if not any(one.leads == other.leads for other in errors)]
+    return errors
+
+
+def _errors(products: np.ndarray, alive: np.ndarray, comparable: bool) -> list[LeadError]:
+    """Errors of leads that were recorded at the same time."""
     errors: list[LeadError] = []
 
     def note(error: LeadError | None) -> None:
@@ -49,7 +59,6 @@ def check_leads(ecg: ECG) -> list[LeadError]:
             products = change @ products @ change.T
             alive[[LEADS.index(lead) for lead, parts in error.repair.items() if not parts]] = False
 
-    comparable = ecg.meta.get(VOLTAGES) != UNDETERMINED
     if comparable:
         note(limb_error(products.sum(axis=0), alive))
     for error in _copies(products, alive):
@@ -91,20 +100,52 @@ def fix_leads(ecg: ECG, errors: Sequence[LeadError] | None = None) -> ECG:
 
 
 def lead_products(ecg: ECG) -> tuple[np.ndarray, np.ndarray]:
-    """Mean products of the leads in each band, (2, 12, 12) mV², and which leads hold a signal, (12,) bool."""
+    """Mean products of the leads in each band, (2, 12, 12) mV², and which leads hold a signal, (12,) bool.
+
+    Of leads that were not all recorded at the same time, the most that were.
+    """
+    found = _recorded_together(ecg)
+    return found[0] if found else (np.zeros((len(BANDS), len(LEADS), len(LEADS))), np.zeros(len(LEADS), bool))
+
+
+def _recorded_together(ecg: ECG) -> list[tuple[np.ndarray, np.ndarray]]:
+    """`lead_products` of each set of leads that share `TOGETHER` seconds, the largest first.
+
+    Leads without samples in common, as those of a printout, cannot contradict one another.
+    """
     x = ecg.standard().signal[:, : max(round(ASSESSED * ecg.sampling_rate), 1)].astype(np.float32)
     x[~(np.abs(x) < 1e9)] = np.nan
     finite = np.isfinite(x)
     alive = finite.any(axis=1)
     fill_gaps(x)
     alive &= np.ptp(x, axis=1) >= FLAT_SECOND
-    # Samples missing in one lead are left out in all, or the leads would contradict each other
-    valid = finite[alive].all(axis=0)
+    return [
+        (_products(np.where(rows[:, None], x, 0), finite[rows].all(axis=0), ecg.sampling_rate), rows)
+        for rows in _sets(finite & alive[:, None], min(TOGETHER * ecg.sampling_rate, x.shape[1]))
+    ]
+
+
+def _sets(finite: np.ndarray, least: float) -> list[np.ndarray]:
+    """Sets of leads, (12,) bool, that have at least so many samples at the same time; none is within another."""
+    alive = finite.any(axis=1)
+    if not alive.any() or finite[alive].all(axis=0).sum() >= least:
+        return [np.asarray(alive)]
+    patterns: list[np.ndarray] = list(np.unique(finite.T[finite.any(axis=0)], axis=0))
+    sets: list[np.ndarray] = []
+    for rows in sorted(patterns, key=lambda one: -one.sum()):
+        enough = finite[rows].all(axis=0).sum() >= least
+        if enough and not any((rows <= other).all() for other in sets):
+            sets.append(rows.copy())
+    return sets
+
+
+def _products(x: np.ndarray, valid: np.ndarray, rate: float) -> np.ndarray:
+    """Mean products in each band over the valid samples, (2, 12, 12) mV²."""
     if valid.any():
         x = np.where(valid, x - x[:, valid].mean(axis=1, keepdims=True), 0)
-    f, transform = spectrum(x, ecg.sampling_rate)
+    f, transform = spectrum(x, rate)
     bands = [transform[:, (f >= low) & (f < high)] for low, high in BANDS]
-    return np.stack([(one @ one.conj().T).real for one in bands]).astype(np.float64), alive
+    return np.stack([(one @ one.conj().T).real for one in bands]).astype(np.float64)
 
 
 def _copies(products: np.ndarray, alive: np.ndarray) -> list[LeadError]:

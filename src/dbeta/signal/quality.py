@@ -17,6 +17,7 @@ import numpy as np
 from dbeta.ecg import ECG, LEADS
 from dbeta.errors import DBetaError
 from dbeta.signal.acceptance import judge_acceptance, jumps, likeness
+from dbeta.signal.gaps import stretches
 from dbeta.signal.preprocess import fill_gaps
 from dbeta.signal.waves import MAINS, Waves, sliding_sum
 
@@ -32,11 +33,13 @@ RAIL = 2.0
 HELD = 0.02
 #: Seconds below which a recording may hold no beat, or only one, and beats are not assessed.
 BEAT = 2.0
+#: Fraction of the time up to which a lead that was recorded only then is judged on that time alone.
+SHORT = 0.5
 
 #: Values from which a measure makes a lead fair, and unusable; None: never by itself.
 LIMITS: dict[str, tuple[float, float | None]] = {
-    "missing": (0.01, 0.5),  # fraction of the samples
-    "flat": (0.1, 0.5),  # fraction of the seconds
+    "missing": (0.01, 0.5),  # fraction of the samples; unusable only without `BEAT` seconds in a row
+    "flat": (0.1, 0.5),  # fraction of the seconds that were recorded
     "clipped": (0.01, 0.3),  # fraction of the samples
     "wander": (0.25, 2.0),  # mV RMS below 0.5 Hz
     "mains": (MAINS, None),  # mV RMS at 50 or 60 Hz
@@ -69,9 +72,9 @@ class Quality:
         score: 0 to 1, how likely they would; 0 without usable signal.
         objections: why they would not, in words, the weightiest first.
         measures: by name an array (12,): `missing` and `clipped` (fraction of the samples), `flat` (fraction of the
-            seconds), `wander`, `mains` and `noise` (RMS, mV), `beats` (ratio of 5–25 Hz during beats to those between
-            them), `likeness` (median correlation of the beats with their median), `jump` (ratio of the steepest 10 ms
-            to those of the median second); NaN if a lead holds no signal or the recording is too short for the measure.
+            seconds recorded), `wander`, `mains` and `noise` (RMS, mV), `beats` (ratio of 5–25 Hz during beats to those
+            between them), `likeness` (median correlation of the beats with their median), `jump` (ratio of the steepest
+            10 ms to those of the median second); NaN if a lead holds no signal or the recording is too short for it.
     """
 
     verdict: str
@@ -110,37 +113,90 @@ def assess_quality(ecg: ECG) -> Quality:
     x = ecg.signal[:, : max(round(ASSESSED * ecg.sampling_rate), 1)].astype(np.float32)  # (12, samples)
     x[~(np.abs(x) < 1e9)] = np.nan  # no voltage, and its square would overflow
     finite = np.isfinite(x)
-    fill_gaps(x)
-    second = max(min(round(ecg.sampling_rate), x.shape[1]), 1)
-    seconds = x[:, : x.shape[1] // second * second].reshape(len(x), -1, second)
-    dead = np.ptp(seconds, axis=2) < FLAT_SECOND  # (12, seconds)
-    measures = {
-        "missing": 1 - finite.mean(axis=1),
-        "flat": dead.mean(axis=1),
-        "clipped": _clipped(x, ecg.sampling_rate),
-    }
+    measures: dict[str, np.ndarray] = {}
+    disconnected, hearts = np.zeros(len(LEADS), bool), []
+    for rows, begin, end in _stretches(finite, ecg.sampling_rate):
+        part = np.where(
+            rows[:, None] | (finite[:, begin:end].mean(axis=1, keepdims=True) > SHORT), x[:, begin:end], np.nan
+        )
+        own, waves = _measure(part, ecg.sampling_rate)
+        disconnected |= rows & _disconnected(own, waves)
+        hearts.append(waves.any_beats())
+        for name, values in (own | {"strength": waves.strength()}).items():
+            measures.setdefault(name, np.full(len(LEADS), np.nan))[rows] = values[rows]
+    strength = measures.pop("strength")
+    measures["missing"] = 1 - finite.mean(axis=1)
+    brief = (measures["missing"] >= 1 - SHORT) & finite.any(axis=1)
+    if brief.sum() < len(LEADS) / 2:
+        measures["likeness"][brief] = 0.0  # unlike a column of a printout, it lacks most beats that other leads show
     alive = finite.any(axis=1) & (measures["flat"] < 1)
-    waves = Waves(x, ecg.sampling_rate, alive, ~dead[alive].all(axis=0))
-    measures |= {"wander": waves.wander(), "mains": waves.mains(), "noise": waves.noise(), "beats": waves.beats()}
-    measures |= {"likeness": likeness(waves), "jump": jumps(x, ecg.sampling_rate)}
-    for name in ("clipped", "wander", "mains", "noise", "beats", "likeness", "jump"):
-        valid = alive if name != "beats" or ecg.duration >= BEAT else np.zeros_like(alive)
-        measures[name] = np.where(valid, measures[name], np.nan)
+    enough = _longest(finite) >= BEAT * ecg.sampling_rate
 
     leads, problems = {}, {}
     for i, lead in enumerate(LEADS):
-        leads[lead], problems[lead] = _judge({name: float(of[i]) for name, of in measures.items()})
-    for row in _disconnected(measures, waves):
+        leads[lead], problems[lead] = _judge({name: float(of[i]) for name, of in measures.items()}, bool(enough[i]))
+    for row in np.flatnonzero(disconnected):
         problems[LEADS[row]].append("disconnected")
-    stuck = (measures["missing"] < 1) & (measures["flat"] == 1) & (np.abs(np.median(x, axis=1)) >= RAIL)
+    stuck = (measures["missing"] < 1) & (measures["flat"] == 1) & (np.abs(_middle(x)) >= RAIL)
     for row in np.flatnonzero(stuck):
         problems[LEADS[row]] = [_WORDS["clipped"]]
-    reason = _reason(list(leads.values()), alive, stuck, measures, waves)
+    reason = _reason(list(leads.values()), alive, stuck, measures, strength, any(hearts))
     if reason:
         return Quality(UNUSABLE, reason, leads, problems, measures, False, 0.0, [reason])
     found = judge_acceptance(measures)
     verdict = GOOD if found.acceptable else FAIR
     return Quality(verdict, "", leads, problems, measures, found.acceptable, found.score, found.reasons)
+
+
+def _stretches(finite: np.ndarray, rate: float) -> list[tuple[np.ndarray, int, int]]:
+    """Leads that are judged together, (12,) bool, with the first sample and the one after the last.
+
+    A printout shows its leads one after the other, so that leads recorded for a short time are judged on that time,
+    all others on the whole.
+    """
+    n = finite.shape[1]
+    first, last = np.argmax(finite, axis=1), n - np.argmax(finite[:, ::-1], axis=1)
+    short = finite.any(axis=1) & (last - first <= SHORT * n)
+    found = [(~short, 0, n)] if not short.all() else []
+    tolerance = 0.1 * rate
+    while short.any():
+        row = int(np.argmax(short))
+        same = short & (np.abs(first - first[row]) <= tolerance) & (np.abs(last - last[row]) <= tolerance)
+        found.append((same, int(first[same].min()), int(last[same].max())))
+        short &= ~same
+    return found
+
+
+def _measure(x: np.ndarray, rate: float) -> tuple[dict[str, np.ndarray], Waves]:
+    """All measures but `missing` of a stretch (12, samples), NaN where a lead was not recorded; filled in place."""
+    finite = np.isfinite(x)
+    fill_gaps(x)
+    second = max(min(round(rate), x.shape[1]), 1)
+    whole = x.shape[1] // second * second
+    seconds = x[:, :whole].reshape(len(x), -1, second)
+    dead = np.ptp(seconds, axis=2) < FLAT_SECOND  # (12, seconds)
+    # A second that was interpolated is not flat
+    known = finite[:, :whole].reshape(seconds.shape).mean(axis=2) > 0.5
+    known[~known.any(axis=1)] = True
+    measures = {"flat": (dead & known).sum(axis=1) / known.sum(axis=1), "clipped": _clipped(x, rate)}
+    alive = finite.any(axis=1) & (measures["flat"] < 1)
+    waves = Waves(x, rate, alive, ~dead[alive].all(axis=0))
+    measures |= {"wander": waves.wander(), "mains": waves.mains(), "noise": waves.noise(), "beats": waves.beats()}
+    measures |= {"likeness": likeness(waves), "jump": jumps(x, rate)}
+    for name in ("clipped", "wander", "mains", "noise", "beats", "likeness", "jump"):
+        valid = alive if name != "beats" or x.shape[1] >= BEAT * rate else np.zeros_like(alive)
+        measures[name] = np.where(valid, measures[name], np.nan)
+    return measures, waves
+
+
+def _longest(finite: np.ndarray) -> np.ndarray:
+    """Longest run of samples of each lead, (12,)."""
+    return np.array([max((end - begin for begin, end in stretches(row)), default=0) for row in finite])
+
+
+def _middle(x: np.ndarray) -> np.ndarray:
+    """Median of each lead, (12,); 0 if it has no sample."""
+    return np.array([np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in x])
 
 
 def _nothing(reason: str) -> Quality:
@@ -151,14 +207,15 @@ def _nothing(reason: str) -> Quality:
     return Quality(UNUSABLE, reason, leads, problems, empty, False, 0.0, [reason])
 
 
-def _judge(of: dict[str, float]) -> tuple[str, list[str]]:
-    """Verdict on one lead, and its problems."""
+def _judge(of: dict[str, float], enough: bool) -> tuple[str, list[str]]:
+    """Verdict on one lead, and its problems; `enough`: it was recorded for the time of a beat without a gap."""
     if of["missing"] == 1:
         return UNUSABLE, ["missing"]
     if of["flat"] == 1:
         return UNUSABLE, ["flat"]
     problems = [name for name, (fair, _) in LIMITS.items() if of[name] >= fair]
-    bad = any(end is not None and of[name] >= end for name, (_, end) in LIMITS.items())
+    ends = {name: end for name, (_, end) in LIMITS.items() if end is not None and not (name == "missing" and enough)}
+    bad = any(of[name] >= end for name, end in ends.items())
     if of["beats"] < BEATS[0]:
         problems.append("beats")
     verdict = UNUSABLE if bad or of["beats"] < BEATS[1] else FAIR if problems else GOOD
@@ -166,15 +223,20 @@ def _judge(of: dict[str, float]) -> tuple[str, list[str]]:
 
 
 def _reason(
-    verdicts: list[str], alive: np.ndarray, stuck: np.ndarray, measures: dict[str, np.ndarray], waves: Waves
+    verdicts: list[str],
+    alive: np.ndarray,
+    stuck: np.ndarray,
+    measures: dict[str, np.ndarray],
+    strength: np.ndarray,
+    heart: bool,
 ) -> str:
     """Why a recording is unusable; "" if it is usable."""
     if not alive.any():
         return f"every lead is {'saturated' if stuck.any() else 'flat'}"
     if (measures["clipped"][alive] >= (LIMITS["clipped"][1] or 1)).all():
         return "every lead is saturated"
-    if not np.isnan(measures["beats"]).all() and not waves.any_beats():
-        hum = np.median(measures["mains"][alive]) > np.median(waves.strength()[alive])
+    if not np.isnan(measures["beats"]).all() and not heart:
+        hum = np.median(measures["mains"][alive]) > np.median(strength[alive])
         return "mains hum and no heartbeat" if hum else "noise and no heartbeat"
     if all(one == UNUSABLE for one in verdicts):
         return "no lead is usable"
@@ -197,8 +259,8 @@ def _clipped(x: np.ndarray, sampling_rate: float) -> np.ndarray:
 
 
 def _disconnected(measures: dict[str, np.ndarray], waves: Waves) -> np.ndarray:
-    """Rows of the leads that hold hum or noise and no beats, while others show beats."""
+    """The leads that hold hum or noise and no beats, while others show beats, (12,) bool."""
     if not (measures["beats"] >= BEATS[0]).any():
-        return np.zeros(0, int)
+        return np.zeros(len(LEADS), bool)
     artefact = np.hypot(measures["mains"], measures["noise"])
-    return np.flatnonzero((measures["beats"] < BEATS[1]) & (artefact > waves.strength()))
+    return (measures["beats"] < BEATS[1]) & (artefact > waves.strength())

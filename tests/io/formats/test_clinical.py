@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from dbeta.ecg import LEADS
-from dbeta.errors import DBetaError
+from dbeta.errors import DBetaError, DBetaWarning
 from dbeta.io.read import read_ecg
 from ecg_files import write_aecg, write_mfer, write_mortara, write_muse
 
@@ -89,3 +89,31 @@ def test_statements_of_scp(shared, tmp_path):
     (tmp_path / "a.scp").write_bytes(data)
     assert read_ecg(tmp_path / "a.scp").report == "Sinus rhythm; … has a normal ECG"
     assert read_ecg(tmp_path / "a.scp", keep_identifiers=True).meta["patient_name"] == "Clark"
+
+
+def test_scales_that_contradict_the_limb_leads(tmp_path, make_ecg):
+    ecg = make_ecg()
+    path = write_aecg(tmp_path / "a.xml", ecg)
+    head, *parts = path.read_text().split('<scale value="5.0" unit="uV"/>')
+    scales = [str(scale) for scale in np.round(5 / np.ptp(ecg.signal, axis=1), 3)]
+    text = "".join(f'<scale value="{scale}" unit="uV"/>{part}' for scale, part in zip(scales, parts, strict=True))
+    path.write_text(head + text)
+    with pytest.warns(DBetaWarning, match=r"contradict the limb-lead equations.*--raw-gain, as uV"):
+        read = read_ecg(path)
+    assert read.meta["voltages"] == "undetermined"
+    assert "lead_errors" not in read.meta
+    right = read_ecg(path, raw_gain="5 uV")
+    np.testing.assert_allclose(right.signal, ecg.signal, atol=0.0076)
+    assert "voltages" not in right.meta
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_raw_gain(tmp_path, make_ecg, name):
+    ecg = make_ecg(seconds=2)
+    path = WRITERS[name](tmp_path / name, ecg)
+    stated, raw = read_ecg(path), read_ecg(path, raw_gain="2 uV")
+    steps = stated.signal[[0, 1]] / raw.signal[[0, 1]]
+    steps = steps[np.isfinite(steps)]
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-5)
+    assert raw.meta["raw_gain"] == "2 uV"
+    np.testing.assert_allclose(steps[0], {"muse.xml": 2.44}.get(name, 2.5), rtol=1e-4)

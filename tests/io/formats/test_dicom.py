@@ -280,6 +280,91 @@ def test_a_lead_named_twice_in_a_group(tmp_path, make_ecg):
     np.testing.assert_allclose(read.signal[:11], ecg.signal[:11], atol=0.0026)
 
 
+def test_the_same_leads_at_overlapping_times_are_joined(tmp_path, make_ecg):
+    ecg = make_ecg()
+    groups = [dicom_group(part(ecg, begin, end), offset=1000 * begin) for begin, end in ((0, 6), (5, 10))]
+    for order in (1, -1):
+        read = silent(write_dicom(tmp_path / "a.dcm", groups[::order]))
+        np.testing.assert_allclose(read.signal, ecg.signal, atol=0.0026)
+
+
+def test_what_disagrees_where_groups_overlap_is_left_out(tmp_path, make_ecg):
+    ecg, other = make_ecg(), make_ecg(seed=5)
+    groups = [dicom_group(part(ecg, 0, 6), offset=0), dicom_group(part(other, 5, 10), label="B", offset=5000)]
+    read, note = only_warning(write_dicom(tmp_path / "a.dcm", groups))
+    np.testing.assert_allclose(read.signal[:, :3000], ecg.signal[:, :3000], atol=0.0026)
+    np.testing.assert_allclose(read.signal[:, 3000:], other.signal[:, 3000:], atol=0.0026)
+    assert note.endswith("(5 s at 500 Hz) from 5 to 6 s, where another group has other samples")
+    assert read.meta["left_out"][0].startswith("B: I, II")
+
+
+def test_the_same_leads_at_two_rates(tmp_path, make_ecg):
+    fast, slow = make_ecg(), make_ecg(sampling_rate=250)
+    read, note = only_warning(
+        write_dicom(tmp_path / "a.dcm", [dicom_group(slow, offset=0), dicom_group(fast, offset=0)])
+    )
+    np.testing.assert_allclose(read.signal, fast.signal, atol=0.0026)
+    assert "resampled_leads" not in read.meta
+    assert note.startswith("holds further signals, which are left out: RHYTHM: I, II")
+    assert note.endswith("(10 s at 250 Hz)")
+
+
+@pytest.mark.parametrize("parts", [(LEADS[:6], LEADS[6:]), [(lead,) for lead in LEADS]])
+def test_short_groups_without_times(tmp_path, make_ecg, parts):
+    ecg = make_ecg(seconds=4)
+    read, note = only_warning(write_dicom(tmp_path / "a.dcm", [dicom_group(ecg, leads) for leads in parts]))
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=0.0026)
+    assert read.meta["simultaneous"] == "assumed"
+    assert "taken to be simultaneous" in note
+    silent(write_dicom(tmp_path / "a.dcm", [dicom_group(ecg, leads, offset=0) for leads in parts]))
+
+
+def test_limb_leads_prove_that_groups_are_simultaneous(tmp_path, make_ecg):
+    ecg = make_ecg(seconds=4)
+    parts = [("I", "III", "V1", "V2", "V3"), ("II", "aVR", "aVL", "aVF", "V4", "V5", "V6")]
+    read = silent(write_dicom(tmp_path / "a.dcm", [dicom_group(ecg, leads) for leads in parts]))
+    assert "simultaneous" not in read.meta
+
+
+def test_a_printout_gives_no_alarm_about_its_leads(tmp_path, make_ecg):
+    ecg = make_ecg()
+    places = zip(range(0, 12, 3), (0, 2.5, 5, 7.5), strict=True)
+    groups = [dicom_group(part(ecg, at, at + 2.5), LEADS[i : i + 3], offset=1000 * at) for i, at in places]
+    read, note = only_warning(write_dicom(tmp_path / "a.dcm", groups))
+    assert note.startswith("shows its leads one after the other")
+    assert "lead_errors" not in read.meta
+
+
+def test_a_flat_end_that_is_no_padding(tmp_path, make_ecg):
+    ecg = make_ecg()
+    ecg.signal[6, -70:] = 0  # 140 ms, as real leads have
+    read, note = only_warning(write_dicom(tmp_path / "a.dcm", [padded(ecg, 0)]))
+    np.testing.assert_allclose(read.signal, ecg.signal, atol=0.0026)
+    assert "its padding value 0 could also be a sample; at the ends of V1 it is taken for samples" in note
+    ecg.signal[6, -150:] = 0
+    read, note = only_warning(write_dicom(tmp_path / "a.dcm", [padded(ecg, 0)]))
+    assert np.isnan(read.signal[6, -150:]).all()
+    assert np.isnan(read.signal).sum() == 150
+    assert "at the ends of V1 it is taken for padding and missing (NaN) for 0.3 s" in note
+
+
+def test_channels_that_are_sampled_one_after_another(tmp_path, make_ecg):
+    ecg = make_ecg()
+    group = dicom_group(ecg)
+    for row, channel in enumerate(group.ChannelDefinitionSequence):
+        channel.ChannelSampleSkew = str(row / 24)
+    np.testing.assert_allclose(silent(write_dicom(tmp_path / "a.dcm", [group])).signal, ecg.signal, atol=0.0026)
+    for row, channel in enumerate(group.ChannelDefinitionSequence):
+        channel.ChannelSampleSkew = str(2 * (row > 5))
+    read, note = only_warning(write_dicom(tmp_path / "a.dcm", [group]))
+    np.testing.assert_allclose(read.signal[:6, :5000], ecg.signal[:6], atol=0.0026)
+    np.testing.assert_allclose(read.signal[6:, 2:], ecg.signal[6:], atol=0.0026)
+    assert np.isnan(read.signal).sum() == 24
+    assert note == "its channels begin up to 2 samples apart, as it states, and are moved accordingly"
+    channel.ChannelSampleSkew = "1e9"
+    assert "channels begin up to" in failure(write_dicom(tmp_path / "a.dcm", [group]))
+
+
 @pytest.mark.shared
 def test_the_faulty_files(shared):
     def expected(name, *groups):

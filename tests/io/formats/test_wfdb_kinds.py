@@ -355,8 +355,11 @@ def test_segments(tmp_path, make_ecg, variable, gap):
     np.testing.assert_allclose(read.signal, expected, atol=1e-6)
     if variable or not gap:  # wfdb knows no gaps in a fixed layout
         np.testing.assert_allclose(read.signal, wfdb.rdrecord(str(path.with_suffix(""))).p_signal.T, atol=1e-6)
+    absent = "some of its segments do not have every lead; missing (NaN) there: V1 (3 s), V2 (3 s)"
+    said = ["has 1 gaps of 2 s in all, which are missing (NaN)"] * bool(gap) + [absent] * variable
+    assert [note[: len(text)] for note, text in zip(read.meta.get("notes", []), said, strict=True)] == said
+    assert read.meta.get("absent") == (dict.fromkeys(LEADS[6:], 3.0) if variable else None)
     if gap:
-        assert read.meta["notes"] == ["has 1 gaps of 2 s in all, which are missing (NaN)"]
         assert read.meta["gaps"] == [[4, 6]]
     # Only what is read has to be there
     (tmp_path / "s_2.dat").unlink()
@@ -420,6 +423,43 @@ def test_a_segment_that_is_cut_short(tmp_path, make_ecg):
     assert notes == ["its segment s_1 is cut short and missing (NaN) from there on"]
     expected[:, 3000:3500] = np.nan
     np.testing.assert_allclose(read.signal, expected, atol=1e-6)
+
+
+def test_a_segment_of_another_rate(tmp_path, make_ecg):
+    path, expected = segmented(tmp_path, make_ecg, False)
+    slow = make_ecg(seconds=12)
+    write(tmp_path, counts_of(slow)[:, 2000:3500:2], name="s_1", rate=500)
+    for number in (0, 2):
+        begin, end = ((0, 2000), None, (3500, 5500))[number]
+        write(tmp_path, counts_of(slow)[:, begin:end], name=f"s_{number}", per_frame=2, rate=250)
+    path.write_text("s/3 12 250 2750\ns_0 1000\ns_1 750\ns_2 1000\n")
+    (tmp_path / "s_1.hea").write_text((tmp_path / "s_1.hea").read_text().replace("s_1 12 500", "s_1 12 250"))
+    read, notes = noted(path)
+    assert notes[0].endswith("resampled to 500 Hz")
+    assert read.meta["resampled_leads"] == dict.fromkeys(LEADS, 250.0)
+    np.testing.assert_allclose(read.signal[:, :2000], expected[:, :2000], atol=1e-6)
+    np.testing.assert_allclose(read.signal[:, 2100:3400:2], expected[:, 2100:3400:2], atol=0.03)
+
+
+def test_frames_that_master_and_segment_count_differently(tmp_path, make_ecg):
+    path, expected = segmented(tmp_path, make_ecg, False)
+    text = path.read_text()
+    path.write_text(text.replace("s_1 1500", "s_1 1000"))
+    read, notes = noted(path)
+    assert "its segment s_1 holds 1500 frames, of which its header names 1000; the rest is left out" in notes
+    assert "its header promises 6000 samples, its segments 5500" in notes
+    np.testing.assert_allclose(read.signal, np.delete(expected, np.s_[3000:3500], axis=1), atol=1e-6)
+    path.write_text(text.replace("12 500 6000", "12 500 9999"))
+    assert noted(path)[1] == ["its header promises 9999 samples, its segments 6000"]
+
+
+def test_gains_of_segments_that_contradict_the_limb_leads(tmp_path, make_ecg):
+    path, counts = normalised(tmp_path, make_ecg())
+    (tmp_path / "m.hea").write_text(f"m/1 12 500 5000\n{path.stem} 5000\n")
+    read, notes = noted(tmp_path / "m.hea")
+    assert notes[0].startswith("the gains in its header contradict the limb-lead equations")
+    assert read.meta["voltages"] == "undetermined"
+    np.testing.assert_allclose(silent(tmp_path / "m.hea", raw_gain="uV").signal, counts / 1000, atol=1e-6)
 
 
 # --- folders

@@ -21,7 +21,7 @@ def read_clinical(file: Path, options: Options, kind: str, parser: str) -> Recor
 
     Args:
         file: the file.
-        options: of the caller; none is needed.
+        options: of the caller, of which only `raw_gain` is needed.
         kind: name of the format, for messages.
         parser: name of the parser's class.
     """
@@ -30,16 +30,19 @@ def read_clinical(file: Path, options: Options, kind: str, parser: str) -> Recor
     with parsing(kind, file):
         parse = next(one for one in FileParser().parsers if one.__name__ == parser)().parse
         body = parse(file)
-        leads = [lead.to_physical() if lead.resolution_unit and lead.resolution else lead for lead in body.leads]
+        leads = list(body.leads)
+        if not options.raw_gain:
+            leads = [lead.to_physical() if lead.resolution_unit and lead.resolution else lead for lead in leads]
         signal = [np.asarray(lead.samples, dtype=np.float64) for lead in leads]
         names = [lead.label for lead in leads]
         # Counts without a calibration have no unit and are refused later
-        units = ["" if lead.is_raw else lead.units for lead in leads]
+        units = [options.raw_gain or ("" if lead.is_raw else lead.units) for lead in leads]
+        gains = [1 / lead.resolution if lead.resolution else 1.0 for lead in body.leads]
         rate = next((lead.sampling_rate for lead in leads if known_lead(lead.label)), None)
         rate = _exact_rate(body.raw_metadata, rate) if rate else None
     device = f"{body.recording.device.manufacturer} {body.recording.device.model}".strip()
     meta = patient_facts(body.patient.age, body.patient.sex) | ({"device": device} if device else {})
-    return Recording(signal, names, rate, units, None, _report(body), _identity(body), meta)
+    return Recording(signal, names, rate, units, None, _report(body), _identity(body), meta, gains=gains)
 
 
 read_aecg = partial(read_clinical, kind="HL7 aECG", parser="HL7aECGParser")

@@ -17,6 +17,7 @@ import numpy as np
 from dbeta.errors import DBetaError
 from dbeta.io.formats.base import Options, Recording, known_lead, parsing, patient_facts
 from dbeta.io.formats.dicom_groups import Group, join_groups
+from dbeta.io.formats.dicom_padding import find_padding
 from dbeta.io.identity import Identity
 
 # Lead numbers of SCP-ECG, which both coding schemes end in: MDC "2:61" and SCPECG "5.6.3-9-61" (PS3.16 CID 3001).
@@ -27,9 +28,8 @@ _LEAD_NUMBERS |= {61: "III", 62: "aVR", 63: "aVL", 64: "aVF"}
 _SAMPLES = {"SB": "i1", "UB": "u1", "SS": "i2", "US": "u2", "SL": "i4", "UL": "u4"}
 _BY_BITS = {8: "SB", 16: "SS", 32: "SL"}
 
-#: Seconds for which a channel must hold a possible value at an end to be padded with it; less suffices where all of at
-#: least so many channels hold it at once. Real leads hold 0 for up to 40 ms.
-_PADDED, _SEVERAL = 0.1, 3
+#: Seconds by which the first samples of a group's channels may be apart.
+_LARGEST_SKEW = 1.0
 
 _AVERAGED = ("MEDIAN", "REPRESENTATIVE", "AVERAGE", "TEMPLATE")
 
@@ -96,13 +96,14 @@ def _read_group(item: Any, little: bool, raw_gain: str | None) -> Group:
     if not 0 < rate < 1e6:
         raise ValueError(f"its sampling frequency is {rate:g} Hz")
     signal = counts.astype(np.float64)
-    padding = item.get("WaveformPaddingValue")
-    if isinstance(padding, bytes) and len(padding) >= dtype.itemsize:
-        signal[_is_padding(counts, int(np.frombuffer(padding[: dtype.itemsize], dtype)[0]), rate)] = np.nan
-    names, units, gains = [], [], []
     channels = list(item.ChannelDefinitionSequence)
     if len(channels) != count:
         raise ValueError(f"it defines {len(channels)} of {count} channels")
+    names, units, gains, notes = [_lead_name(channel) for channel in channels], [], [], []
+    padding = item.get("WaveformPaddingValue")
+    if isinstance(padding, bytes) and len(padding) >= dtype.itemsize:
+        value = int(np.frombuffer(padding[: dtype.itemsize], dtype)[0])
+        notes += _mark_padding(signal, counts, value, rate, names)
     for row, channel in enumerate(channels):
         factors = [channel.get("ChannelSensitivity"), channel.get("ChannelSensitivityCorrectionFactor")]
         factor = math.prod(float(one) for one in factors if one is not None)
@@ -111,48 +112,47 @@ def _read_group(item: Any, little: bool, raw_gain: str | None) -> Group:
         if not raw_gain:
             signal[row] *= factor
             signal[row] += float(channel.get("ChannelBaseline") or 0)
-        names.append(_lead_name(channel))
         units.append(raw_gain or _unit(channel))
-        gains.append(1 / factor if factor else 1.0)
+        gains.append(1 / factor if factor and not raw_gain else 1.0)
+    signal, moved = _unskewed(signal, channels, rate)
     stated = item.get("MultiplexGroupTimeOffset")
     offset = None if stated is None or str(stated) == "" else float(stated) / 1000
-    return Group(str(item.get("MultiplexGroupLabel") or ""), names, units, signal, rate, offset, gains)
+    return Group(str(item.get("MultiplexGroupLabel") or ""), names, units, signal, rate, offset, gains, notes + moved)
 
 
-def _is_padding(counts: np.ndarray, padding: int, rate: float) -> np.ndarray:
-    """Where counts (channels, samples) are padding and not samples of that value, bool.
-
-    A value that no sample near it could have is padding everywhere, another only in a stretch at a channel's end that
-    no ECG would hold, as it would be constant.
-    """
-    equal = counts == padding
-    limits = np.iinfo(counts.dtype)
-    impossible = counts.dtype.itemsize > 1 and padding in (limits.min, limits.max)
-    everywhere = equal.all(axis=0)
-    common = [_run(everywhere), _run(everywhere[::-1])]
-    marked = np.zeros_like(equal)
-    for row, (same, values) in enumerate(zip(equal, counts, strict=True)):
-        others = values[~same].astype(np.int64)
-        if impossible or others.size == 0:
-            marked[row] = same
-            continue
-        low, high = int(others.min()), int(others.max())
-        reach = max(high - low, 1)
-        if not low - reach <= padding <= high + reach:
-            marked[row] = same
-            continue
-        for end, shared, part in ((same, common[0], marked[row]), (same[::-1], common[1], marked[row][::-1])):
-            run = _run(end)
-            if run >= _PADDED * rate:
-                part[:run] = True
-            elif len(counts) >= _SEVERAL:
-                part[:shared] = True
-    return marked
+def _mark_padding(signal: np.ndarray, counts: np.ndarray, value: int, rate: float, names: list[str]) -> list[str]:
+    """Set padding to NaN in place, and return what is to be said about it."""
+    found, notes = find_padding(counts, value, rate), []
+    signal[found.marked] = np.nan
+    texts = {
+        "it is taken for padding and missing (NaN) for": found.doubtful,
+        "it is taken for samples and kept for": found.kept,
+    }
+    for text, seconds in texts.items():
+        if seconds:
+            which = ", ".join(names[row] for row in list(seconds)[:12])
+            longest = max(seconds.values())
+            notes.append(
+                f"its padding value {value} could also be a sample; at the ends of {which} {text} {longest:.2g} s"
+            )
+    return notes
 
 
-def _run(values: np.ndarray) -> int:
-    """Length of the run of True at the start."""
-    return len(values) if values.all() else int(np.argmin(values))
+def _unskewed(signal: np.ndarray, channels: list[Any], rate: float) -> tuple[np.ndarray, list[str]]:
+    """The channels moved to the times at which they were sampled, by whole samples, and what is to be said about it."""
+    stated = [
+        float(one.get("ChannelSampleSkew") or 0) + float(one.get("ChannelTimeSkew") or 0) * rate for one in channels
+    ]
+    if not all(abs(skew) <= _LARGEST_SKEW * rate for skew in stated):
+        raise ValueError(f"its channels begin up to {max(map(abs, stated)) / rate:g} s apart")
+    shifts = [round(skew - min(stated)) for skew in stated]
+    largest = max(shifts)
+    if not largest:
+        return signal, []
+    moved = np.full((len(signal), signal.shape[1] + largest), np.nan)
+    for row, values, shift in zip(moved, signal, shifts, strict=True):
+        row[shift : shift + len(values)] = values
+    return moved, [f"its channels begin up to {largest} samples apart, as it states, and are moved accordingly"]
 
 
 def _first(item: Any, sequence: str) -> Any:

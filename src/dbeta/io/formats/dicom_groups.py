@@ -7,7 +7,7 @@ listed in `meta` and said in a warning.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,7 @@ class Group:
         rate: Hz.
         offset: seconds after the start of the recording; None if not stated.
         gains: counts per unit of each channel.
+        notes: warnings about how it was read.
     """
 
     label: str
@@ -58,6 +59,7 @@ class Group:
     rate: float
     offset: float | None
     gains: list[float]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def leads(self) -> set[str]:
@@ -102,7 +104,8 @@ def join_groups(groups: list[Group]) -> Joined:
     """Join the groups of a recording.
 
     The group with most leads is read. Others are joined to it if they add leads, or time for the same leads; of a lead
-    that two groups have at the same time, the longer stretch is kept.
+    that two groups have at the same time, the samples of the longer group are kept, or else of
+    the faster, or the earlier.
 
     Raises:
         DBetaError: the groups lie far apart in time.
@@ -110,7 +113,8 @@ def join_groups(groups: list[Group]) -> Joined:
     main = max(groups, key=lambda one: (len(one.leads), one.seconds, one.rate))
     adds_leads = len(set().union(*(one.leads for one in groups))) > len(main.leads)
     kept = [one for one in groups if one is main or adds_leads or one.leads == main.leads]
-    placed = sorted(zip(_start_times(kept), kept, strict=True), key=lambda pair: pair[0])
+    times = _start_times(kept)
+    placed = sorted(zip(times, kept, strict=True), key=lambda pair: pair[0])
     kept = [one for _, one in placed]
     starts = _snapped(kept, [start for start, _ in placed])
     rate = max(one.rate for one in kept)
@@ -122,17 +126,20 @@ def join_groups(groups: list[Group]) -> Joined:
     check_values(total * sum(len(one.names) for one in kept))
     rows: dict[tuple[str, int], _Row] = {}
     left_out = [one.described(one.names) for one in groups if not any(one is other for other in kept)]
-    for at in sorted(range(len(kept)), key=lambda i: -kept[i].seconds):
+    slower: dict[str, float] = {}
+    for at in sorted(range(len(kept)), key=lambda i: (-kept[i].seconds, -kept[i].rate)):
         group, start = kept[at], round((starts[at] - begin) * rate)
-        unused = []
+        unused: dict[str, list[str]] = {}
         for channel, name in enumerate(group.names):
             # A name that occurs twice in a group is two channels
             key = known_lead(name) or name, group.names[:channel].count(name)
             row = rows.setdefault(key, _Row(name, np.full(total, np.nan), group.units[channel], group.gains[channel]))
-            if not row.place(group, channel, start, rate):
-                unused.append(name)
-        if unused:
-            left_out.append(group.described(unused))
+            used, overlap = row.place(group, channel, start, rate)
+            if overlap:
+                unused.setdefault(overlap.said(), []).append(name)
+            if used and group.rate < rate:
+                slower[name] = group.rate
+        left_out += [f"{group.described(names)}{said}" for said, names in unused.items()]
     in_order = list(rows.values())
     steady = all(row.gain is not None for row in in_order)
     joined = Joined(
@@ -142,13 +149,32 @@ def join_groups(groups: list[Group]) -> Joined:
         rate,
         [row.gain or 0.0 for row in in_order] if steady else [],
     )
-    _say(joined, in_order, kept, left_out)
+    joined.notes += dict.fromkeys(note for one in kept for note in one.notes)
+    _say(joined, in_order, slower, left_out)
+    if not any(times) and _is_doubtful(kept):
+        joined.meta["simultaneous"] = "assumed"
+        joined.notes.append(
+            "does not state when its groups of leads were recorded; they are taken to be simultaneous, and may be the "
+            "columns of a printout"
+        )
     return joined
 
 
 def _length(group: Group, rate: float) -> int:
     """Samples of a group at another rate."""
     return round(group.signal.shape[1] * rate / group.rate)
+
+
+class _Overlap(NamedTuple):
+    """Seconds of a channel at which another group holds other samples, and whether it has no others."""
+
+    begin: float
+    end: float
+    whole: bool
+
+    def said(self) -> str:
+        """As it follows the name of the channel in a warning."""
+        return "" if self.whole else f" from {self.begin:g} to {self.end:g} s, where another group has other samples"
 
 
 class _Row:
@@ -159,16 +185,22 @@ class _Row:
         self.gain: float | None = gain
         self.filled = np.zeros(len(values), dtype=bool)
 
-    def place(self, group: Group, channel: int, at: int, rate: float) -> bool:
-        """Put a stretch at its place; False if another one is there, unless it is the same."""
-        values = resampled(group.signal[channel], _length(group, rate)) * self._factor(group, channel)
+    def place(self, group: Group, channel: int, at: int, rate: float) -> tuple[bool, _Overlap | None]:
+        """Put a stretch at its place: whether samples of it are used, and where others were that differ."""
+        factor = self._factor(group, channel)
+        values = resampled(group.signal[channel], _length(group, rate)) * factor
         span = slice(at, at + len(values))
-        free = ~self.filled[span]
-        if free.sum() < len(values) - _ROUNDED * rate:
-            return bool(np.allclose(self.values[span], values, rtol=1e-3, equal_nan=True))
-        self.values[span][free] = values[free]
+        taken, there = self.filled[span].copy(), self.values[span]
         self.filled[span] = True
-        return True
+        step = factor / abs(group.gains[channel]) if group.gains[channel] else 0.0
+        differs = taken & np.isfinite(there) & np.isfinite(values) & ~np.isclose(there, values, 1e-3, 1.01 * step)
+        free = ~np.isfinite(there)
+        there[free] = values[free]
+        used = bool((free & np.isfinite(values)).any())
+        if differs.sum() <= _ROUNDED * rate:
+            return used, None
+        begin, end = int(np.argmax(taken)), len(taken) - int(np.argmax(taken[::-1]))
+        return used, _Overlap((at + begin) / rate, (at + end) / rate, end - begin >= len(values) - _ROUNDED * rate)
 
     def _factor(self, group: Group, channel: int) -> float:
         """From the unit of a group's channel to that of this row."""
@@ -183,9 +215,8 @@ class _Row:
         return factor
 
 
-def _say(joined: Joined, rows: list[_Row], kept: list[Group], left_out: list[str]) -> None:
+def _say(joined: Joined, rows: list[_Row], slower: dict[str, float], left_out: list[str]) -> None:
     """Note in `joined` what is not as in the file."""
-    slower = {name: one.rate for one in kept for name in one.names if one.rate < joined.rate}
     if slower:
         joined.meta["resampled_leads"] = slower
         joined.notes.append(resampling_note(slower, joined.rate))
@@ -219,6 +250,15 @@ def _start_times(groups: list[Group]) -> list[float]:
         starts.append(end if is_column else 0.0)
         end += group.seconds if is_column else 0.0
     return starts
+
+
+def _is_doubtful(groups: list[Group]) -> bool:
+    """Whether groups without stated times may have followed one another: short ones, unless the limb leads prove it."""
+    if len(groups) < 2 or any(group.offset is not None for group in groups):
+        return False
+    limbs = [group.leads & set(LIMB_LEADS) for group in groups]
+    proven = all(limbs) and len(set().union(*limbs)) > max(map(len, limbs)) and _simultaneous(groups)
+    return max(group.seconds for group in groups) < _LONG and not proven
 
 
 def _simultaneous(groups: list[Group]) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 
 from dbeta.errors import DBetaError
 from dbeta.io.formats.base import Options, Recording
-from dbeta.io.formats.rates import Stretch, plan, resampled
+from dbeta.io.formats.rates import Stretch, plan, resampled, resampling_note
 from dbeta.io.formats.wfdb_header import Channel, Header, read_header
 from dbeta.io.formats.wfdb_samples import available_frames, read_counts
 from dbeta.io.safety.limits import LARGEST_HEADER, is_file
@@ -58,13 +58,24 @@ def read_segments(file: Path, header: Header, options: Options) -> Recording:
         if begin < end and one.name != "~":
             placed.add(file, one, begin, end, rate)
     notes, meta = placed.notes + stretch.notes, stretch.meta
+    if header.frames and header.frames > frames:
+        per_frame = max(one.per_frame for one in channels)
+        notes.append(f"its header promises {header.frames * per_frame} samples, its segments {frames * per_frame}")
+    if placed.slower:
+        meta["resampled_leads"] = meta.get("resampled_leads", {}) | placed.slower
+        notes.append(resampling_note(placed.slower, stretch.rate))
+    if placed.absent:
+        meta["absent"] = {channels[row].name: round(count / rate, 3) for row, count in sorted(placed.absent.items())}
+        said = ", ".join(f"{name} ({seconds:g} s)" for name, seconds in list(meta["absent"].items())[:12])
+        notes.append(f"some of its segments do not have every lead; missing (NaN) there: {said}")
     if gaps := _gaps(segments, stretch, rate):
         seconds = sum(end - begin for begin, end in gaps)
         notes.insert(0, f"has {len(gaps)} gaps of {seconds:g} s in all, which are missing (NaN)")
         meta["gaps"] = [[round(begin, 3), round(end, 3)] for begin, end in gaps[:_MOST_GAPS]]
     signal = stretch.join(placed.rows.__getitem__)
     units = [options.raw_gain or placed.units.get(row, "mV") for row in range(len(channels))]
-    return Recording(signal, stretch.names, stretch.rate, units, stretch.total, "", meta=meta, notes=notes)
+    gains = [placed.gains.get(row, 1.0) for row in range(len(channels))] if placed.steady else []
+    return Recording(signal, stretch.names, stretch.rate, units, stretch.total, "", meta=meta, notes=notes, gains=gains)
 
 
 def _placed(header: Header) -> Iterator[_Segment]:
@@ -107,6 +118,10 @@ class _Placed:
         frames = stretch.last - stretch.first
         self.rows = {row: np.full(frames * channels[row].per_frame, np.nan) for row in stretch.wanted}
         self.units: dict[int, str] = {}
+        self.gains: dict[int, float] = {}  # counts per unit
+        self.steady = True  # whether they are the same in all segments
+        self.slower: dict[str, float] = {}  # Hz of leads that a segment holds at another rate
+        self.absent: dict[int, int] = {}  # frames for which no segment holds a lead
         self.notes: list[str] = []
 
     def add(self, file: Path, segment: _Segment, begin: int, end: int, rate: float) -> None:
@@ -121,11 +136,20 @@ class _Placed:
         held = available_frames(file.parent, header.channels)
         if rows and max(held[of] for of in rows.values()) < segment.frames:
             self.notes.append(f"its segment {segment.name} is cut short and missing (NaN) from there on")
+        if (whole := header.frames or max(held)) > segment.frames:
+            self.notes.append(
+                f"its segment {segment.name} holds {whole} frames, of which its header names {segment.frames}; the "
+                "rest is left out"
+            )
+        for row in self.rows.keys() - rows.keys():
+            self.absent[row] = self.absent.get(row, 0) + end - begin
         counts = read_counts(
             file.parent, header.channels, list(rows.values()), begin - segment.start, end - segment.start
         )
         for row, of in rows.items():
             channel, per_frame = header.channels[of], self.channels[row].per_frame
+            if channel.per_frame != per_frame:
+                self.slower[channel.name] = channel.per_frame * rate
             values = resampled(counts[of], (end - begin) * per_frame)
             at = (begin - self.stretch.first) * per_frame
             self.rows[row][at : at + len(values)] = self._scaled(row, channel, values)
@@ -156,6 +180,8 @@ class _Placed:
                     f"has lead {channel.name} in {unit} and in {channel.unit}; read its segments one by one"
                 )
             factor = sizes[0] / sizes[1]
+        gain = channel.gain / factor
+        self.steady &= bool(np.isclose(self.gains.setdefault(row, gain), gain))
         if not channel.stated_gain:
             note = "its header states no gain, so 200 counts per mV are assumed; voltages may be wrong"
             self.notes += [note] * (note not in self.notes)
