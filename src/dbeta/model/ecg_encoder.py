@@ -79,6 +79,12 @@ class ConvPositions(nn.Module):
         return nn.functional.gelu(y).transpose(1, 2)
 
 
+def visible(tokens: Tensor, ids_restore: Tensor, n_kept: int) -> Tensor:
+    """Of tokens (B, N, D) those that stay visible, (B, kept, D), in the order of the permutation."""
+    keep = ids_restore.argsort(dim=1)[:, :n_kept]
+    return tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
+
+
 #: Windows in which a recording's amplitude is measured; in 10 s, each has a beat if the rate is above 30/min.
 AMPLITUDE_WINDOWS = 5
 #: mV below which a deflection is noise.
@@ -147,6 +153,7 @@ class ECGEncoder(nn.Module):
         super().__init__()
         channels, width = config.conv_layers[-1][0], config.hidden_size
         self.n_kept = config.n_kept_tokens
+        self.hide_samples, self.samples_per_token = config.hide_samples, config.samples_per_token
         self.tokens = ConvTokens(config)
         self.token_norm = nn.LayerNorm(channels)
         self.token_proj = nn.Linear(channels, width)
@@ -159,6 +166,24 @@ class ECGEncoder(nn.Module):
         # `PreTrainedModel.gradient_checkpointing_enable` sets both
         self.gradient_checkpointing = False
         self._gradient_checkpointing_func: Any = None
+
+    def shown(self, ecg: Tensor, ids_restore: Tensor | None, n_kept: int | None = None) -> Tensor:
+        """What is shown of recordings whose tokens are partly hidden: with `hide_samples`, 0 in place of the others.
+
+        Args:
+            ecg: (B, leads, samples).
+            ids_restore: see `encode`.
+            n_kept: see `encode`.
+
+        Returns:
+            The same shape; `ecg` itself if nothing is hidden in it.
+        """
+        if ids_restore is None or not self.hide_samples:
+            return ecg
+        hidden = ids_restore >= (self.n_kept if n_kept is None else n_kept)
+        samples = hidden.repeat_interleave(self.samples_per_token, dim=1)  # (B, tokenised samples)
+        rest = ecg.shape[-1] - samples.shape[1]  # belongs to no token
+        return ecg.masked_fill(nn.functional.pad(samples, (0, rest))[:, None], 0.0)
 
     def embed(self, ecg: Tensor) -> Tensor:
         """Tokens with positions, before the class token and the transformer: (B, tokens, D)."""
@@ -181,8 +206,7 @@ class ECGEncoder(nn.Module):
             (B, 1 + kept, D), class token first.
         """
         if ids_restore is not None:
-            keep = ids_restore.argsort(dim=1)[:, : self.n_kept if n_kept is None else n_kept]
-            tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
+            tokens = visible(tokens, ids_restore, self.n_kept if n_kept is None else n_kept)
         x = self._with_class_token(tokens, ecg)
         for layer in self.layers:
             if self.gradient_checkpointing and self.training:
@@ -208,4 +232,5 @@ class ECGEncoder(nn.Module):
 
     def forward(self, ecg: Tensor, ids_restore: Tensor | None = None) -> Tensor:
         """Recordings (B, leads, samples) → (B, 1 + tokens, D), class token first."""
+        ecg = self.shown(ecg, ids_restore)
         return self.encode(self.embed(ecg), ecg, ids_restore)

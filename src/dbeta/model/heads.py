@@ -67,23 +67,27 @@ class MEMHead(nn.Module):
         width = config.mem_hidden_size
         self.shape = (len(config.leads), config.samples_per_token)
         self.embed = nn.Linear(config.hidden_size, width)
+        self.skip = nn.Linear(config.hidden_size, width) if config.mem_skip else None
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.blocks = nn.ModuleList(DecoderBlock(width, config.mem_heads) for _ in range(config.mem_layers))
         self.norm = nn.LayerNorm(width)
         self.predict = nn.Linear(width, math.prod(self.shape))
 
-    def forward(self, x: Tensor, ids_restore: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, ids_restore: Tensor | None = None, skipped: Tensor | None = None) -> Tensor:
         """Predict the signal.
 
         Args:
             x: (B, 1 + kept, D), class token first.
             ids_restore: (B, tokens), the inverse permutation of the masking; None if all tokens are present, in order.
+            skipped: (B, kept, D), for `DBetaConfig.mem_skip`: the visible tokens before the encoder's transformer.
 
         Returns:
             (B, tokens, leads, samples per token)
         """
         x = self.embed(x)
         tokens = x[:, 1:]
+        if self.skip is not None:
+            tokens = tokens + self.skip(skipped)
         if ids_restore is not None:
             hidden = ids_restore.shape[1] - tokens.shape[1]
             tokens = torch.cat([tokens, self.mask_token.expand(len(x), hidden, -1).to(x.dtype)], dim=1)
