@@ -164,16 +164,27 @@ def test_mem_loss_is_over_all_that_was_not_shown(micro_model, inputs):
     torch.testing.assert_close(out.mem_loss, (found - target).square()[unseen].mean())
 
 
-@pytest.mark.parametrize("skip", [False, True])
-def test_predictions_depend_on_visible_samples_only(micro_model, inputs, skip):
+@pytest.mark.parametrize("more", [{}, {"mem_skip": True}, {"mem_regression": True}])
+def test_predictions_depend_on_visible_samples_only(micro_model, inputs, more):
     """Of the published switches, three let what is hidden through: windows that overlap, positions, voltage."""
     hidden = (inputs["ids_restore"] >= 6).repeat_interleave(40, 1)[:, None]
     other = inputs["ecg"].clone()
     other[..., :960] = torch.where(hidden, other[..., :960].flip(0), other[..., :960])
     for hides in (True, False):
-        model = micro_model(hide_samples=hides, mem_skip=skip)
+        model = micro_model(hide_samples=hides, **more)
         one, two = (model(**inputs | {"ecg": ecg, "target_ecg": ecg}).mem_logits for ecg in (inputs["ecg"], other))
         assert torch.equal(one, two) == hides
+
+
+def test_mem_adds_regression_on_the_leads_that_are_shown(micro_model, inputs):
+    model = micro_model(mem_regression=True)
+    plain = model(**inputs).mem_logits
+    with torch.no_grad():
+        model.mem_head.regression.factor.fill_(1.0)
+    change = model(**inputs).mem_logits - plain
+    hidden = inputs["ids_restore"] >= 6
+    assert (change[hidden] == 0).all()
+    assert (change[~hidden][:, 6:] != 0).any()
 
 
 def test_the_mem_head_reads_tokens_before_the_transformer(micro_model, inputs):

@@ -50,6 +50,8 @@ class DBetaConfig(PretrainedConfig):
             hidden tokens alone (published code).
         mem_skip: whether the MEM head also reads the visible tokens as they enter the encoder's transformer, so that
             the encoder need not carry the signal itself; for an encoder that was trained without MEM.
+        mem_regression: whether MEM predicts a lead by regression on the leads shown at the same moment, whose
+            correlations it learns, and its decoder what remains (`LeadRegression`).
         hide_samples: whether the samples of hidden tokens are 0 in the encoder's input. Otherwise (published code)
             convolutions of overlapping windows, positions and `voltage` tell the visible tokens what they were.
         fusion_gradient: factor of the gradient with which fusion and heads reach projections and encoders; at 0 these
@@ -103,6 +105,7 @@ class DBetaConfig(PretrainedConfig):
         mem_target: str = "full",
         mem_scope: str = "unseen",
         mem_skip: bool = False,
+        mem_regression: bool = False,
         hide_samples: bool = True,
         fusion_gradient: float = 1.0,
         voltage: bool = True,
@@ -170,6 +173,7 @@ class DBetaConfig(PretrainedConfig):
         self.mem_target = mem_target
         self.mem_scope = mem_scope
         self.mem_skip = mem_skip
+        self.mem_regression = mem_regression
         self.hide_samples = hide_samples
         self.fusion_gradient = fusion_gradient
         self.voltage = voltage

@@ -30,8 +30,10 @@ class FusionHalf(nn.Module):
         self.etm_head = ETMHead(config.hidden_size)
 
     def for_inference(self, dtype: torch.dtype) -> None:
-        """Compute in `dtype`."""
+        """Compute in `dtype`, except for correlations of leads."""
         self.to(dtype)
+        if self.mem_head.regression is not None:
+            self.mem_head.regression.float()
 
 
 class CrossModal:
@@ -171,7 +173,7 @@ class CrossModal:
         half = self._fusion_half()
         _, _, before = half.fusion(text, stream, self._wide(attention_mask, len(ecg)))
         skipped = visible(tokens, ids_restore, n_kept) if self.config.mem_skip else None
-        return half.mem_head(before, ids_restore, skipped).float().transpose(1, 2).flatten(2)
+        return half.mem_head(before, ids_restore, skipped, ecg).float().transpose(1, 2).flatten(2)
 
     def _class_features(self, ecg: Tensor, text: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Class features of text and ECG after the fusion, (B, D) each."""

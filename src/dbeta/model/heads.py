@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from dbeta.model.attention import Attention
 from dbeta.model.config import DBetaConfig
+from dbeta.model.lead_regression import LeadRegression
+from dbeta.model.losses import token_mask
 
 
 class MLMHead(nn.Module):
@@ -68,22 +70,31 @@ class MEMHead(nn.Module):
         self.shape = (len(config.leads), config.samples_per_token)
         self.embed = nn.Linear(config.hidden_size, width)
         self.skip = nn.Linear(config.hidden_size, width) if config.mem_skip else None
+        self.regression = LeadRegression(len(config.leads)) if config.mem_regression else None
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.blocks = nn.ModuleList(DecoderBlock(width, config.mem_heads) for _ in range(config.mem_layers))
         self.norm = nn.LayerNorm(width)
         self.predict = nn.Linear(width, math.prod(self.shape))
 
-    def forward(self, x: Tensor, ids_restore: Tensor | None = None, skipped: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        ids_restore: Tensor | None = None,
+        skipped: Tensor | None = None,
+        ecg: Tensor | None = None,
+    ) -> Tensor:
         """Predict the signal.
 
         Args:
             x: (B, 1 + kept, D), class token first.
             ids_restore: (B, tokens), the inverse permutation of the masking; None if all tokens are present, in order.
             skipped: (B, kept, D), for `DBetaConfig.mem_skip`: the visible tokens before the encoder's transformer.
+            ecg: (B, leads, samples), for `DBetaConfig.mem_regression`: the encoder's input.
 
         Returns:
             (B, tokens, leads, samples per token)
         """
+        kept = x.shape[1] - 1
         x = self.embed(x)
         tokens = x[:, 1:]
         if self.skip is not None:
@@ -96,7 +107,12 @@ class MEMHead(nn.Module):
         x = x + sinusoidal_positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
         for block in self.blocks:
             x = block(x)
-        return self.predict(self.norm(x))[:, 1:].unflatten(-1, self.shape)
+        signal = self.predict(self.norm(x))[:, 1:].unflatten(-1, self.shape)
+        if self.regression is None:
+            return signal
+        assert ecg is not None
+        unread = None if ids_restore is None else token_mask(ids_restore, kept)
+        return signal + self.regression(ecg, unread, signal.shape[1], self.shape[1])
 
 
 def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:

@@ -22,6 +22,7 @@ from dbeta.model.distributed import gather
 from dbeta.model.ecg_encoder import ECGEncoder, visible
 from dbeta.model.fusion import Fusion, Pooler, scale_gradient
 from dbeta.model.heads import ETMHead, MEMHead, MLMHead
+from dbeta.model.lead_regression import LeadRegression
 from dbeta.model.text_encoder import TextEncoder
 
 #: Large batches of texts are embedded in this many groups of similar length.
@@ -107,6 +108,8 @@ class DBetaModel(CrossModal, PreTrainedModel):
             nn.init.normal_(module.class_token, std=std)
         elif isinstance(module, MEMHead):
             nn.init.normal_(module.mask_token, std=std)
+        elif isinstance(module, LeadRegression):
+            nn.init.eye_(module.factor)
         elif isinstance(module, DBetaModel) and module.config.ets_cosine:
             # SigLIP starts at −10; entailment labels make positives common, so the sign changes at cosine 1/2 here
             nn.init.constant_(module.ets_log_scale, math.log(10.0))
@@ -246,7 +249,7 @@ class DBetaModel(CrossModal, PreTrainedModel):
             skipped = None
             if config.mem_skip:
                 skipped = scale_gradient(visible(tokens, ids_restore, n_kept), config.fusion_gradient)
-            out.mem_logits = self.mem_head(before_mem, ids_restore, skipped)
+            out.mem_logits = self.mem_head(before_mem, ids_restore, skipped, shown)
             whole = target_ecg if target_ecg is not None and config.mem_target == "full" else ecg
             mem_target = losses.mem_targets(whole, config.n_tokens, config.samples_per_token)
             mem_hidden = losses.token_mask(ids_restore, n_kept)
