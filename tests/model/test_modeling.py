@@ -187,7 +187,7 @@ def test_mem_adds_regression_on_the_leads_that_are_shown(micro_model, inputs):
     assert (change[~hidden][:, 6:] != 0).any()
 
 
-def test_the_mem_head_reads_tokens_before_the_transformer(micro_model, inputs):
+def test_the_mem_head_reads_shown_samples(micro_model, inputs):
     model = micro_model(mem_skip=True)
     before = model(**inputs).mem_logits
     with torch.no_grad():

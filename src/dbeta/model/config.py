@@ -48,8 +48,8 @@ class DBetaConfig(PretrainedConfig):
         mem_scope: what MEM's loss is taken over: "unseen" is everything that the encoder was not shown, the samples of
             hidden tokens and those of masked leads and dead stretches elsewhere, as in `DBeta.reconstruct`; "tokens" is
             hidden tokens alone (published code).
-        mem_skip: whether the MEM head also reads the visible tokens as they enter the encoder's transformer, so that
-            the encoder need not carry the signal itself; for an encoder that was trained without MEM.
+        mem_skip: whether the MEM head also reads the samples of the visible tokens, so that the encoder need not carry
+            the signal itself; for an encoder that was trained without MEM.
         mem_regression: whether MEM predicts a lead by regression on the leads shown at the same moment, whose
             correlations it learns, and its decoder what remains (`LeadRegression`).
         hide_samples: whether the samples of hidden tokens are 0 in the encoder's input. Otherwise (published code)

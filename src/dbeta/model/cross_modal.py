@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from dbeta.errors import DBetaError
 from dbeta.model.config import DBetaConfig
-from dbeta.model.ecg_encoder import visible
 from dbeta.model.fusion import Fusion, Pooler
 from dbeta.model.heads import ETMHead, MEMHead
 
@@ -78,14 +77,9 @@ class CrossModal:
             ids_restore: see `ECGEncoder.encode`.
             n_kept: number of visible tokens; by default that of pretraining.
         """
-        return self._masked_stream(ecg, ids_restore, n_kept)[0]
-
-    def _masked_stream(self, ecg: Tensor, ids_restore: Tensor | None, n_kept: int | None) -> tuple[Tensor, Tensor]:
-        """As `ecg_stream`, and all tokens as they enter the encoder's transformer, (B, tokens, D)."""
         encoder, project = self._ecg_parts()
-        shown = encoder.shown(ecg, ids_restore, n_kept)
-        tokens = encoder.embed(shown)
-        return project(encoder.encode(tokens, shown, ids_restore, n_kept)), tokens
+        ecg = encoder.shown(ecg, ids_restore, n_kept)
+        return project(encoder.encode(encoder.embed(ecg), ecg, ids_restore, n_kept))
 
     def text_stream(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Projected tokens of texts (B, T): (B, T, D)."""
@@ -168,12 +162,11 @@ class CrossModal:
         n_kept = int((~hidden[0]).sum())
         # Visible tokens first, in order
         ids_restore = hidden.int().argsort(dim=1, stable=True).argsort(dim=1)
-        stream, tokens = self._masked_stream(ecg, ids_restore, n_kept)
+        stream = self.ecg_stream(ecg, ids_restore, n_kept)
         text = self.text_stream(input_ids, attention_mask).expand(len(ecg), -1, -1)
         half = self._fusion_half()
         _, _, before = half.fusion(text, stream, self._wide(attention_mask, len(ecg)))
-        skipped = visible(tokens, ids_restore, n_kept) if self.config.mem_skip else None
-        return half.mem_head(before, ids_restore, skipped, ecg).float().transpose(1, 2).flatten(2)
+        return half.mem_head(before, ids_restore, ecg).float().transpose(1, 2).flatten(2)
 
     def _class_features(self, ecg: Tensor, text: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Class features of text and ECG after the fusion, (B, D) each."""

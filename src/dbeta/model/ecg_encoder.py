@@ -79,12 +79,6 @@ class ConvPositions(nn.Module):
         return nn.functional.gelu(y).transpose(1, 2)
 
 
-def visible(tokens: Tensor, ids_restore: Tensor, n_kept: int) -> Tensor:
-    """Of tokens (B, N, D) those that stay visible, (B, kept, D), in the order of the permutation."""
-    keep = ids_restore.argsort(dim=1)[:, :n_kept]
-    return tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
-
-
 #: Windows in which a recording's amplitude is measured; in 10 s, each has a beat if the rate is above 30/min.
 AMPLITUDE_WINDOWS = 5
 #: mV below which a deflection is noise.
@@ -206,7 +200,8 @@ class ECGEncoder(nn.Module):
             (B, 1 + kept, D), class token first.
         """
         if ids_restore is not None:
-            tokens = visible(tokens, ids_restore, self.n_kept if n_kept is None else n_kept)
+            keep = ids_restore.argsort(dim=1)[:, : self.n_kept if n_kept is None else n_kept]
+            tokens = tokens.gather(1, keep[..., None].expand(-1, -1, tokens.shape[-1]))
         x = self._with_class_token(tokens, ecg)
         for layer in self.layers:
             if self.gradient_checkpointing and self.training:

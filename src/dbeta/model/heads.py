@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from dbeta.model.attention import Attention
 from dbeta.model.config import DBetaConfig
-from dbeta.model.lead_regression import LeadRegression
 from dbeta.model.losses import token_mask
+from dbeta.model.shown_samples import LeadRegression, shown_samples
 
 
 class MLMHead(nn.Module):
@@ -69,50 +69,41 @@ class MEMHead(nn.Module):
         width = config.mem_hidden_size
         self.shape = (len(config.leads), config.samples_per_token)
         self.embed = nn.Linear(config.hidden_size, width)
-        self.skip = nn.Linear(config.hidden_size, width) if config.mem_skip else None
+        self.skip = nn.Linear(math.prod(self.shape), width) if config.mem_skip else None
         self.regression = LeadRegression(len(config.leads)) if config.mem_regression else None
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.blocks = nn.ModuleList(DecoderBlock(width, config.mem_heads) for _ in range(config.mem_layers))
         self.norm = nn.LayerNorm(width)
         self.predict = nn.Linear(width, math.prod(self.shape))
 
-    def forward(
-        self,
-        x: Tensor,
-        ids_restore: Tensor | None = None,
-        skipped: Tensor | None = None,
-        ecg: Tensor | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, ids_restore: Tensor | None = None, ecg: Tensor | None = None) -> Tensor:
         """Predict the signal.
 
         Args:
             x: (B, 1 + kept, D), class token first.
             ids_restore: (B, tokens), the inverse permutation of the masking; None if all tokens are present, in order.
-            skipped: (B, kept, D), for `DBetaConfig.mem_skip`: the visible tokens before the encoder's transformer.
-            ecg: (B, leads, samples), for `DBetaConfig.mem_regression`: the encoder's input.
+            ecg: (B, leads, samples), the encoder's input, for `mem_skip` and `mem_regression` (`DBetaConfig`).
 
         Returns:
             (B, tokens, leads, samples per token)
         """
-        kept = x.shape[1] - 1
         x = self.embed(x)
         tokens = x[:, 1:]
-        if self.skip is not None:
-            tokens = tokens + self.skip(skipped)
+        hidden = None if ids_restore is None else token_mask(ids_restore, tokens.shape[1])  # (B, tokens)
         if ids_restore is not None:
-            hidden = ids_restore.shape[1] - tokens.shape[1]
-            tokens = torch.cat([tokens, self.mask_token.expand(len(x), hidden, -1).to(x.dtype)], dim=1)
+            missing = ids_restore.shape[1] - tokens.shape[1]
+            tokens = torch.cat([tokens, self.mask_token.expand(len(x), missing, -1).to(x.dtype)], dim=1)
             tokens = tokens.gather(1, ids_restore[..., None].expand(-1, -1, tokens.shape[-1]))
+        if ecg is not None:
+            samples, seen = shown_samples(ecg, hidden, tokens.shape[1], self.shape[1])
+        if self.skip is not None:
+            tokens = tokens + self.skip(samples.flatten(2).to(tokens.dtype))
         x = torch.cat([x[:, :1], tokens], dim=1)
         x = x + sinusoidal_positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
         for block in self.blocks:
             x = block(x)
         signal = self.predict(self.norm(x))[:, 1:].unflatten(-1, self.shape)
-        if self.regression is None:
-            return signal
-        assert ecg is not None
-        unread = None if ids_restore is None else token_mask(ids_restore, kept)
-        return signal + self.regression(ecg, unread, signal.shape[1], self.shape[1])
+        return signal if self.regression is None else signal + self.regression(samples, seen)
 
 
 def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:

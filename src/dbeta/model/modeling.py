@@ -19,10 +19,10 @@ from dbeta.model import losses
 from dbeta.model.config import DBetaConfig
 from dbeta.model.cross_modal import CrossModal
 from dbeta.model.distributed import gather
-from dbeta.model.ecg_encoder import ECGEncoder, visible
+from dbeta.model.ecg_encoder import ECGEncoder
 from dbeta.model.fusion import Fusion, Pooler, scale_gradient
 from dbeta.model.heads import ETMHead, MEMHead, MLMHead
-from dbeta.model.lead_regression import LeadRegression
+from dbeta.model.shown_samples import LeadRegression
 from dbeta.model.text_encoder import TextEncoder
 
 #: Large batches of texts are embedded in this many groups of similar length.
@@ -246,10 +246,7 @@ class DBetaModel(CrossModal, PreTrainedModel):
             mlm_labels = mlm_labels.masked_fill(~teaches[:, None], losses.IGNORED)
         mem_target = mem_hidden = None
         if ids_restore is not None:
-            skipped = None
-            if config.mem_skip:
-                skipped = scale_gradient(visible(tokens, ids_restore, n_kept), config.fusion_gradient)
-            out.mem_logits = self.mem_head(before_mem, ids_restore, skipped, shown)
+            out.mem_logits = self.mem_head(before_mem, ids_restore, shown)
             whole = target_ecg if target_ecg is not None and config.mem_target == "full" else ecg
             mem_target = losses.mem_targets(whole, config.n_tokens, config.samples_per_token)
             mem_hidden = losses.token_mask(ids_restore, n_kept)
