@@ -213,7 +213,8 @@ def test_frozen_parts_do_not_change(recipe, tmp_path, matrices):
         start_from=str(first),
         output=str(tmp_path / "second"),
         optimizer=replace(recipe.optimizer, rates={"embedding": 0}, matrices=matrices),
-        model=recipe.model | {"mem_skip": True, "loss_weights": {"ets": 0.0}},
+        model=recipe.model | {"mem_skip": True, "mem_regression": True, "loss_weights": {"ets": 0.0}},
+        collator=replace(recipe.collator, leads_only=0.5, dead_stretches=0.5),
     )
     before = load_file(first / "model.safetensors")
     after = load_file(pretrain(second) / "model.safetensors")
