@@ -117,6 +117,16 @@ def test_dead_stretches_are_masked_and_stay_targets(make_batch):
     assert torch.equal(batch["ecg"], batch["target_ecg"]) and "n_kept" not in batch
 
 
+def test_a_record_of_which_few_leads_would_say_nothing_is_shown_whole(make_collator, rows):
+    silent = [row | {"report": "", "findings": ["anterior myocardial infarction"]} for row in rows]
+    collator = make_collator({"lead_mask_prob": 0.0}, lead_sets=1.0, misaligned_share=0.0)
+    torch.manual_seed(0)
+    batch = collator(silent + rows)
+    few = (batch["ecg"] == 0).all(dim=2).any(dim=1)
+    assert few[len(silent) :].all()
+    assert (~few[: len(silent)]).any()  # those for whom a set without chest leads was drawn
+
+
 def test_some_batches_hide_leads_and_no_tokens(make_collator, rows):
     collator = make_collator({"lead_mask_prob": 0.0}, leads_only=0.5, misaligned_share=0.0, global_batch=6)
     kept = []

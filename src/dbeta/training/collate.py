@@ -84,10 +84,14 @@ class PretrainCollator:
         records = self._records(rows)
         leads = self.input_format.leads
         shown_leads = [choose_lead_set(leads, self.settings.lead_sets, rng) for rng in generators]
-        records = [
-            record if shown is None else readable(record, shown)
-            for record, shown in zip(records, shown_leads, strict=True)
-        ]
+        for i, (row, shown) in enumerate(zip(rows, shown_leads, strict=True)):
+            if shown is None:
+                continue
+            seen = readable(records[i], shown)
+            if row["report"] or seen.findings:
+                records[i] = seen
+            else:  # there would be nothing to say of it
+                shown_leads[i] = None
         own = [
             self._text(row["report"], record.findings, rng, record.decided - record.findings, record)
             for row, record, rng in zip(rows, records, generators, strict=True)
