@@ -84,10 +84,10 @@ class PretrainCollator:
         records = self._records(rows)
         leads = self.input_format.leads
         shown_leads = [choose_lead_set(leads, self.settings.lead_sets, rng) for rng in generators]
-        for i, (row, shown) in enumerate(zip(rows, shown_leads, strict=True)):
-            if shown is None:
+        for i, (row, few) in enumerate(zip(rows, shown_leads, strict=True)):
+            if few is None:
                 continue
-            seen = readable(records[i], shown)
+            seen = readable(records[i], few)
             if row["report"] or seen.findings:
                 records[i] = seen
             else:  # there would be nothing to say of it
