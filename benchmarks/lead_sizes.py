@@ -12,13 +12,12 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import wfdb
 from rich.console import Console
 from rich.table import Table
 
 from dbeta.ecg import LEADS
 from dbeta.signal.lead_sizes import MEAN, probable_sizes
+from originals import original_signals
 
 GIVEN = {"all others": LEADS, "the limb leads": LEADS[:6], "lead I": LEADS[:1]}
 
@@ -29,12 +28,8 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--fit", action="store_true")
     args = parser.parse_args()
-    table = pd.read_csv(args.folder / "ptbxl_database.csv")
-    about = pd.read_csv(args.folder / "restored.csv").set_index("ecg_id")
-    table = table[table["ecg_id"].map((~about["restored"].astype(bool)) & (about["rate"] == 500)).astype(bool)]
-    table = table[table["strat_fold"] <= 8 if args.fit else table["strat_fold"] == 9]
-    signals = (wfdb.rdrecord(str(args.folder / name)).p_signal for name in table["filename_hr"])
-    logs = np.array([0.5 * np.log(signal.var(axis=0, ddof=1) + 1e-6) for signal in signals])  # (n, 12)
+    signals = original_signals(args.folder, held_back=not args.fit)
+    logs = np.array([0.5 * np.log(signal.var(axis=1, ddof=1) + 1e-6) for signal in signals])  # (n, 12)
     if args.fit:
         print(f"{len(logs)} records", np.round(logs.mean(axis=0), 3).tolist(), sep="\n")
         print(*np.round(np.cov(logs.T), 3).tolist(), sep="\n")

@@ -12,9 +12,11 @@ from dbeta.model.losses import mem_targets
 from dbeta.signal.gaps import stretches
 
 
-@pytest.fixture
-def model(micro_checkpoint):
-    return dbeta.load(micro_checkpoint, precision="float32")
+@pytest.fixture(params=["unseen", "tokens"])
+def model(micro_checkpoint, request):
+    loaded = dbeta.load(micro_checkpoint, precision="float32")
+    loaded.model.config.mem_scope = request.param
+    return loaded
 
 
 @pytest.fixture
@@ -77,10 +79,37 @@ def test_a_missing_lead_has_the_right_shape_and_a_likely_size(model, oracle, mak
     assert "missing_leads" not in done.meta
     assert np.corrcoef(done["V2"], whole[7])[0, 1] > 0.99
     assert 0.4 < done["V2"].std() / whole[7].std() < 2.5
-    # Each token is predicted where it is hidden, and the lead is 0 in the model's input
+    # The lead is 0 in the model's input
     assert all((ecg[:, 7] == 0).all() for ecg, _ in seen)
     hidden = torch.cat([hidden for _, hidden in seen]).int()
-    assert hidden.sum() >= len(seen[0][1][0]) * 3 and ((hidden.sum(dim=1) - 12).abs() <= 1).all()
+    if model.model.config.mem_scope == "unseen":  # one run, which sees all that was recorded
+        assert hidden.shape == (4, 24) and not hidden.any()
+    else:  # each token is predicted where it is hidden
+        assert hidden.sum() >= len(seen[0][1][0]) * 3 and ((hidden.sum(dim=1) - 12).abs() <= 1).all()
+
+
+def test_a_gap_is_shown_as_in_pretraining(model, monkeypatch, make_ecg):
+    seen = []
+
+    def predict(ecg, hidden, input_ids, attention_mask=None):
+        seen.append((ecg.clone(), hidden.clone()))
+        return torch.zeros(len(ecg), 12, 960)
+
+    monkeypatch.setattr(model.model, "predict_signal", predict)
+    signal = make_ecg(seconds=10, sampling_rate=100).signal.copy()
+    signal[9, 200:500] = np.nan
+    signal[:, 600:680] = np.nan  # two tokens of all leads
+    model.reconstruct(ECG(signal, 100))
+    ecg, hidden = seen[0]
+    nothing = torch.zeros(24, dtype=torch.bool)
+    nothing[15:17] = True
+    if model.model.config.mem_scope == "unseen":
+        assert (ecg[0, 9, 200:500] == 0).all() and (ecg[0, :, 600:680] == 0).all()
+        assert (hidden[0] == nothing).all()
+    else:
+        assert (ecg[0, 9, 201:499] != 0).all()  # interpolated
+        nothing[5:13] = True
+        assert (hidden[0] == nothing).all()
 
 
 def test_leads_asked_for_are_replaced_and_limb_leads_follow(model, oracle, make_ecg):

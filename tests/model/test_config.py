@@ -46,9 +46,14 @@ def test_faithful_takes_over_the_published_defects():
         "ets_cosine",
         "voltage",
         "reconstruct_misaligned",
+        "mem_scope",
+        "hide_samples",
     )
-    assert [getattr(better, name) for name in switches] == [True, "full", True, True, True, False]
-    assert [getattr(published, name) for name in switches] == [False, "lead_masked", False, False, False, True]
+    corrected = [True, "full", True, True, True, False, "unseen", True]
+    defects = [False, "lead_masked", False, False, False, True, "tokens", False]
+    assert [getattr(better, name) for name in switches] == corrected
+    assert [getattr(published, name) for name in switches] == defects
+    assert (published.mem_skip, published.mem_regression, published.fusion_gradient) == (False, False, 1.0)
     small = DBetaConfig.tiny(faithful=True)
     assert [getattr(small, name) for name in switches] == [getattr(published, name) for name in switches]
     assert DBetaConfig.base(faithful=True, mem_target="full").mem_target == "full"

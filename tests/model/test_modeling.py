@@ -132,7 +132,7 @@ def test_mem_target_is_the_whole_recording_or_what_was_shown(micro_model, inputs
 
 
 def test_mem_loss_is_over_hidden_tokens(micro_model, inputs):
-    model = micro_model(reconstruct_misaligned=True)
+    model = micro_model(reconstruct_misaligned=True, mem_scope="tokens")
     out = model(**inputs)
     signal = inputs["target_ecg"][..., :960]  # 24 tokens of 40 samples
     signal = (signal - signal.mean(-1, keepdim=True)) / (signal.var(-1, keepdim=True) + 1e-6).sqrt()
@@ -144,6 +144,82 @@ def test_mem_loss_is_over_hidden_tokens(micro_model, inputs):
                 errors.append((out.mem_logits[row, token] - piece).square().mean())
     assert len(errors) == 54
     torch.testing.assert_close(out.mem_loss, torch.stack(errors).mean())
+
+
+def test_mem_loss_is_over_all_that_was_not_shown(micro_model, inputs):
+    inputs["ecg"][0, 2, 95:130] = 0
+    out = micro_model(reconstruct_misaligned=True)(**inputs)
+    signal = inputs["target_ecg"][..., :960]
+    target = (signal - signal.mean(-1, keepdim=True)) / (signal.var(-1, keepdim=True) + 1e-6).sqrt()
+    found = out.mem_logits.transpose(1, 2).flatten(2)  # (B, leads, samples)
+    unseen = (inputs["ids_restore"] >= 6).repeat_interleave(40, 1)[:, None].repeat(1, 12, 1)
+    unseen[:, 6:] = True
+    unseen[0, 2, 95:130] = True
+    torch.testing.assert_close(out.mem_loss, (found - target).square()[unseen].mean())
+    # Nothing hidden but leads
+    out = micro_model(reconstruct_misaligned=True)(**inputs, n_kept=torch.tensor(24))
+    unseen[:, :6] = False
+    unseen[0, 2, 95:130] = True
+    found = out.mem_logits.transpose(1, 2).flatten(2)
+    torch.testing.assert_close(out.mem_loss, (found - target).square()[unseen].mean())
+
+
+@pytest.mark.parametrize("more", [{}, {"mem_skip": True}, {"mem_regression": True}])
+def test_predictions_depend_on_visible_samples_only(micro_model, inputs, more):
+    """Of the published switches, three let what is hidden through: windows that overlap, positions, voltage."""
+    hidden = (inputs["ids_restore"] >= 6).repeat_interleave(40, 1)[:, None]
+    other = inputs["ecg"].clone()
+    other[..., :960] = torch.where(hidden, other[..., :960].flip(0), other[..., :960])
+    for hides in (True, False):
+        model = micro_model(hide_samples=hides, **more)
+        one, two = (model(**inputs | {"ecg": ecg, "target_ecg": ecg}).mem_logits for ecg in (inputs["ecg"], other))
+        assert torch.equal(one, two) == hides
+
+
+def test_mem_adds_regression_on_the_leads_that_are_shown(micro_model, inputs):
+    model = micro_model(mem_regression=True)
+    plain = model(**inputs).mem_logits
+    with torch.no_grad():
+        model.mem_head.regression.factor.fill_(1.0)
+    change = model(**inputs).mem_logits - plain
+    hidden = inputs["ids_restore"] >= 6
+    assert (change[hidden] == 0).all()
+    assert (change[~hidden][:, 6:] != 0).any()
+
+
+def test_the_mem_head_reads_shown_samples(micro_model, inputs):
+    model = micro_model(mem_skip=True)
+    before = model(**inputs).mem_logits
+    with torch.no_grad():
+        model.mem_head.skip.weight.zero_()
+        model.mem_head.skip.bias.zero_()
+    assert not torch.allclose(model(**inputs).mem_logits, before, atol=1e-4)
+    assert micro_model().mem_head.skip is None
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.5])
+def test_the_gradient_of_fusion_and_heads_reaches_the_encoders_scaled(micro_model, inputs, factor):
+    inputs = without(inputs, "ids_restore") if factor else inputs
+    gradients = []
+    for share in (1.0, factor):
+        model = micro_model(loss_weights={"ets": 0.0}, fusion_gradient=share, mem_skip=True)
+        out = model(**inputs)
+        gradients.append(torch.autograd.grad(out.loss, list(model.parameters()), allow_unused=True))
+        names = [name for name, _ in model.named_parameters()]
+    for name, whole, scaled in zip(names, *gradients, strict=True):
+        if name.startswith(("ecg_encoder", "text_encoder", "ecg_proj", "text_proj")) and whole is not None:
+            torch.testing.assert_close(torch.zeros_like(whole) if scaled is None else scaled, factor * whole)
+        elif whole is not None:
+            torch.testing.assert_close(scaled, whole)
+
+
+def test_ets_is_not_computed_where_nothing_learns_from_it(micro_model, inputs):
+    model = micro_model(loss_weights={"ets": 0.0}).train()
+    assert model(**inputs).ets_loss is not None
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("mem_head" in name)
+    assert model(**inputs).ets_loss is None
+    torch.testing.assert_close(model.eval()(**inputs).ecg_embeds, model.embed_ecg(inputs["ecg"]))
 
 
 def test_a_misaligned_pair_teaches_no_reconstruction(micro_model, inputs):

@@ -107,6 +107,41 @@ def test_a_batch_feeds_the_model(make_batch, micro_model, pairs):
     assert all(torch.isfinite(out[name]) for name in ("mlm_loss", "mem_loss", "etm_loss", "ets_loss"))
 
 
+def test_dead_stretches_are_masked_and_stay_targets(make_batch):
+    torch.manual_seed(0)
+    batch = make_batch({"lead_mask_prob": 0.0}, dead_stretches=1.0)
+    lost = batch["ecg"] != batch["target_ecg"]
+    assert (batch["ecg"][lost] == 0).all()
+    assert lost.any(dim=(1, 2)).all() and (lost.float().mean(dim=2) <= 0.8).all()
+    batch = make_batch({"lead_mask_prob": 0.0})
+    assert torch.equal(batch["ecg"], batch["target_ecg"]) and "n_kept" not in batch
+
+
+def test_a_record_of_which_few_leads_would_say_nothing_is_shown_whole(make_collator, rows):
+    silent = [row | {"report": "", "findings": ["anterior myocardial infarction"]} for row in rows]
+    collator = make_collator({"lead_mask_prob": 0.0}, lead_sets=1.0, misaligned_share=0.0)
+    torch.manual_seed(0)
+    batch = collator(silent + rows)
+    few = (batch["ecg"] == 0).all(dim=2).any(dim=1)
+    assert few[len(silent) :].all()
+    assert (~few[: len(silent)]).any()  # those for whom a set without chest leads was drawn
+
+
+def test_some_batches_hide_leads_and_no_tokens(make_collator, rows):
+    collator = make_collator({"lead_mask_prob": 0.0}, leads_only=0.5, misaligned_share=0.0, global_batch=6)
+    kept = []
+    for step in range(20):
+        batch = collator([row | {"position": 6 * step + i} for i, row in enumerate(rows)])
+        hidden = (batch["ecg"] == 0).all(dim=2)
+        kept.append(int(batch["n_kept"]))
+        assert (hidden.sum(dim=1) == (1 if kept[-1] == 24 else 0)).all()
+        assert torch.equal(batch["ecg"][~hidden], batch["target_ecg"][~hidden])
+    assert set(kept) == {6, 24} and 4 < kept.count(24) < 16
+    # All processes of a step draw the same, since loss and shapes are those of the step
+    second = collator([row | {"position": 3 + i} for i, row in enumerate(rows[3:])])
+    assert int(second["n_kept"]) == kept[0]
+
+
 def test_batches_follow_from_the_global_seed(make_collator, rows):
     collator = make_collator(gain_jitter=0.2)
     torch.manual_seed(5)

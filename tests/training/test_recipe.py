@@ -30,7 +30,7 @@ def recipe_file(tmp_path):
 
 
 def test_there_are_recipes():
-    assert {path.stem for path in RECIPES} == {"paper-base", "base", "small", "tiny", "tiny-sim"}
+    assert {path.stem for path in RECIPES} == {"paper-base", "base", "small", "fusion", "tiny", "tiny-sim"}
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=[path.stem for path in RECIPES])
@@ -139,6 +139,8 @@ def test_mistakes_in_corpora_and_negatives(recipe_file, content, message):
         ({"schedule": "cosine"}, "optimizer.schedule must be three_stage or left out"),
         ({"warmup": 0.7, "hold": 0.7}, "optimizer: warmup plus hold must be at most 1"),
         ({"matrices": "shampoo"}, "optimizer.matrices must be muon or left out"),
+        ({"rates": {"encoder": 0}}, "optimizer: rates has 'encoder', which is no part of the model; choose from embed"),
+        ({"rates": {"embedding": -1}}, "optimizer.rates"),
         ({"matrix_rate": True}, "optimizer.matrix_rate must be a number of at least 0"),
     ],
 )

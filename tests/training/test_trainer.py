@@ -19,6 +19,7 @@ from dbeta.errors import DBetaError
 from dbeta.training.data import load_data
 from dbeta.training.meter import Stopwatch, effective_rank
 from dbeta.training.muon import hidden_matrices
+from dbeta.training.parts import EMBEDDING
 from dbeta.training.pretrain import make_trainer, pretrain
 from dbeta.training.recipe import Recipe, load_recipe
 from dbeta.training.trainer import (
@@ -184,6 +185,43 @@ def test_a_gradient_that_is_not_finite_never_reaches_the_weights(recipe, monkeyp
     with pytest.raises(DBetaError, match="the gradient is not finite in step 3"):
         pretrain(recipe)
     assert last_checkpoint(Path(recipe.output) / "steps").name == "checkpoint-2"
+
+
+def test_rates_of_parts(recipe):
+    recipe.optimizer = replace(recipe.optimizer, rates={"embedding": 0, "text_proj": 0.5, "mem_head": 3})
+    trainer = make_trainer(recipe, load_data(recipe))
+    rate = {id(one): group["lr"] for group in trainer.create_optimizer().param_groups for one in group["params"]}
+    for name, parameter in trainer.model.named_parameters():
+        part = name.split(".")[0]
+        if part in ("text_proj", "mem_head"):
+            assert rate[id(parameter)] == pytest.approx(5e-3 * (0.5 if part == "text_proj" else 3)), name
+        elif part in EMBEDDING:
+            assert not parameter.requires_grad and id(parameter) not in rate, name
+        else:
+            assert rate[id(parameter)] == pytest.approx(5e-3), name
+    recipe.optimizer = replace(recipe.optimizer, rates={"embedding": 0, "cross_modal": 0})
+    with pytest.raises(DBetaError, match=r"optimizer\.rates freezes all of this model"):
+        make_trainer(recipe, load_data(recipe))
+
+
+@pytest.mark.parametrize("matrices", [None, "muon"])
+def test_frozen_parts_do_not_change(recipe, tmp_path, matrices):
+    recipe.training |= {"max_steps": 2, "weight_decay": 0.1, "dataloader_num_workers": 0}
+    first = pretrain(recipe)
+    second = replace(
+        recipe,
+        start_from=str(first),
+        output=str(tmp_path / "second"),
+        optimizer=replace(recipe.optimizer, rates={"embedding": 0}, matrices=matrices),
+        model=recipe.model | {"mem_skip": True, "mem_regression": True, "loss_weights": {"ets": 0.0}},
+        collator=replace(recipe.collator, leads_only=0.5, dead_stretches=0.5),
+    )
+    before = load_file(first / "model.safetensors")
+    after = load_file(pretrain(second) / "model.safetensors")
+    for name, value in after.items():
+        frozen = name.split(".")[0] in EMBEDDING
+        assert name not in before or torch.equal(value, before[name]) == frozen, name
+    assert "mem_head.skip.weight" in after
 
 
 def test_rates_of_encoders_and_heads(recipe):

@@ -2,10 +2,11 @@
 
 - Limb leads that follow from two measured ones are computed, not predicted.
 - Gaps of at most `SHORT` seconds are interpolated, for which no model is needed.
-- The rest comes from the MEM head (masked ECG modelling), always at tokens that are hidden from the encoder, as in
-  pretraining. A lead that is missing in a whole window is 0 in the model's input; since it is to be predicted at all
-  tokens, the model runs `PASSES` times with other tokens hidden each time. Tokens in which a recorded lead has a gap
-  are hidden each time.
+- The rest comes from the MEM head (masked ECG modelling), as it was trained (`DBetaConfig.mem_scope`):
+  - "unseen": what is to be predicted is 0 in the model's input. Tokens of which nothing was recorded are hidden.
+  - "tokens": predictions are read at hidden tokens only. A lead that is missing in a whole window is 0 in the input;
+    since it is to be predicted at all tokens, the model runs `PASSES` times with other tokens hidden each time. Tokens
+    in which a recorded lead has a gap are hidden each time, and the gap is interpolated.
 
 MEM predicts each lead standardised over the tokenised samples (`dbeta.model.losses.mem_targets`). For a lead with
 measured samples in the window, mean and standard deviation are those for which measured and predicted samples together
@@ -33,7 +34,7 @@ from dbeta.signal.preprocess import check_extent, fill_gaps
 
 #: Seconds of a gap that is interpolated.
 SHORT = 0.04
-#: Runs of the model, each with other tokens hidden, to predict a lead at all tokens.
+#: Runs of the model, each with other tokens hidden, to predict a lead at all tokens where only hidden ones are read.
 PASSES = 2
 #: A lead with gaps in more than this share of a window is treated as missing there.
 MOSTLY = 0.5
@@ -100,17 +101,15 @@ class _Window:
     Attributes:
         start: its first sample.
         gaps: (leads, tokenised samples) bool, what is to be predicted.
-        absent: (leads,) bool, leads that the model does not see.
         signal: (leads, samples) model input.
-        passes: (tokens,) bool for each run of the model, the tokens hidden in it.
+        passes: for each run of the model, the tokens hidden in it and those at which it is read, (tokens,) bool each.
         total: (leads, tokenised samples) sum of predictions.
     """
 
     start: int
     gaps: np.ndarray
-    absent: np.ndarray
     signal: np.ndarray
-    passes: list[np.ndarray]
+    passes: list[tuple[np.ndarray, np.ndarray]]
     total: np.ndarray
 
 
@@ -158,38 +157,44 @@ def _cut(model: Loaded, known: np.ndarray, wanted: np.ndarray) -> list[_Window]:
             continue
         absent = lacking.mean(axis=1) > MOSTLY
         by_token = lacking.reshape(len(known), config.n_tokens, -1)
-        always = by_token[~absent].any(axis=(0, 2))  # (tokens,)
-        turns = [always]
-        if absent.any():
-            turns = [always | (np.arange(config.n_tokens) % PASSES == turn) for turn in range(PASSES)]
-        if absent.all() or min((~hidden).sum() for hidden in turns) < FEWEST_VISIBLE:
+        if config.mem_scope == "unseen":
+            passes = [(np.asarray(by_token.all(axis=(0, 2))), np.ones(config.n_tokens, dtype=bool))]
+        else:
+            always = np.asarray(by_token[~absent].any(axis=(0, 2)))  # (tokens,)
+            passes = [(always, always)]
+            if absent.any():
+                turns = [always | (np.arange(config.n_tokens) % PASSES == turn) for turn in range(PASSES)]
+                passes = [(hidden, hidden) for hidden in turns]
+        if absent.all() or min((~hidden).sum() for hidden, _ in passes) < FEWEST_VISIBLE:
             continue
         x = known[:, start : start + config.n_samples]
         x = np.concatenate([x, np.median(x, axis=1, keepdims=True).repeat(config.n_samples - x.shape[1], axis=1)], 1)
         if config.signal_scale == "lead_zscore":
             x = (x - x.mean(axis=1, keepdims=True)) / (x.std(axis=1, keepdims=True) + 1e-6)
         x[absent] = 0.0
-        windows.append(_Window(start, lacking, absent, x.astype(np.float32), turns, np.zeros_like(lacking, float)))
+        if config.mem_scope == "unseen":
+            x[:, :span][lacking] = 0.0
+        windows.append(_Window(start, lacking, x.astype(np.float32), passes, np.zeros_like(lacking, float)))
     return windows
 
 
 @torch.inference_mode()
 def _run(model: Loaded, windows: list[_Window], words: str) -> None:
-    """Add the predictions of all passes to their windows, each at the tokens hidden in that pass."""
+    """Add the predictions of all passes to their windows, each at the tokens that are read in that pass."""
     inner, size = model.model, model.batch_size
     tokens = {key: value.to(inner.device) for key, value in model.processor.tokens([words]).items()}
-    runs = [(window, hidden) for window in windows for hidden in window.passes]
-    by_count: dict[int, list[tuple[_Window, np.ndarray]]] = {}
-    for window, hidden in runs:
-        by_count.setdefault(int(hidden.sum()), []).append((window, hidden))
+    by_count: dict[int, list[tuple[_Window, np.ndarray, np.ndarray]]] = {}
+    for window in windows:
+        for hidden, read in window.passes:
+            by_count.setdefault(int(hidden.sum()), []).append((window, hidden, read))
     for same in by_count.values():
         for first in range(0, len(same), size):
             batch = same[first : first + size]
-            signals = torch.from_numpy(np.stack([window.signal for window, _ in batch])).to(inner.device)
-            masks = torch.from_numpy(np.stack([hidden for _, hidden in batch])).to(inner.device)
+            signals = torch.from_numpy(np.stack([window.signal for window, *_ in batch])).to(inner.device)
+            masks = torch.from_numpy(np.stack([hidden for _, hidden, _ in batch])).to(inner.device)
             found = inner.predict_signal(signals, masks, **tokens).cpu().numpy()
-            for (window, hidden), one in zip(batch, found, strict=True):
-                window.total += np.where(hidden.repeat(inner.config.samples_per_token), one, 0.0)
+            for (window, _, read), one in zip(batch, found, strict=True):
+                window.total += np.where(read.repeat(inner.config.samples_per_token), one, 0.0)
 
 
 def _store(known: np.ndarray, wanted: np.ndarray, windows: list[_Window], config: object) -> None:
@@ -197,8 +202,8 @@ def _store(known: np.ndarray, wanted: np.ndarray, windows: list[_Window], config
     filled = np.full(known.shape, np.nan)
     sizes = []
     for window in windows:
-        times = np.sum(window.passes, axis=0).repeat(window.gaps.shape[1] // len(window.passes[0]))
-        shape = window.total / np.maximum(times, 1)
+        times = np.sum([read for _, read in window.passes], axis=0)  # (tokens,)
+        shape = window.total / np.maximum(times, 1).repeat(window.gaps.shape[1] // len(times))
         here = slice(window.start, window.start + window.gaps.shape[1])
         part = known[:, here]
         deviations = np.full(len(known), np.nan)

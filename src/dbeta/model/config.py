@@ -16,6 +16,7 @@ from dbeta.model.losses import LOSSES
 #: Which parts of the model a checkpoint contains.
 PARTS = ("all", "encoders", "ecg")
 MEM_TARGETS = ("full", "lead_masked")
+MEM_SCOPES = ("unseen", "tokens")
 
 
 class DBetaConfig(PretrainedConfig):
@@ -44,6 +45,17 @@ class DBetaConfig(PretrainedConfig):
         mem_layers: layers of the MEM decoder.
         mem_heads: attention heads of the MEM decoder.
         mem_target: "full" predicts the recording; "lead_masked" predicts what the encoder was shown (published code).
+        mem_scope: what MEM's loss is taken over: "unseen" is everything that the encoder was not shown, the samples of
+            hidden tokens and those of masked leads and dead stretches elsewhere, as in `DBeta.reconstruct`; "tokens" is
+            hidden tokens alone (published code).
+        mem_skip: whether the MEM head also reads the samples of the visible tokens, so that the encoder need not carry
+            the signal itself; for an encoder that was trained without MEM.
+        mem_regression: whether MEM predicts a lead by regression on the leads shown at the same moment, whose
+            correlations it learns, and its decoder what remains (`LeadRegression`).
+        hide_samples: whether the samples of hidden tokens are 0 in the encoder's input. Otherwise (published code)
+            convolutions of overlapping windows, positions and `voltage` tell the visible tokens what they were.
+        fusion_gradient: factor of the gradient with which fusion and heads reach projections and encoders; at 0 these
+            learn from ETS alone.
         voltage: whether the encoder is given each lead's amplitude, which its GroupNorm removes (`Voltage`).
         reconstruct_misaligned: whether MLM and MEM are also trained on misaligned pairs (the published code), where the
             hidden part cannot be inferred from the other modality.
@@ -91,6 +103,11 @@ class DBetaConfig(PretrainedConfig):
         mem_layers: int = 4,
         mem_heads: int = 6,
         mem_target: str = "full",
+        mem_scope: str = "unseen",
+        mem_skip: bool = False,
+        mem_regression: bool = False,
+        hide_samples: bool = True,
+        fusion_gradient: float = 1.0,
         voltage: bool = True,
         reconstruct_misaligned: bool = False,
         hidden_dropout: float = 0.1,
@@ -115,6 +132,7 @@ class DBetaConfig(PretrainedConfig):
             "lead_mask_prob": lead_mask_prob,
             "hidden_dropout": hidden_dropout,
             "attention_dropout": attention_dropout,
+            "fusion_gradient": fusion_gradient,
         }
         for name, share in shares.items():
             if not isinstance(share, int | float) or not 0 <= share <= 1:
@@ -125,6 +143,8 @@ class DBetaConfig(PretrainedConfig):
             raise ValueError(f"sampling_rate must be a positive number of Hz, not {sampling_rate!r}")
         if mem_target not in MEM_TARGETS:
             raise ValueError(f"mem_target must be one of {', '.join(MEM_TARGETS)}, not {mem_target!r}")
+        if mem_scope not in MEM_SCOPES:
+            raise ValueError(f"mem_scope must be one of {', '.join(MEM_SCOPES)}, not {mem_scope!r}")
         if text_config is not None and not isinstance(text_config, dict | T5Config):
             raise TypeError(f"text_config must be a mapping of T5 settings or a T5Config, not {text_config!r}")
         if voltage and signal_scale != "mv":
@@ -155,6 +175,11 @@ class DBetaConfig(PretrainedConfig):
         self.mem_layers = mem_layers
         self.mem_heads = mem_heads
         self.mem_target = mem_target
+        self.mem_scope = mem_scope
+        self.mem_skip = mem_skip
+        self.mem_regression = mem_regression
+        self.hide_samples = hide_samples
+        self.fusion_gradient = fusion_gradient
         self.voltage = voltage
         self.reconstruct_misaligned = reconstruct_misaligned
         self.hidden_dropout = hidden_dropout
@@ -197,8 +222,8 @@ class DBetaConfig(PretrainedConfig):
 
         Args:
             faithful: reproduce the published code where this project corrects it by default (T5 without a padding
-                mask, lead-masked MEM target, no voltage, reconstruction of misaligned pairs, ETS of the masked views on
-                raw inner products).
+                mask, lead-masked MEM target, MEM on hidden tokens alone, whose samples are not hidden, no voltage,
+                reconstruction of misaligned pairs, ETS of the masked views on raw inner products).
             **changes: any other argument of `DBetaConfig`.
         """
         return cls(**(PUBLISHED_SWITCHES | changes if faithful else changes))
@@ -247,6 +272,8 @@ class DBetaConfig(PretrainedConfig):
 PUBLISHED_SWITCHES: dict[str, Any] = {
     "text_attention_mask": False,
     "mem_target": "lead_masked",
+    "mem_scope": "tokens",
+    "hide_samples": False,
     "voltage": False,
     "reconstruct_misaligned": True,
     "ets_full_view": False,

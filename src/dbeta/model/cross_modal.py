@@ -29,8 +29,10 @@ class FusionHalf(nn.Module):
         self.etm_head = ETMHead(config.hidden_size)
 
     def for_inference(self, dtype: torch.dtype) -> None:
-        """Compute in `dtype`."""
+        """Compute in `dtype`, except for correlations of leads."""
         self.to(dtype)
+        if self.mem_head.regression is not None:
+            self.mem_head.regression.float()
 
 
 class CrossModal:
@@ -76,6 +78,7 @@ class CrossModal:
             n_kept: number of visible tokens; by default that of pretraining.
         """
         encoder, project = self._ecg_parts()
+        ecg = encoder.shown(ecg, ids_restore, n_kept)
         return project(encoder.encode(encoder.embed(ecg), ecg, ids_restore, n_kept))
 
     def text_stream(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
@@ -163,7 +166,7 @@ class CrossModal:
         text = self.text_stream(input_ids, attention_mask).expand(len(ecg), -1, -1)
         half = self._fusion_half()
         _, _, before = half.fusion(text, stream, self._wide(attention_mask, len(ecg)))
-        return half.mem_head(before, ids_restore).float().transpose(1, 2).flatten(2)
+        return half.mem_head(before, ids_restore, ecg).float().transpose(1, 2).flatten(2)
 
     def _class_features(self, ecg: Tensor, text: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """Class features of text and ECG after the fusion, (B, D) each."""

@@ -147,6 +147,7 @@ class ECGEncoder(nn.Module):
         super().__init__()
         channels, width = config.conv_layers[-1][0], config.hidden_size
         self.n_kept = config.n_kept_tokens
+        self.hide_samples, self.samples_per_token = config.hide_samples, config.samples_per_token
         self.tokens = ConvTokens(config)
         self.token_norm = nn.LayerNorm(channels)
         self.token_proj = nn.Linear(channels, width)
@@ -159,6 +160,24 @@ class ECGEncoder(nn.Module):
         # `PreTrainedModel.gradient_checkpointing_enable` sets both
         self.gradient_checkpointing = False
         self._gradient_checkpointing_func: Any = None
+
+    def shown(self, ecg: Tensor, ids_restore: Tensor | None, n_kept: int | None = None) -> Tensor:
+        """What is shown of recordings whose tokens are partly hidden: with `hide_samples`, 0 in place of the others.
+
+        Args:
+            ecg: (B, leads, samples).
+            ids_restore: see `encode`.
+            n_kept: see `encode`.
+
+        Returns:
+            The same shape; `ecg` itself if nothing is hidden in it.
+        """
+        if ids_restore is None or not self.hide_samples:
+            return ecg
+        hidden = ids_restore >= (self.n_kept if n_kept is None else n_kept)
+        samples = hidden.repeat_interleave(self.samples_per_token, dim=1)  # (B, tokenised samples)
+        rest = ecg.shape[-1] - samples.shape[1]  # belongs to no token
+        return ecg.masked_fill(nn.functional.pad(samples, (0, rest))[:, None], 0.0)
 
     def embed(self, ecg: Tensor) -> Tensor:
         """Tokens with positions, before the class token and the transformer: (B, tokens, D)."""
@@ -208,4 +227,5 @@ class ECGEncoder(nn.Module):
 
     def forward(self, ecg: Tensor, ids_restore: Tensor | None = None) -> Tensor:
         """Recordings (B, leads, samples) → (B, 1 + tokens, D), class token first."""
+        ecg = self.shown(ecg, ids_restore)
         return self.encode(self.embed(ecg), ecg, ids_restore)

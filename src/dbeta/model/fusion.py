@@ -16,6 +16,14 @@ from dbeta.model.config import DBetaConfig
 TEXT, ECG = 0, 1
 
 
+def scale_gradient(x: Tensor, factor: float) -> Tensor:
+    """The same values, whose gradient is multiplied by a factor on its way back."""
+    if factor == 1.0:
+        return x
+    fixed = x.detach()
+    return fixed + factor * (x - fixed) if factor else fixed
+
+
 class FusionLayer(nn.Module):
     """Self-attention, cross-attention and feed-forward for one modality, post-norm (BERT, eps 1e-12)."""
 

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from dbeta.model.attention import Attention
 from dbeta.model.config import DBetaConfig
+from dbeta.model.losses import token_mask
+from dbeta.model.shown_samples import LeadRegression, shown_samples
 
 
 class MLMHead(nn.Module):
@@ -67,32 +69,41 @@ class MEMHead(nn.Module):
         width = config.mem_hidden_size
         self.shape = (len(config.leads), config.samples_per_token)
         self.embed = nn.Linear(config.hidden_size, width)
+        self.skip = nn.Linear(math.prod(self.shape), width) if config.mem_skip else None
+        self.regression = LeadRegression(len(config.leads)) if config.mem_regression else None
         self.mask_token = nn.Parameter(torch.zeros(1, 1, width))
         self.blocks = nn.ModuleList(DecoderBlock(width, config.mem_heads) for _ in range(config.mem_layers))
         self.norm = nn.LayerNorm(width)
         self.predict = nn.Linear(width, math.prod(self.shape))
 
-    def forward(self, x: Tensor, ids_restore: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, ids_restore: Tensor | None = None, ecg: Tensor | None = None) -> Tensor:
         """Predict the signal.
 
         Args:
             x: (B, 1 + kept, D), class token first.
             ids_restore: (B, tokens), the inverse permutation of the masking; None if all tokens are present, in order.
+            ecg: (B, leads, samples), the encoder's input, for `mem_skip` and `mem_regression` (`DBetaConfig`).
 
         Returns:
             (B, tokens, leads, samples per token)
         """
         x = self.embed(x)
         tokens = x[:, 1:]
+        hidden = None if ids_restore is None else token_mask(ids_restore, tokens.shape[1])  # (B, tokens)
         if ids_restore is not None:
-            hidden = ids_restore.shape[1] - tokens.shape[1]
-            tokens = torch.cat([tokens, self.mask_token.expand(len(x), hidden, -1).to(x.dtype)], dim=1)
+            missing = ids_restore.shape[1] - tokens.shape[1]
+            tokens = torch.cat([tokens, self.mask_token.expand(len(x), missing, -1).to(x.dtype)], dim=1)
             tokens = tokens.gather(1, ids_restore[..., None].expand(-1, -1, tokens.shape[-1]))
+        if ecg is not None:
+            samples, seen = shown_samples(ecg, hidden, tokens.shape[1], self.shape[1])
+        if self.skip is not None:
+            tokens = tokens + self.skip(samples.flatten(2).to(tokens.dtype))
         x = torch.cat([x[:, :1], tokens], dim=1)
         x = x + sinusoidal_positions(x.shape[1], x.shape[2], x.device).to(x.dtype)
         for block in self.blocks:
             x = block(x)
-        return self.predict(self.norm(x))[:, 1:].unflatten(-1, self.shape)
+        signal = self.predict(self.norm(x))[:, 1:].unflatten(-1, self.shape)
+        return signal if self.regression is None else signal + self.regression(samples, seen)
 
 
 def sinusoidal_positions(length: int, width: int, device: torch.device | None = None) -> Tensor:

@@ -58,18 +58,33 @@ def token_mask(ids_restore: Tensor, n_kept: int) -> Tensor:
     return ids_restore >= n_kept
 
 
+def unseen_samples(hidden: Tensor, ecg: Tensor, whole: Tensor, samples_per_token: int) -> Tensor:
+    """Samples that the encoder was not shown, in hidden tokens or masked: (B, tokens, leads, samples per token) bool.
+
+    Args:
+        hidden: (B, tokens) bool.
+        ecg: (B, leads, samples), with 0 where samples are masked.
+        whole: the same shape, the recording.
+        samples_per_token: samples per token.
+    """
+    masked = (ecg != whole)[..., : hidden.shape[1] * samples_per_token]
+    return masked.unflatten(-1, (-1, samples_per_token)).transpose(1, 2) | hidden[:, :, None, None]
+
+
 def mem_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean squared error over the hidden tokens.
+    """Mean squared error over what is hidden.
 
     Args:
         prediction: (B, tokens, leads, samples per token).
         target: the same shape.
-        mask: (B, tokens) bool, True where hidden.
+        mask: (B, tokens) bool, True where hidden; or one for each sample, the same shape as `target`.
 
     Returns:
         Scalar; 0 if nothing is hidden.
     """
-    error = (prediction.float() - target.float()).square().mean(dim=(-2, -1))  # (B, tokens)
+    error = (prediction.float() - target.float()).square()
+    if mask.ndim < error.ndim:
+        error = error.mean(dim=(-2, -1))  # (B, tokens)
     weight = mask.to(error.dtype)
     return mean_over_all((error * weight).sum(), weight.sum())
 

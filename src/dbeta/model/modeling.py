@@ -20,8 +20,9 @@ from dbeta.model.config import DBetaConfig
 from dbeta.model.cross_modal import CrossModal
 from dbeta.model.distributed import gather
 from dbeta.model.ecg_encoder import ECGEncoder
-from dbeta.model.fusion import Fusion, Pooler
+from dbeta.model.fusion import Fusion, Pooler, scale_gradient
 from dbeta.model.heads import ETMHead, MEMHead, MLMHead
+from dbeta.model.shown_samples import LeadRegression
 from dbeta.model.text_encoder import TextEncoder
 
 #: Large batches of texts are embedded in this many groups of similar length.
@@ -107,6 +108,8 @@ class DBetaModel(CrossModal, PreTrainedModel):
             nn.init.normal_(module.class_token, std=std)
         elif isinstance(module, MEMHead):
             nn.init.normal_(module.mask_token, std=std)
+        elif isinstance(module, LeadRegression):
+            nn.init.eye_(module.factor)
         elif isinstance(module, DBetaModel) and module.config.ets_cosine:
             # SigLIP starts at −10; entailment labels make positives common, so the sign changes at cosine 1/2 here
             nn.init.constant_(module.ets_log_scale, math.log(10.0))
@@ -162,6 +165,7 @@ class DBetaModel(CrossModal, PreTrainedModel):
         attention_mask: Tensor | None = None,
         *,
         ids_restore: Tensor | None = None,
+        n_kept: Tensor | int | None = None,
         mlm_labels: Tensor | None = None,
         aligned: Tensor | None = None,
         ets_labels: Tensor | None = None,
@@ -179,6 +183,7 @@ class DBetaModel(CrossModal, PreTrainedModel):
             input_ids: (B, T) int64, the text encoder's input (tokens may be replaced).
             attention_mask: (B, T), 1 for text, 0 for padding.
             ids_restore: (B, tokens) int64 masking of the ECG tokens (`ECGEncoder.encode`); enables the MEM loss.
+            n_kept: number of ECG tokens that stay visible; by default that of the configuration.
             mlm_labels: (B, T) int64, −100 for tokens that are not predicted; enables the MLM loss.
             aligned: (B,) whether text i belongs to ECG i; enables the ETM and ETS losses.
             ets_labels: (B, texts) of +1, −1 and 0 (ignored), replacing those derived from `aligned`.
@@ -207,20 +212,27 @@ class DBetaModel(CrossModal, PreTrainedModel):
         out = DBetaOutput()
         text_mask = None if attention_mask is None else attention_mask.bool()
 
-        tokens = self.ecg_encoder.embed(ecg)  # (B, tokens, D)
-        ecg_stream = self.ecg_proj(self.ecg_encoder.encode(tokens, ecg, ids_restore))  # (B, 1 + kept, D)
+        n_kept = config.n_kept_tokens if n_kept is None else int(n_kept)
+        shown = self.ecg_encoder.shown(ecg, ids_restore, n_kept)
+        tokens = self.ecg_encoder.embed(shown)  # (B, tokens, D)
+        ecg_stream = self.ecg_proj(self.ecg_encoder.encode(tokens, shown, ids_restore, n_kept))  # (B, 1 + kept, D)
         text_stream = self.text_proj(self.text_encoder(input_ids, attention_mask))  # (B, T, D)
 
-        if config.ets_full_view and ids_restore is not None:
-            out.ecg_embeds = self.ecg_pooler(self.ecg_proj(self.ecg_encoder.encode(tokens, ecg)))
+        # Not computed where nothing could learn from it
+        contrasts = bool(config.loss_weights["ets"]) or not self.training or self.ecg_pooler.dense.weight.requires_grad
+        if contrasts and config.ets_full_view and ids_restore is not None:
+            whole_tokens = tokens if shown is ecg else self.ecg_encoder.embed(ecg)
+            out.ecg_embeds = self.ecg_pooler(self.ecg_proj(self.ecg_encoder.encode(whole_tokens, ecg)))
         else:
             out.ecg_embeds = self.ecg_pooler(ecg_stream)
-        if config.ets_full_view and target_ids is not None:
+        if contrasts and config.ets_full_view and target_ids is not None:
             out.text_embeds = self.embed_text(target_ids, attention_mask)
         else:
             out.text_embeds = self.text_pooler(text_stream)
-        signs = self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask)
+        signs = self._contrast(out, aligned, ets_labels, prompt_ids, prompt_mask) if contrasts else None
 
+        ecg_stream = scale_gradient(ecg_stream, config.fusion_gradient)
+        text_stream = scale_gradient(text_stream, config.fusion_gradient)
         text_fused, ecg_fused, before_mem = self.fusion(text_stream, ecg_stream, text_mask)
         text_class, ecg_class = self.fused_text_pooler(text_fused), self.fused_ecg_pooler(ecg_fused)
         out.fused_features = torch.cat([text_class, ecg_class], dim=-1)
@@ -234,10 +246,13 @@ class DBetaModel(CrossModal, PreTrainedModel):
             mlm_labels = mlm_labels.masked_fill(~teaches[:, None], losses.IGNORED)
         mem_target = mem_hidden = None
         if ids_restore is not None:
-            out.mem_logits = self.mem_head(before_mem, ids_restore)
+            out.mem_logits = self.mem_head(before_mem, ids_restore, shown)
             whole = target_ecg if target_ecg is not None and config.mem_target == "full" else ecg
             mem_target = losses.mem_targets(whole, config.n_tokens, config.samples_per_token)
-            mem_hidden = losses.token_mask(ids_restore, config.n_kept_tokens) & teaches[:, None]
+            mem_hidden = losses.token_mask(ids_restore, n_kept)
+            if config.mem_scope == "unseen":
+                mem_hidden = losses.unseen_samples(mem_hidden, ecg, whole, config.samples_per_token)
+            mem_hidden = mem_hidden & teaches.view(-1, *[1] * (mem_hidden.ndim - 1))
         targets = {
             "mlm_labels": mlm_labels,
             "mem_target": mem_target,

@@ -21,7 +21,7 @@ from dbeta.model import DBetaConfig
 from dbeta.model.processor import DBetaProcessor
 from dbeta.training.augment import augmented_signals
 from dbeta.training.few_leads import readable
-from dbeta.training.masking import choose_lead_set, hide_leads, mask_tokens, random_restore
+from dbeta.training.masking import choose_lead_set, dead_stretches, hide_leads, mask_tokens, random_restore
 from dbeta.training.one_difference import exchange, exchanged_in_report
 from dbeta.training.pairs import FACT_PLACES, Record, Text, encode_facts, pair_sign
 from dbeta.training.recipe import CollatorSettings
@@ -84,17 +84,22 @@ class PretrainCollator:
         records = self._records(rows)
         leads = self.input_format.leads
         shown_leads = [choose_lead_set(leads, self.settings.lead_sets, rng) for rng in generators]
-        records = [
-            record if shown is None else readable(record, shown)
-            for record, shown in zip(records, shown_leads, strict=True)
-        ]
+        for i, (row, few) in enumerate(zip(rows, shown_leads, strict=True)):
+            if few is None:
+                continue
+            seen = readable(records[i], few)
+            if row["report"] or seen.findings:
+                records[i] = seen
+            else:  # there would be nothing to say of it
+                shown_leads[i] = None
         own = [
             self._text(row["report"], record.findings, rng, record.decided - record.findings, record)
             for row, record, rng in zip(rows, records, generators, strict=True)
         ]
         texts, aligned = self._misalign(rows, records, own, generators)
         shown = texts if self.settings.negatives_seen else own
-        prompts = self._prompts(records, positions[0] // self.global_batch)
+        step = positions[0] // self.global_batch
+        prompts = self._prompts(records, step)
         if self.settings.pairs == "entailment" and self.settings.near_prompts:
             near = [self._near_text(*one) for one in zip(records, generators, strict=True)]
             prompts += [text for text in near if text is not None and text.complete][: self.settings.near_prompts]
@@ -119,8 +124,16 @@ class PretrainCollator:
         for i, few in enumerate(shown_leads):
             if few is not None:
                 hidden[i] = torch.tensor([lead not in few for lead in leads])
+        leads_only = random.Random(f"{self.seed} leads only {step}").random() < self.settings.leads_only
+        if leads_only:
+            for row, rng in zip(hidden, generators, strict=True):
+                if not row.any():
+                    row[int(rng.integers(len(leads)))] = True
+        masked = hidden[..., None]
+        if self.settings.dead_stretches:
+            masked = masked | dead_stretches(len(leads), whole.shape[2], self.settings.dead_stretches, generators)
         batch: dict[str, Any] = {
-            "ecg": whole.masked_fill(hidden[..., None], 0.0),
+            "ecg": whole.masked_fill(masked, 0.0),
             "target_ecg": whole,
             "ids_restore": random_restore(self.config.n_tokens, generators),
             "input_ids": masked_ids,
@@ -130,6 +143,8 @@ class PretrainCollator:
             "aligned": aligned,
             "facts": encode_facts(records, own, shown, prompts, columns),
         }
+        if self.settings.leads_only:
+            batch["n_kept"] = torch.tensor(self.config.n_tokens if leads_only else self.config.n_kept_tokens)
         if prompts:
             ids = self._tokens([text.words for text in prompts])
             batch |= {"prompt_ids": ids["input_ids"], "prompt_mask": ids["attention_mask"]}

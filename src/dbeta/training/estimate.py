@@ -19,6 +19,7 @@ from dbeta.training.arguments import training_arguments
 from dbeta.training.data import load_data
 from dbeta.training.flops import count_flops
 from dbeta.training.model_config import make_config, make_model
+from dbeta.training.parts import freeze
 from dbeta.training.pretrain import count_steps, load_tokenizer
 from dbeta.training.recipe import Recipe
 
@@ -81,6 +82,7 @@ def estimate(recipe: Recipe) -> Estimate:
         except DBetaError as error:
             problems.append(str(error))
     model = make_model(recipe, config).to(args.device).train()
+    freeze(model, recipe.optimizer.rates)
     if args.gradient_checkpointing:
         model.activation_checkpointing_enable()
     batch = {name: value.to(args.device) for name, value in made_up_batch(model.config).items()}

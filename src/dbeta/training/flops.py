@@ -22,7 +22,7 @@ def count_flops(model: nn.Module, batch: Mapping[str, Any]) -> float:
     """Count the floating-point operations of a forward pass on two records of a batch, scaled to the whole batch."""
     n = len(batch["ecg"])
     left_out = ("facts", "ets_labels", "prompt_ids", "prompt_mask")
-    few = {name: value[:2] for name, value in batch.items() if name not in left_out}
+    few = {name: value[:2] if value.ndim else value for name, value in batch.items() if name not in left_out}
     few["ets_labels"] = torch.ones(len(few["ecg"]), len(few["ecg"]), device=few["ecg"].device)
     training = model.training
     model.eval()

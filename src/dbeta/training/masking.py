@@ -47,6 +47,24 @@ def choose_lead_set(names: Sequence[str], probability: float, rng: np.random.Gen
     return frozenset(shown).intersection(names) or None
 
 
+def dead_stretches(leads: int, samples: int, probability: float, generators: Sequence[np.random.Generator]) -> Tensor:
+    """Draw what is lost where electrodes have no contact: (B, leads, samples) bool.
+
+    With this probability a record has one to three stretches of up to a quarter of it, each in a random set of leads.
+    """
+    dead = np.zeros((len(generators), leads, samples), bool)
+    for one, rng in zip(dead, generators, strict=True):
+        if rng.random() >= probability:
+            continue
+        for _ in range(int(rng.integers(1, 4))):
+            length = int(rng.integers(samples // 100, samples // 4 + 1))
+            start = int(rng.integers(0, samples - length + 1))
+            lost = rng.random(leads) < rng.random()
+            lost[rng.integers(leads)] = True
+            one[lost, start : start + length] = True
+    return torch.from_numpy(dead)
+
+
 def random_restore(n_tokens: int, generators: Sequence[np.random.Generator]) -> Tensor:
     """Draw a random token permutation per record, inverted as `ECGEncoder.encode` takes it: (B, tokens) int64."""
     return torch.from_numpy(np.stack([rng.permutation(n_tokens) for rng in generators]))

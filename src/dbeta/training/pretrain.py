@@ -31,6 +31,7 @@ from dbeta.training.collate import PretrainCollator
 from dbeta.training.data import Data, Panel, load_data
 from dbeta.training.figures import draw_log
 from dbeta.training.model_config import make_config, make_model, read_start
+from dbeta.training.parts import freeze
 from dbeta.training.recipe import Recipe
 from dbeta.training.stream import TrainingStream
 from dbeta.training.trainer import PretrainTrainer, last_checkpoint, remove_incomplete
@@ -143,6 +144,9 @@ def make_trainer(recipe: Recipe, data: Data) -> PretrainTrainer:
     args = training_arguments(recipe)
     torch.manual_seed(args.seed)
     model, processor = build_model(recipe, data.texts() if recipe.trains_tokenizer else [])
+    freeze(model, recipe.optimizer.rates)
+    if not any(one.requires_grad for one in model.parameters()):
+        raise DBetaError(f"{recipe.where}: optimizer.rates freezes all of this model; leave a part above 0")
     per_batch = args.per_device_train_batch_size * world_size()
     args.max_steps = count_steps(args, data.records)
     length = args.max_steps * args.gradient_accumulation_steps * per_batch

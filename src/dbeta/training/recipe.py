@@ -13,6 +13,7 @@ from dbeta.checkpoints.read import named_folder
 from dbeta.errors import DBetaError
 from dbeta.simulation.diseases import MIXES
 from dbeta.simulation.finding_table import TABLE
+from dbeta.training.parts import PART_NAMES
 from dbeta.training.settings import (
     Amount,
     Count,
@@ -59,6 +60,9 @@ class CollatorSettings:
             side, a territory, a degree or a number; the others are drawn as `negatives` says.
         near_prompts: number of records per batch for which such a near text is also added for ETS; only with
             "entailment".
+        dead_stretches: probability that one to three stretches of a record, each in some of its leads, are masked.
+        leads_only: probability that a batch hides whole leads and dead stretches, but no tokens, and at least one lead
+            of each record: what `DBeta.reconstruct` meets where leads are missing.
         lead_sets: probability that a record is shown with a random set of leads (`dbeta.training.masking.LEAD_SETS`),
             the others masked; what its leads cannot show is then undetermined.
     """
@@ -78,6 +82,8 @@ class CollatorSettings:
     statement_prompts: Count = 0
     near_share: Share = 0.0
     near_prompts: Count = 0
+    dead_stretches: Share = 0.0
+    leads_only: Share = 0.0
     lead_sets: Share = 0.0
 
     @property
@@ -98,6 +104,8 @@ class Optimization:
         matrices: "muon" for the weights between hidden features (`dbeta.training.muon`), or None for the optimizer of
             `TrainingArguments` throughout.
         matrix_rate: learning rate of those weights, as a multiple of the others'.
+        rates: learning rates of parts of the model (`dbeta.training.parts`), as further multiples: 0 freezes a part, so
+            that {embedding: 0} trains fusion and heads on encoders that stay as they are.
     """
 
     head_rate: Amount = 1.0
@@ -106,9 +114,17 @@ class Optimization:
     hold: Share = 0.4
     matrices: Annotated[Literal["muon"] | None, Field(description="muon or left out")] = None
     matrix_rate: Amount = 1.0
+    rates: Annotated[dict[str, Amount], Field(description="a mapping of parts to multiples of at least 0")] = field(
+        default_factory=dict
+    )
 
     @model_validator(mode="after")
     def _check_shares(self) -> Optimization:
+        for name in self.rates:
+            if name not in PART_NAMES:
+                raise ValueError(
+                    f"rates has {name!r}, which is no part of the model; choose from {', '.join(PART_NAMES)}"
+                )
         if self.warmup + self.hold > 1:
             raise ValueError("warmup plus hold must be at most 1; both are shares of the run")
         return self

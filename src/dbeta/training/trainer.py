@@ -25,6 +25,7 @@ from dbeta.training.flops import count_flops, matrix_peak
 from dbeta.training.meter import Meter, Stopwatch
 from dbeta.training.muon import Muon, hidden_matrices
 from dbeta.training.pairs import with_signs
+from dbeta.training.parts import rate_of
 from dbeta.training.recipe import Optimization
 from dbeta.training.validation import zero_shot_auroc
 
@@ -66,11 +67,12 @@ class PretrainTrainer(Trainer):
             decayed = set(self.get_decay_parameter_names(model))
             muon = self.optimization.matrices == "muon"
             inner = hidden_matrices(model) if muon else frozenset()
-            groups: dict[tuple[bool, bool, bool], list[Any]] = {}
+            groups: dict[tuple[bool, bool, bool, float], list[Any]] = {}
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
                     plain = not ENCODERS.isdisjoint(name.split("."))  # wrappers add prefixes
-                    groups.setdefault((not plain, name in decayed, name in inner), []).append(parameter)
+                    key = not plain, name in decayed, name in inner, rate_of(name, self.optimization.rates)
+                    groups.setdefault(key, []).append(parameter)
             kind, settings = self.get_optimizer_cls_and_kwargs(self.args, model)
             if muon:
                 if self.is_fsdp_enabled:
@@ -84,12 +86,13 @@ class PretrainTrainer(Trainer):
                     {
                         "params": parameters,
                         "lr": rate
+                        * part_rate
                         * (self.optimization.head_rate if head else 1.0)
                         * (self.optimization.matrix_rate if matrix else 1.0),
                         "weight_decay": self.args.weight_decay if decay else 0.0,
                         **({"muon": matrix} if muon else {}),
                     }
-                    for (head, decay, matrix), parameters in sorted(groups.items(), key=lambda one: one[0])
+                    for (head, decay, matrix, part_rate), parameters in sorted(groups.items(), key=lambda one: one[0])
                 ],
                 lr=rate,
                 **settings,
