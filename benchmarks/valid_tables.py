@@ -15,7 +15,7 @@ _UNITS = {"mV": 1.0, "uV": 1e-3, "µV": 1e-3, "V": 1e3}
 def text_table(draw: Draw, folder: Path) -> Valid:
     """Text: separator, decimal sign, encoding, line ends, units in the header, times in s or ms, or none."""
     rate, leads = draw.one_of((100, 250, 500, 1000)), draw.leads()
-    ecg = draw.ecg(rate, draw.integer(200, 900), least=1.2)
+    ecg = draw.ecg(rate, draw.integer(rate, 2 * rate), least=1.2)
     separator, decimal = draw.one_of(((",", "."), (";", "."), (";", ","), ("\t", "."), ("\t", ",")))
     unit = draw.one_of((None, *_UNITS))
     size = _UNITS[unit] if unit else 1.0
@@ -57,7 +57,7 @@ def parquet(draw: Draw, folder: Path) -> Valid:
     from pyarrow import parquet as pq
 
     rate, leads = draw.one_of((100, 250, 500)), draw.leads()
-    ecg = draw.ecg(rate, draw.integer(200, 2000), least=1.2)
+    ecg = draw.ecg(rate, draw.integer(rate, 4 * rate), least=1.2)
     kind, unit = draw.one_of((("float32", "mV"), ("float64", ""), ("int16", "uV"), ("int32", "")))
     step = 0.001
     leads = leads if unit or kind.startswith("int") else draw.order(LEADS)  # a few leads may leave the unit in doubt
@@ -80,7 +80,7 @@ def parquet(draw: Draw, folder: Path) -> Valid:
 def array(draw: Draw, folder: Path) -> Valid:
     """NumPy: either way round, C or Fortran order, any byte order, floats or counts."""
     rate, leads = draw.one_of((100, 250, 500)), draw.leads()
-    ecg = draw.ecg(rate, draw.integer(200, 2000), least=1.2)
+    ecg = draw.ecg(rate, draw.integer(rate, 4 * rate), least=1.2)
     kind = draw.one_of(("<f4", ">f4", "<f8", "<i2", ">i2", "<i4"))
     told = "i" in kind or draw.chance()
     leads = leads if told else draw.order(LEADS)  # a few small leads may leave the unit in doubt

@@ -68,7 +68,7 @@ def test_reconstruct_says_what_is_wrong_and_writes_nothing(run, recording, micro
     for arguments, words in (
         (("-o", "out.csv"), "two encoders only"),
         (("-o", "out.edf", "--model", micro_checkpoint), "use one of these endings"),
-        (("-o", recording, "--model", micro_checkpoint), "is the recording itself"),
+        (("-o", recording, "--model", micro_checkpoint), "would overwrite the input"),
         (("-o", "out.csv", "--replace", "V9", "--model", micro_checkpoint), "V9"),
         (("-o", "nowhere/out.csv", "--model", micro_checkpoint), "does not exist"),
     ):

@@ -90,7 +90,7 @@ def test_the_command(run, tmp_path, recipe):
     ("change", "message"),
     [
         ("simulation.mix=wild", "simulation.mix must be one of balanced, clinic, healthy, not 'wild'"),
-        ("simulation.untold=[luck]", "simulation: untold has 'luck', which is no finding that the simulator decides"),
+        ("simulation.untold=[luck]", "simulation: untold has 'luck', not a simulator finding"),
         ("training.max_steps=[1]", "training.max_steps must be a whole number, not [1]"),
         ("model.n_samples=[1]", "model.n_samples must be a whole number, not [1]"),
         ("model.conv_layers=[1]", "model.conv_layers must be a list, not [1]"),
